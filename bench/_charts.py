@@ -59,9 +59,7 @@ def _lines(lines: Mapping[str, Sequence[RowDict]], title: str) -> str:
     if len(lines) == 1:
         axes.set_xlabel(next(iter(lines)), color=MUTED)
     else:
-        axes.legend(
-            loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=9, labelcolor=INK
-        )
+        axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=9, labelcolor=INK)
     return _svg(figure, axes, title)
 
 
@@ -112,9 +110,7 @@ def _svg(figure: Any, axes: Any, title: str) -> str:
     figure.set_facecolor("white")
     with mpl.rc_context({"svg.hashsalt": "proffer", "svg.fonttype": "path"}):
         buffer = io.StringIO()
-        figure.savefig(
-            buffer, format="svg", bbox_inches="tight", pad_inches=0.15, metadata={"Date": None}
-        )
+        figure.savefig(buffer, format="svg", bbox_inches="tight", pad_inches=0.15, metadata={"Date": None})
     return buffer.getvalue()
 
 

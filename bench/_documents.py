@@ -39,9 +39,7 @@ def an_offer(number: int, placements: int) -> dict[str, Any]:
             "xdm:profileConstraintType": "eligibilityRule",
             "xdm:eligibilityRule": f"xcore:eligibility-rule:{number:x}",
         },
-        "xdm:representations": representations(
-            f"<p>Offer {number}: {'words ' * 30}</p>", placements
-        ),
+        "xdm:representations": representations(f"<p>Offer {number}: {'words ' * 30}</p>", placements),
     }
     if capped:
         document["xdm:cappingConstraint"] = {"xdm:globalCap": 10**9, "xdm:profileCap": 10**6}
@@ -64,9 +62,7 @@ def a_rule(number: int, *, narrow: bool) -> dict[str, Any]:
     }
 
 
-def library(
-    offers: int, placements: int = 1, decisions: int = 1, *, narrow: bool = True
-) -> dict[str, Any]:
+def library(offers: int, placements: int = 1, decisions: int = 1, *, narrow: bool = True) -> dict[str, Any]:
     """Return a library of offers under one tag, each with a rule of three tests, and decisions on all."""
     placement_ids = [placement(number) for number in range(1, placements + 1)]
     return {
@@ -118,10 +114,7 @@ def library(
 
 def representations(content: str, placements: int) -> list[dict[str, Any]]:
     component = {"@type": HTML, "dc:format": "text/html", "xdm:content": content}
-    return [
-        {"xdm:placement": placement(number), "xdm:components": [component]}
-        for number in range(1, placements + 1)
-    ]
+    return [{"xdm:placement": placement(number), "xdm:components": [component]} for number in range(1, placements + 1)]
 
 
 def email(customer: int) -> str:

@@ -62,9 +62,7 @@ def generator() -> str:
     return "wrk" if shutil.which("wrk") else "asyncio"
 
 
-def flood(
-    port: int, requests: Sequence[bytes], seconds: float, *, connections: int, core: int | None
-) -> Flood:
+def flood(port: int, requests: Sequence[bytes], seconds: float, *, connections: int, core: int | None) -> Flood:
     """Keep so many connections busy for so long. Raises if a response is not 2xx."""
     if generator() == "wrk" and seconds >= 1:
         return _wrk(port, requests, round(seconds), connections, core)
@@ -78,14 +76,10 @@ def flood(
     )
 
 
-def _wrk(
-    port: int, requests: Sequence[bytes], seconds: int, connections: int, core: int | None
-) -> Flood:
+def _wrk(port: int, requests: Sequence[bytes], seconds: int, connections: int, core: int | None) -> Flood:
     with tempfile.TemporaryDirectory() as name:
         requests_file, script = Path(name) / "requests", Path(name) / "script.lua"
-        requests_file.write_bytes(
-            b"".join(b"%d\n%s" % (len(raw_request), raw_request) for raw_request in requests)
-        )
+        requests_file.write_bytes(b"".join(b"%d\n%s" % (len(raw_request), raw_request) for raw_request in requests))
         script.write_text(_SCRIPT % requests_file, encoding="utf-8")
         command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(script)]
         if core is not None and shutil.which("taskset"):
@@ -211,9 +205,7 @@ class Pool:
             connection.close()
 
 
-async def _closed(
-    port: int, requests: Sequence[bytes], seconds: float, connections: int
-) -> tuple[list[float], float]:
+async def _closed(port: int, requests: Sequence[bytes], seconds: float, connections: int) -> tuple[list[float], float]:
     """Return the latency of each response, and the total time, in seconds."""
     turn = cycle(requests)
     took: list[float] = []
@@ -225,9 +217,7 @@ async def _closed(
             await pool.ask(next(turn))
             took.append(time.perf_counter() - now)
 
-    await asyncio.wait_for(
-        asyncio.gather(*(keep_asking() for _ in range(connections))), seconds + 30
-    )
+    await asyncio.wait_for(asyncio.gather(*(keep_asking() for _ in range(connections))), seconds + 30)
     pool.close()
     return took, time.perf_counter() - begun
 

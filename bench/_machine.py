@@ -17,9 +17,7 @@ def machine(folder: Path) -> dict[str, Any]:
     """Return processor, cores, memory, system, Python, and the sync latency of the disk of `folder`."""
     return {
         "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count() or 1,
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
         "memory_gb": _memory_gb(),
         "system": f"{_distribution()}, {platform.system()} {platform.release()}",
         "python": f"{platform.python_implementation()} {platform.python_version()}",
@@ -48,9 +46,7 @@ def _processor() -> str:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return platform.processor() or platform.machine()
-    model_names = [
-        line.partition(":")[2].strip() for line in lines if line.startswith("model name")
-    ]
+    model_names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return model_names[0] if model_names else platform.machine()
 
 

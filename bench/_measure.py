@@ -62,9 +62,7 @@ def _count(call: Callable[[], object], seconds: float) -> int:
     return max(1, int(count * seconds / spent)) if spent else max(1, count)
 
 
-def compare_rounds(
-    ours: Sequence[float], yardstick: Sequence[float]
-) -> tuple[float, tuple[float, float]]:
+def compare_rounds(ours: Sequence[float], yardstick: Sequence[float]) -> tuple[float, tuple[float, float]]:
     """Return the median, minimum and maximum of the rounds' ratios `ours / yardstick`."""
     ratios = [value / baseline for value, baseline in zip(ours, yardstick, strict=True)]
     return statistics.median(ratios), (min(ratios), max(ratios))

@@ -128,7 +128,5 @@ def _number(value: float) -> str:
 
 
 def _anchor(title: str) -> str:
-    text = "".join(
-        character for character in title.lower() if character.isalnum() or character in " -"
-    )
+    text = "".join(character for character in title.lower() if character.isalnum() or character in " -")
     return "-".join(text.split())

@@ -33,8 +33,7 @@ def _flat(profile: Profile) -> Iterator[tuple[str, Any]]:
 def by_hand(rules: Rules) -> RuleMatcher:
     """Evaluate the rules in plain Python: a loop that stops at the first test that fails."""
     split_tests: list[list[tuple[str, str, Test]]] = [
-        [(test[0].partition(".")[0], test[0].partition(".")[2], test) for test in tests]
-        for tests in rules
+        [(test[0].partition(".")[0], test[0].partition(".")[2], test) for test in tests] for tests in rules
     ]
 
     def ask(profile: Profile) -> list[int]:
@@ -51,9 +50,7 @@ def zen(rules: Rules) -> RuleMatcher:
     import zen as engine  # type: ignore[import-not-found,unused-ignore]
 
     compiled = [engine.compile_expression(_text(tests, " and ")) for tests in rules]
-    return lambda profile: [
-        at for at, expression in enumerate(compiled) if expression.evaluate(profile)
-    ]
+    return lambda profile: [at for at, expression in enumerate(compiled) if expression.evaluate(profile)]
 
 
 def cel_rust(rules: Rules) -> RuleMatcher:
@@ -68,9 +65,7 @@ def cel_python(rules: Rules) -> RuleMatcher:
 
     engine: Any = celpy
     environment = engine.Environment(runner_class=engine.CompiledRunner)
-    compiled: list[Any] = [
-        environment.program(environment.compile(_text(tests, " && "))) for tests in rules
-    ]
+    compiled: list[Any] = [environment.program(environment.compile(_text(tests, " && "))) for tests in rules]
 
     def ask(profile: Profile) -> list[int]:
         data = {name: engine.json_to_cel(value) for name, value in profile.items()}
@@ -82,25 +77,16 @@ def cel_python(rules: Rules) -> RuleMatcher:
 def json_logic(rules: Rules) -> RuleMatcher:
     from json_logic import jsonLogic  # type: ignore[import-not-found,import-untyped,unused-ignore]
 
-    conditions = [
-        {"and": [{sign: [{"var": path}, constant]} for path, sign, constant in tests]}
-        for tests in rules
-    ]
-    return lambda profile: [
-        at for at, condition in enumerate(conditions) if jsonLogic(condition, profile)
-    ]
+    conditions = [{"and": [{sign: [{"var": path}, constant]} for path, sign, constant in tests]} for tests in rules]
+    return lambda profile: [at for at, condition in enumerate(conditions) if jsonLogic(condition, profile)]
 
 
 def growthbook(rules: Rules) -> RuleMatcher:
     from growthbook.core import evalCondition  # type: ignore[import-not-found,import-untyped,unused-ignore]
 
     signs = {"==": "$eq", "in": "$in", ">=": "$gte", "<": "$lt"}
-    conditions = [
-        {path: {signs[sign]: constant} for path, sign, constant in tests} for tests in rules
-    ]
-    return lambda profile: [
-        at for at, condition in enumerate(conditions) if evalCondition(profile, condition)
-    ]
+    conditions = [{path: {signs[sign]: constant} for path, sign, constant in tests} for tests in rules]
+    return lambda profile: [at for at, condition in enumerate(conditions) if evalCondition(profile, condition)]
 
 
 def unleash(rules: Rules) -> RuleMatcher:
@@ -121,9 +107,7 @@ def unleash(rules: Rules) -> RuleMatcher:
         {
             "name": f"rule {number}",
             "enabled": True,
-            "strategies": [
-                {"name": "default", "constraints": [constraint(rule_test) for rule_test in tests]}
-            ],
+            "strategies": [{"name": "default", "constraints": [constraint(rule_test) for rule_test in tests]}],
         }
         for number, tests in enumerate(rules)
     ]
@@ -133,9 +117,7 @@ def unleash(rules: Rules) -> RuleMatcher:
 
     def ask(profile: Profile) -> list[int]:
         context = {"properties": {name: str(value) for name, value in _flat(profile)}}
-        return [
-            at for at, name in enumerate(names) if engine.check_enabled(name, context).is_enabled
-        ]
+        return [at for at, name in enumerate(names) if engine.check_enabled(name, context).is_enabled]
 
     return ask
 
@@ -166,9 +148,7 @@ def flagsmith(rules: Rules) -> RuleMatcher:
             "segments": segments,
             "features": {},
         }
-        return sorted(
-            int(rule_test["name"]) for rule_test in get_evaluation_result(context)["segments"]
-        )
+        return sorted(int(rule_test["name"]) for rule_test in get_evaluation_result(context)["segments"])
 
     return ask
 

@@ -148,9 +148,7 @@ def serve_echo(sizes: Sequence[int]) -> None:
 
     option = {"xdm:id": "x" * 40, "repo:etag": "1", "@type": "y" * 60, "dc:format": "text/html"}
     bare = len(msgspec.json.encode({"xdm:propositions": [option], "xdm:content": ""}))
-    answers = [
-        {"xdm:propositions": [option], "xdm:content": "z" * max(size - bare, 1)} for size in sizes
-    ]
+    answers = [{"xdm:propositions": [option], "xdm:content": "z" * max(size - bare, 1)} for size in sizes]
     decode, encode = msgspec.json.Decoder().decode, msgspec.json.Encoder().encode
 
     async def respond(request: Request) -> Response:
@@ -165,17 +163,13 @@ def serve_echo(sizes: Sequence[int]) -> None:
     uvicorn.Server(config).run(sockets=[listener])
 
 
-async def _write(
-    folder: Path, settings: Settings, library: Mapping[str, Any], customers: Sequence[Any]
-) -> None:
+async def _write(folder: Path, settings: Settings, library: Mapping[str, Any], customers: Sequence[Any]) -> None:
     services = Services(await open_store(settings))
     try:
         await services.start(dev=True)
         for kind, section in groupby(library_entries(dict(library)), key=lambda entry: entry[0]):
             creating = (
-                services.catalog.create(
-                    services.registry.authorize(BY, DEV_CONTAINER), kind, document
-                )
+                services.catalog.create(services.registry.authorize(BY, DEV_CONTAINER), kind, document)
                 for _, _, document in section
             )
             await asyncio.gather(*creating)
@@ -201,9 +195,7 @@ def create_database(
     return fill_database(f"sqlite:///{folder / name}.db", folder, library, customers)
 
 
-def fill_database(
-    database: str, folder: Path, library: Mapping[str, Any], customers: Sequence[Any] = ()
-) -> str:
+def fill_database(database: str, folder: Path, library: Mapping[str, Any], customers: Sequence[Any] = ()) -> str:
     """Fill a database of any kind; temporary files go to `folder`. Return its URL."""
     asyncio.run(_write(folder, Settings(database=database), library, customers))
     return database

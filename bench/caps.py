@@ -75,9 +75,7 @@ def dry_run(raw_request: bytes) -> bytes:
     return b"\r\n".join([*lines, b"Content-Length: %d" % len(text), b"", text])
 
 
-def throughput_and_waits(
-    folder: Path, rounds: int, seconds: float, core: int | None
-) -> Iterator[Row]:
+def throughput_and_waits(folder: Path, rounds: int, seconds: float, core: int | None) -> Iterator[Row]:
     customers = [profile(number) for number in range(CUSTOMERS)]
     raw_requests = [request(number) for number in range(CUSTOMERS)]
     databases = [
@@ -99,16 +97,12 @@ def throughput_and_waits(
                 idle_server.freeze()
                 server.thaw()
                 busy = server.busy()
-                done = flood(
-                    server.port, requests, seconds, connections=CONNECTIONS, core=cores()[1]
-                )
+                done = flood(server.port, requests, seconds, connections=CONNECTIONS, core=cores()[1])
                 if number:  # the first round warms
                     rates[which].append(done.rate)
                     costs[which].append((server.busy() - busy) / done.requests * 1e6)
         ratio, spread = compare_rounds(*rates)
-        yield Row(
-            table=THROUGHPUT, name=PLAIN, value=statistics.median(rates[1]), unit="requests/s"
-        )
+        yield Row(table=THROUGHPUT, name=PLAIN, value=statistics.median(rates[1]), unit="requests/s")
         yield Row(
             table=THROUGHPUT,
             name=CAPPED,
@@ -174,9 +168,7 @@ def an_event(number: int, now_us: int) -> DecisionEvent:
         decided_us=now_us,
         revision=1_234,
         surface="ode",
-        request=DecisionRequest(
-            scopes=(ScopeRequest("xcore:offer-activity:15abc3f1d8c7e2a0", placement(1)),)
-        ),
+        request=DecisionRequest(scopes=(ScopeRequest("xcore:offer-activity:15abc3f1d8c7e2a0", placement(1)),)),
         answers=(
             ScopeAnswer(
                 decision="xcore:offer-activity:15abc3f1d8c7e2a0",
@@ -240,10 +232,7 @@ async def _bytes_per_event(path: Path, count: int, together: int) -> float:
 
 def _size(path: Path) -> int:
     """Return the size of the database in bytes after a checkpoint."""
-    script = (
-        "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]);"
-        "c.execute('PRAGMA wal_checkpoint(TRUNCATE)')"
-    )
+    script = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]);c.execute('PRAGMA wal_checkpoint(TRUNCATE)')"
     subprocess.run([sys.executable, "-c", script, str(path)], check=True)
     return path.stat().st_size
 
@@ -317,10 +306,7 @@ async def _fill(path: Path, count: int) -> None:
     store = await SqliteStore.open(path, synchronous="OFF")
     long_ago_us = time.time_ns() // 1000 - 10 * 86_400_000_000
     bodies: Sequence[bytes] = [
-        encode_pack(
-            (encode_event(an_event(number * IN_A_PACK + each, long_ago_us)), None)
-            for each in range(IN_A_PACK)
-        )
+        encode_pack((encode_event(an_event(number * IN_A_PACK + each, long_ago_us)), None) for each in range(IN_A_PACK))
         for number in range(50)
     ]
     packs = [
@@ -339,9 +325,7 @@ async def _decide_once(path: Path) -> None:
     customer = await services.profiles.resolve(
         services.registry.authorize(BY, DEV_CONTAINER), Profile(identities=(identity,))
     )
-    decision_request = DecisionRequest(
-        scopes=(ScopeRequest("xcore:offer-activity:1", placement(1)),)
-    )
+    decision_request = DecisionRequest(scopes=(ScopeRequest("xcore:offer-activity:1", placement(1)),))
     await services.decide.decide(
         services.registry.authorize(BY, DEV_CONTAINER), decision_request, customer, surface="ode"
     )

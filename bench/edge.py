@@ -114,21 +114,14 @@ def rows(*, quick: bool) -> Iterator[Row]:
             for number in range(rounds):
                 for kind, raw_requests in both if number % 2 else reversed(both):
                     before = server.busy()
-                    done[kind].append(
-                        flood(
-                            server.port, raw_requests, seconds, connections=CONNECTIONS, core=client
-                        )
-                    )
+                    done[kind].append(flood(server.port, raw_requests, seconds, connections=CONNECTIONS, core=client))
                     busy[kind] += server.busy() - before
-            rates = {
-                kind: [measurement.rate for measurement in floods] for kind, floods in done.items()
-            }
+            rates = {kind: [measurement.rate for measurement in floods] for kind, floods in done.items()}
             rate = statistics.median(rates[EDGE]) / 2
             waits = paced(server.port, edge, 4 * seconds, rate=rate)
         sync = disk(folder)["p99_ms"]
     cost = {
-        kind: busy[kind] / sum(measurement.requests for measurement in floods) * 1e6
-        for kind, floods in done.items()
+        kind: busy[kind] / sum(measurement.requests for measurement in floods) * 1e6 for kind, floods in done.items()
     }
     ratio, spread = compare_rounds(rates[EDGE], rates[HUB])
     yield Row(
@@ -147,8 +140,7 @@ def rows(*, quick: bool) -> Iterator[Row]:
         ratio=ratio,
         spread=spread,
         goal="0.70",
-        note=f"{cost[EDGE]:.0f} µs of processor each; request {len(edge[0])} bytes, "
-        f"the other's {len(hub[0])}",
+        note=f"{cost[EDGE]:.0f} µs of processor each; request {len(edge[0])} bytes, the other's {len(hub[0])}",
     )
     took = sorted(measurement * 1e3 for _, measurement in waits)
     for name, value in (("p50", took[len(took) // 2]), ("p99", took[len(took) * 99 // 100])):

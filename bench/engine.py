@@ -72,9 +72,7 @@ def all_eligible(scope: CompiledScope) -> Callable[[Profile], list[int]]:
     pool = scope.pool
 
     def ask(profile: Profile) -> list[int]:
-        eligible = Eligibility(Environment(profile, NOW)).eligible(
-            pool, pool.calendar.open_at(NOON)
-        )
+        eligible = Eligibility(Environment(profile, NOW)).eligible(pool, pool.calendar.open_at(NOON))
         return list(pool.ranked_positions(eligible, SEED, order_all=True))
 
     return ask
@@ -85,9 +83,7 @@ def best_only(scope: CompiledScope) -> Callable[[Profile], int | None]:
     pool = scope.pool
 
     def ask(profile: Profile) -> int | None:
-        eligible = Eligibility(Environment(profile, NOW)).eligible(
-            pool, pool.calendar.open_at(NOON)
-        )
+        eligible = Eligibility(Environment(profile, NOW)).eligible(pool, pool.calendar.open_at(NOON))
         return next(pool.ranked_positions(eligible, SEED), None)
 
     return ask
@@ -150,12 +146,8 @@ def the_limit(
             return
         limit: Any = kernel(library, ask, SEED)
         assert [sorted(limit.by_offer(customer)) for customer in profiles(3)] == expected
-        assert [limit(customer) for customer in profiles(9)] == [
-            ours(customer) for customer in profiles(9)
-        ]
-        turns = by_turns(
-            {OURS: for_each_customer(ours), "C": for_each_customer(limit)}, seconds=seconds
-        )
+        assert [limit(customer) for customer in profiles(9)] == [ours(customer) for customer in profiles(9)]
+        turns = by_turns({OURS: for_each_customer(ours), "C": for_each_customer(limit)}, seconds=seconds)
         ratio, spread = compare_rounds(turns["C"], turns[OURS])
         yield Row(
             table=table,
@@ -210,10 +202,7 @@ def eligibility_and_rank(sizes: tuple[int, ...]) -> Iterator[Row]:
 def decide_call(snapshot: Snapshot, *places: str, item_count: int = 1) -> Call:
     scopes = [a_scope(placement=place, item_count=item_count) for place in places]
     inputs = cycle(
-        [
-            some_inputs(*scopes, profile=profile, seed=f"seed {number}")
-            for number, profile in enumerate(profiles())
-        ]
+        [some_inputs(*scopes, profile=profile, seed=f"seed {number}") for number, profile in enumerate(profiles())]
     )
     return lambda: decide(snapshot, next(inputs))
 

@@ -44,8 +44,7 @@ NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 FORMULAS = {
     "a sum": "offer.rank.priority * 2 + score.value",
     "a boost where cities agree": (
-        'if(offer.characteristics.get("city") = homeAddress.city,'
-        " offer.rank.priority * 2, offer.rank.priority)"
+        'if(offer.characteristics.get("city") = homeAddress.city, offer.rank.priority * 2, offer.rank.priority)'
     ),
     "two choices and a quotient": (
         "if(score.value > 50, offer.rank.priority * score.value / 100, offer.rank.priority)"
@@ -73,9 +72,7 @@ def build_snapshot(offers: int, text: str) -> Snapshot:
     for number in range(max(offers, 100)):
         more: Any = {"xdm:characteristics": {"city": random.choice(cities)}}
         priority = random.randrange(100)
-        documents.append(
-            an_offer(f"offer {number}", priority=priority, content=["web"], tags=["t"], **more)
-        )
+        documents.append(an_offer(f"offer {number}", priority=priority, content=["web"], tags=["t"], **more))
     return SnapshotBuilder("bench").apply(entities(documents).items(), 1)
 
 
@@ -91,25 +88,18 @@ def scored(name: str, snapshot: Snapshot, offers: int, seconds: float) -> Iterat
         "in bulk": replace(table, pool=replace(table.pool, max_scalar_offers=0)),
     }
     customers = [Environment(profile, NOW) for profile in profiles()]
-    expected = [
-        OfferScorer(environment).score(ways["whole"], positions) for environment in customers
-    ]
+    expected = [OfferScorer(environment).score(ways["whole"], positions) for environment in customers]
     for way in ways.values():
-        assert [
-            OfferScorer(environment).score(way, positions) for environment in customers
-        ] == expected
+        assert [OfferScorer(environment).score(way, positions) for environment in customers] == expected
 
     def asking(way: OfferTerms) -> object:
         return OfferScorer(next(environments)).score(way, positions)
 
     environments = cycle(customers)
-    calls: dict[str, Callable[[], object]] = {
-        environment: partial(asking, ways[environment]) for environment in ways
-    }
+    calls: dict[str, Callable[[], object]] = {environment: partial(asking, ways[environment]) for environment in ways}
     if offers == 1_000:
         inputs = cycle(
-            some_inputs(a_scope(), profile=profile, seed=f"seed {number}")
-            for number, profile in enumerate(profiles())
+            some_inputs(a_scope(), profile=profile, seed=f"seed {number}") for number, profile in enumerate(profiles())
         )
         calls["a whole decision, in bulk"] = lambda: decide(snapshot, next(inputs))
     took = by_turns(calls, seconds=seconds)

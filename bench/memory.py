@@ -33,9 +33,7 @@ def rows(*, quick: bool) -> Iterator[Row]:
             documents = library(offers, 1, decisions)
             database = create_database(folder, documents, customers, f"{offers}")
             size = len(msgspec.json.encode(documents)) / 2**20
-            raw_requests = [
-                request(number, decision=number % decisions + 1) for number in range(ASKED)
-            ]
+            raw_requests = [request(number, decision=number % decisions + 1) for number in range(ASKED)]
             with proffer(database, core=core) as server:
                 once(server.port, raw_requests[0])  # it listens before it has read everything
                 flood(server.port, raw_requests, 2.0, connections=8, core=client)

@@ -83,9 +83,7 @@ def rows(*, quick: bool) -> Iterator[Row]:
         with proffer(database, core=ours) as server:
             yield from one_scope(server, raw_requests, folder, rounds, seconds)
         items = [4] * 10 + [3] * 20
-        database = create_database(
-            folder, library(500, len(items), narrow=False), customers, "many"
-        )
+        database = create_database(folder, library(500, len(items), narrow=False), customers, "many")
         raw_requests = [request(number, items) for number in range(CUSTOMERS)]
         with proffer(database, core=ours) as server:
             yield from many_scopes(server, raw_requests, min(rounds, 5), seconds)
@@ -117,15 +115,9 @@ def one_scope(
     yield from _latencies(waits, sync)
 
 
-def many_scopes(
-    server: Server, raw_requests: Sequence[bytes], rounds: int, seconds: float
-) -> Iterator[Row]:
+def many_scopes(server: Server, raw_requests: Sequence[bytes], rounds: int, seconds: float) -> Iterator[Row]:
     answered = {raw_request: once(server.port, raw_request) for raw_request in raw_requests}
-    full = {
-        raw_request: answer
-        for raw_request, answer in answered.items()
-        if _option_count(answer) == MOST_OPTIONS
-    }
+    full = {raw_request: answer for raw_request, answer in answered.items() if _option_count(answer) == MOST_OPTIONS}
     raw_requests, size = list(full), round(statistics.mean(map(len, full.values())))
     core, _ = cores()
     with echo([size], core) as bare:
@@ -156,18 +148,14 @@ def alternate(
             idle.freeze()
             active.thaw()
             busy, begun = active.cpu_seconds(), time.perf_counter()
-            into.floods.append(
-                flood(active.port, requests, seconds, connections=connections, core=client)
-            )
+            into.floods.append(flood(active.port, requests, seconds, connections=connections, core=client))
             into.busy += active.cpu_seconds() - busy
             into.elapsed += time.perf_counter() - begun
     server.thaw()
     return ours, yardstick
 
 
-def _comparison(
-    table: str, ours: Rounds, yardstick: Rounds, *, goal: str, note: str
-) -> Iterator[Row]:
+def _comparison(table: str, ours: Rounds, yardstick: Rounds, *, goal: str, note: str) -> Iterator[Row]:
     ratio, spread = compare_rounds(ours.rates, yardstick.rates)
     yield Row(
         table=table,
@@ -202,9 +190,7 @@ def at_a_pace(server: Server, raw_requests: Sequence[bytes], seconds: float) -> 
     """Return the latency at 70 % of the maximum rate, which is measured just before."""
     _, client = cores()
     max_rate = flood(server.port, raw_requests, 1.0, connections=CONNECTIONS, core=client).rate
-    took = sorted(
-        wait * 1e3 for _, wait in paced(server.port, raw_requests, seconds, rate=0.7 * max_rate)
-    )
+    took = sorted(wait * 1e3 for _, wait in paced(server.port, raw_requests, seconds, rate=0.7 * max_rate))
     return Waits(0.7 * max_rate, took[len(took) // 2], took[len(took) * 99 // 100])
 
 

@@ -44,9 +44,7 @@ def rows(*, quick: bool) -> Iterator[Row]:
     settle_on(client)
     with (
         tempfile.TemporaryDirectory() as name,
-        own_postgres(
-            fsync="on", full_page_writes="on", shared_buffers="256MB", min_wal_size="512MB"
-        ) as database,
+        own_postgres(fsync="on", full_page_writes="on", shared_buffers="256MB", min_wal_size="512MB") as database,
     ):
         asyncio.run(_age(database.url))
         folder = Path(name)
@@ -74,9 +72,7 @@ async def _age(url: str) -> None:
     await connection.close()
 
 
-def _waits(
-    folder: Path, sqlite_server: Server, first: Server, second: Server, seconds: float
-) -> Iterator[Row]:
+def _waits(folder: Path, sqlite_server: Server, first: Server, second: Server, seconds: float) -> Iterator[Row]:
     raw_requests = [request(number) for number in range(CUSTOMERS)]
     second.freeze()
     before = disk(folder)
@@ -86,9 +82,7 @@ def _waits(
         idle.freeze()
         server.thaw()
         paced(server.port, raw_requests, 1.0, rate=RATE)  # warms
-        durations.append(
-            sorted(took for _, took in paced(server.port, raw_requests, seconds, rate=RATE))
-        )
+        durations.append(sorted(took for _, took in paced(server.port, raw_requests, seconds, rate=RATE)))
     sync = max(before["p99_ms"], disk(folder)["p99_ms"])
     at = [[took[len(took) * share // 100] * 1e3 for share in (50, 99)] for took in durations]
     for share, place in (("p50", 0), ("p99", 1)):
@@ -105,9 +99,7 @@ def _waits(
     yield Row(table=WAITS, name="fdatasync p99", value=sync, unit="ms")
 
 
-def _servers(
-    sqlite_server: Server, first: Server, second: Server, rounds: int, seconds: float
-) -> Iterator[Row]:
+def _servers(sqlite_server: Server, first: Server, second: Server, rounds: int, seconds: float) -> Iterator[Row]:
     raw_requests = [request(number) for number in range(CUSTOMERS)]
     sides: Sequence[tuple[Server, ...]] = ((sqlite_server,), (first,), (first, second))
     rates: list[list[float]] = [[], [], []]
@@ -154,9 +146,7 @@ def _servers(
         )
 
 
-def flood_all(
-    side: Sequence[Server], raw_requests: Sequence[bytes], seconds: float
-) -> list[tuple[float, int]]:
+def flood_all(side: Sequence[Server], raw_requests: Sequence[bytes], seconds: float) -> list[tuple[float, int]]:
     """Load all servers at the same time; return requests per second and number of requests of each."""
     with ThreadPoolExecutor(len(side)) as pool:
         floods = pool.map(

@@ -99,9 +99,7 @@ def evaluation() -> Iterator[Row]:
     rule, env = compile_text(TEXT), Environment(PROFILE, datetime.now(UTC))
     holds = rule.holds
     assert holds(env) is by_hand(PROFILE) is True
-    took = by_turns(
-        {"nothing": lambda: None, "hand": lambda: by_hand(PROFILE), "ours": lambda: holds(env)}
-    )
+    took = by_turns({"nothing": lambda: None, "hand": lambda: by_hand(PROFILE), "ours": lambda: holds(env)})
     hand = [duration - none for duration, none in zip(took["hand"], took["nothing"], strict=True)]
     ours = [duration - none for duration, none in zip(took["ours"], took["nothing"], strict=True)]
     ratio, spread = compare_rounds(ours, hand)
@@ -136,9 +134,7 @@ def many_rules(count: int) -> Iterator[Row]:
     """As many rules as one organisation may have."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     start = time.process_time()
-    rules = [
-        compile_text(TEXT.replace("1000", str(at)).replace("US", f"U{at}")) for at in range(count)
-    ]
+    rules = [compile_text(TEXT.replace("1000", str(at)).replace("US", f"U{at}")) for at in range(count)]
     took = time.process_time() - start
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     table = f"{len(rules):,} rules"
@@ -194,9 +190,7 @@ def peers() -> Iterator[Row]:
         )
 
 
-CEL = (
-    'person.gender == "female" && homeAddress.countryCode in ["US", "CA"] && loyalty.points >= 1000'
-)
+CEL = 'person.gender == "female" && homeAddress.countryCode in ["US", "CA"] && loyalty.points >= 1000'
 
 
 def zen() -> Callable[[], object]:

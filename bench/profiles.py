@@ -59,9 +59,7 @@ _AGAIN = 300_000
 def write_changed(path: Path, of: Path, count: int) -> None:
     """Write the first profiles of a file with other points."""
     with of.open("rb") as file, path.open("wb") as changed:
-        changed.writelines(
-            line.replace(b'"points":', b'"points":1') for line in islice(file, count)
-        )
+        changed.writelines(line.replace(b'"points":', b'"points":1') for line in islice(file, count))
 
 
 def write_file(path: Path, count: int) -> None:
@@ -77,8 +75,7 @@ def yardstick(path: Path, folder: Path) -> float:
     database.execute("PRAGMA cache_size = -32000")
     database.execute("CREATE TABLE c (customer INTEGER PRIMARY KEY, document BLOB)")
     database.execute(
-        "CREATE TABLE i (space, namespace, id, customer, PRIMARY KEY (space, namespace, id))"
-        " WITHOUT ROWID"
+        "CREATE TABLE i (space, namespace, id, customer, PRIMARY KEY (space, namespace, id)) WITHOUT ROWID"
     )
     with path.open("rb") as file:
         lines = list(islice(file, _FEW))
@@ -113,9 +110,7 @@ async def imported(database: Path, path: Path, sizes: list[float]) -> asyncio.su
     """Start to import a file with the command; append its resident megabytes to `sizes`."""
     command = [sys.executable, "-m", "proffer", "profiles", "import", str(path), "--dataset", "crm"]
     command += ["--database", f"sqlite:///{database}", "--org", "acme"]
-    process = await asyncio.create_subprocess_exec(
-        *command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     async def watch() -> None:
         while process.returncode is None:
@@ -153,9 +148,7 @@ async def look_up(store: SqliteStore, count: int, times: int, pause: float = 0) 
     return took
 
 
-async def stream_messages(
-    port: int, messages: int, connections: int = 16
-) -> tuple[float, list[float]]:
+async def stream_messages(port: int, messages: int, connections: int = 16) -> tuple[float, list[float]]:
     """Return messages per second over HTTP, and the latency of each, in milliseconds."""
     took: list[float] = []
     numbers = iter(range(messages))
@@ -257,9 +250,7 @@ async def measure(folder: Path, path: Path, count: int) -> None:
 def print_memory(sizes: Sequence[float]) -> None:
     """Print the peak of resident memory in each quarter of the time."""
     quarter = max(len(sizes) // 4, 1)
-    peaks = [
-        max(sizes[start : start + quarter], default=0) for start in range(0, len(sizes), quarter)
-    ]
+    peaks = [max(sizes[start : start + quarter], default=0) for start in range(0, len(sizes), quarter)]
     peaks_text = ", ".join(f"{size:,.0f}" for size in peaks[:4])
     print(f"{'resident, by quarters of the time':<34} {peaks_text} MB")
 
@@ -330,9 +321,7 @@ def main() -> None:
         write_file(path, count)
         print(f"{count:,} profiles of {path.stat().st_size // count:,} bytes")
         rate, took, spent = stream(folder, 4_000 if options.quick else 20_000)
-        print(
-            f"{'streamed, durable':<34} {rate:10,.0f} records/s   {spent:,.0f} µs of processor each"
-        )
+        print(f"{'streamed, durable':<34} {rate:10,.0f} records/s   {spent:,.0f} µs of processor each")
         print_times("streamed", took, "ms")
         asyncio.run(measure(folder, path, count))
 

@@ -60,17 +60,12 @@ def rows(*, quick: bool) -> Iterator[Row]:
 def work(offers: int) -> Iterator[Row]:
     """What one worker does for one changed offer, without a server."""
     documents = [library_document for _, _, library_document in library_entries(library(offers))]
-    entities = {
-        canonical(library_document["@id"]): an_entity(library_document)
-        for library_document in documents
-    }
+    entities = {canonical(library_document["@id"]): an_entity(library_document) for library_document in documents}
     builder = SnapshotBuilder("bench")
     begun = time.process_time()
     builder.apply(entities.items(), 1)
     full_ms = (time.process_time() - begun) * 1e3
-    yield Row(
-        table=WORK, name="the whole library", value=full_ms, unit="ms", note=f"{offers:,} offers"
-    )
+    yield Row(table=WORK, name="the whole library", value=full_ms, unit="ms", note=f"{offers:,} offers")
     gc.collect()
     gc.freeze()  # as a server does once it has read its library
     for name, changed in (("another name", _renamed), ("another place and rule", _moved)):
@@ -161,8 +156,7 @@ def served(*, quick: bool) -> Iterator[Row]:
             unit="ms",
             spread=(min(took[kind]), max(took[kind])),
             goal="200 ms",
-            note=f"{offers:,} offers, {WORKERS} workers, {len(took[kind])} changes; "
-            f"p99 {_p99(took[kind]):.0f} ms",
+            note=f"{offers:,} offers, {WORKERS} workers, {len(took[kind])} changes; p99 {_p99(took[kind]):.0f} ms",
         )
     unchanged = "p99, nothing changes"
     least, greatest = min(waits[""]), max(waits[""])
@@ -236,10 +230,7 @@ class OfferWatcher:
         writing = await open_connection(self._port)
         instance = await self._instance(writing)
         seen = [""] * CONNECTIONS
-        asking = [
-            asyncio.create_task(self._ask(item, seen, place))
-            for place, item in enumerate(connections)
-        ]
+        asking = [asyncio.create_task(self._ask(item, seen, place)) for place, item in enumerate(connections)]
         number = 0
         while not self._over:
             if not self.changing:
@@ -251,8 +242,7 @@ class OfferWatcher:
             kind = self.changing
             changes = {"xdm:name": name} | (_elsewhere(number) if kind == MOVED else {})
             operations = [
-                {"op": "replace", "path": f"/_instance/{member}", "value": value}
-                for member, value in changes.items()
+                {"op": "replace", "path": f"/_instance/{member}", "value": value} for member, value in changes.items()
             ]
             await writing.ask(_call("PATCH", f"{INSTANCES}/{instance}", operations))
             while any(item != name for item in seen):
@@ -273,7 +263,9 @@ class OfferWatcher:
             await asyncio.sleep(PAUSE_S)
 
     async def _instance(self, connection: Connection) -> str:
-        query = f"{INSTANCES}?schema=https://ns.adobe.com/experience/offer-management/personalized-offer&id={self._offer}"
+        query = (
+            f"{INSTANCES}?schema=https://ns.adobe.com/experience/offer-management/personalized-offer&id={self._offer}"
+        )
         listing = msgspec.json.decode(await connection.ask(_call("GET", query)))
         instance: str = listing["_embedded"]["results"][0]["instanceId"]
         return instance

@@ -135,9 +135,7 @@ def rows(*, quick: bool) -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as name:
         rates = asyncio.run(rounds(Path(name), 1024 if quick else 4096, 3 if quick else 5))
     yardstick = rates.pop(BASELINE)
-    yield Row(
-        name=BASELINE, value=median(yardstick), unit="/s", spread=(min(yardstick), max(yardstick))
-    )
+    yield Row(name=BASELINE, value=median(yardstick), unit="/s", spread=(min(yardstick), max(yardstick)))
     for name, each in rates.items():
         ratios = [rate / base for rate, base in zip(each, yardstick, strict=True)]
         yield Row(

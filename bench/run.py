@@ -85,9 +85,7 @@ def run_part(name: str, *, quick: bool, left_s: float) -> dict[str, Any]:
         command = [sys.executable, __file__, "--part", name, "--rows", str(into)]
         if quick:
             command.append("--quick")
-        child = subprocess.Popen(
-            command, start_new_session=True, env={**os.environ, "TMPDIR": folder}
-        )
+        child = subprocess.Popen(command, start_new_session=True, env={**os.environ, "TMPDIR": folder})
         try:
             status = child.wait(timeout=bound_s)
         except subprocess.TimeoutExpired:
@@ -101,9 +99,7 @@ def run_part(name: str, *, quick: bool, left_s: float) -> dict[str, Any]:
             result |= json.loads(into.read_text(encoding="utf-8"))
         else:
             result["error"] = (
-                f"it was not done after {bound_s:.0f} s"
-                if status is None
-                else f"it ended with status {status}"
+                f"it was not done after {bound_s:.0f} s" if status is None else f"it ended with status {status}"
             )
     result["seconds"] = round(time.monotonic() - begun, 1)
     return result
@@ -157,16 +153,12 @@ def main() -> None:
     WORK.mkdir(parents=True, exist_ok=True)
     options.into.mkdir(parents=True, exist_ok=True)
     results_file = options.into / "results.json"
-    results: dict[str, Any] = (
-        json.loads(results_file.read_text(encoding="utf-8")) if results_file.exists() else {}
-    )
+    results: dict[str, Any] = json.loads(results_file.read_text(encoding="utf-8")) if results_file.exists() else {}
     failed = []
     until = time.monotonic() + SUITE_S
     for name in [] if options.page_only else chosen:
         print(f"== {name} (at most {PARTS[name].seconds} s)", flush=True)
-        result = results[name] = run_part(
-            name, quick=options.quick, left_s=until - time.monotonic()
-        )
+        result = results[name] = run_part(name, quick=options.quick, left_s=until - time.monotonic())
         if "error" in result:
             failed.append(f"{name}: {result['error']}")
         results = {part_name: results[part_name] for part_name in PARTS if part_name in results}

@@ -62,9 +62,7 @@ def rows(*, quick: bool) -> Iterator[Row]:
 def layers(seconds: float) -> Iterator[Row]:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         apps, services = runner.run(_apps())
-        calls = {
-            name: lambda app=app: runner.run(_send_requests(app)) for name, app in apps.items()
-        }
+        calls = {name: lambda app=app: runner.run(_send_requests(app)) for name, app in apps.items()}
         took = {
             name: [duration / AT_ONCE for duration in rounds]
             for name, rounds in by_turns(calls, seconds=seconds).items()
@@ -95,9 +93,7 @@ async def _apps() -> tuple[dict[str, Any], Services]:
     await services.start(dev=True)
     for kind, section in groupby(library_entries(library(100)), key=lambda entry: entry[0]):
         for _, _, document in section:
-            await services.catalog.create(
-                services.registry.authorize(BY, DEV_CONTAINER), kind, document
-            )
+            await services.catalog.create(services.registry.authorize(BY, DEV_CONTAINER), kind, document)
     decode, encode = msgspec.json.Decoder().decode, msgspec.json.Encoder().encode
     answer = {"xdm:propositions": [{"xdm:content": "z" * 700}]}
 
@@ -246,9 +242,7 @@ def _busier(port: int, pids: Sequence[int]) -> int:
             client.connect_ex(("127.0.0.1", port))
         for client in clients:
             client.settimeout(20)
-            while client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) or not _is_connected(
-                client
-            ):
+            while client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) or not _is_connected(client):
                 time.sleep(0.001)
             client.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
             client.recv(4096)

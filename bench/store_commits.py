@@ -25,8 +25,7 @@ DOCUMENT = {
     "@id": "xcore:personalized-offer:1",
     "xdm:name": "Free shipping for a month",
     "xdm:representations": [
-        {"xdm:placement": f"xcore:offer-placement:{number:x}", "xdm:content": "x" * 200}
-        for number in range(5)
+        {"xdm:placement": f"xcore:offer-placement:{number:x}", "xdm:content": "x" * 200} for number in range(5)
     ],
 }
 

@@ -85,9 +85,7 @@ def small_library(client: TestClient) -> tuple[str, str]:
 def decide(client: TestClient, scope: tuple[str, str], attributes: dict[str, Any]) -> Any:
     body = {
         "xdm:propositionRequests": [{"xdm:activityId": scope[0], "xdm:placementId": scope[1]}],
-        "xdm:profiles": [
-            {"xdm:identityMap": {"Email": [{"xdm:id": "a@b.c"}]}, "xdm:attributes": attributes}
-        ],
+        "xdm:profiles": [{"xdm:identityMap": {"Email": [{"xdm:id": "a@b.c"}]}, "xdm:attributes": attributes}],
         "xdm:responseFormat": {
             "xdm:includeContent": True,
             "xdm:includeMetadata": {"xdm:option": ["name"]},
@@ -125,9 +123,7 @@ def test_a_change_is_in_force_when_its_receipt_arrives() -> None:
         scope = small_library(client)
         offers = client.get(
             f"{XCORE}/instances",
-            params={
-                "schema": "https://ns.adobe.com/experience/offer-management/personalized-offer"
-            },
+            params={"schema": "https://ns.adobe.com/experience/offer-management/personalized-offer"},
         ).json()
         instance = offers["_embedded"]["results"][0]["instanceId"]
         patch = [{"op": "replace", "path": "/_instance/xdm:status", "value": "draft"}]

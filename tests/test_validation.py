@@ -100,9 +100,7 @@ def test_every_mistake_is_listed_in_document_order() -> None:
 
 def test_an_alias_stands_for_its_member() -> None:
     """The path shows the spelling that was used."""
-    shape = ObjectShape(
-        {"xdm:ids": Member(ListShape(TextShape()), required=True, aliases=("ids",))}
-    )
+    shape = ObjectShape({"xdm:ids": Member(ListShape(TextShape()), required=True, aliases=("ids",))})
     assert faults(shape, {"ids": []}) == []
     assert faults(shape, {"ids": [1]}) == [("type", "$.ids[0]")]
     assert faults(shape, {}) == [("required", "$.xdm:ids")]
@@ -242,9 +240,7 @@ def test_depth_is_no_danger() -> None:
 def test_a_shape_may_bring_its_own_advice() -> None:
     """It replaces the usual one."""
     shape = TextShape(pattern=r"\w+/\w+", help="Use a media type such as text/html.")
-    assert [finding.help for finding in validate(shape, "html")] == [
-        "Use a media type such as text/html."
-    ]
+    assert [finding.help for finding in validate(shape, "html")] == ["Use a media type such as text/html."]
 
 
 def test_paths_quote_what_is_not_a_plain_word() -> None:
@@ -263,9 +259,7 @@ def test_paths_quote_what_is_not_a_plain_word() -> None:
 )
 def test_any_document_can_be_walked(document: Any) -> None:
     """The walk never raises."""
-    assert all(
-        finding.path and finding.path.startswith("$") for finding in validate(OFFER, document)
-    )
+    assert all(finding.path and finding.path.startswith("$") for finding in validate(OFFER, document))
 
 
 # Moments.

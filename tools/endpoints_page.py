@@ -67,9 +67,7 @@ def _endpoint(method: str, path: str, operation: Any) -> Iterator[str]:
         yield f"Body: {_media_types_text(body['content'])}.\n"
     yield from _statuses(operation["responses"])
     yield f"```sh\n{_curl(method, path, operation)}\n```\n"
-    example = next(
-        (spec["example"] for spec in _successes(operation) if spec.get("example") is not None), None
-    )
+    example = next((spec["example"] for spec in _successes(operation) if spec.get("example") is not None), None)
     if example is not None:
         yield f"```json\n{json.dumps(example, indent=2, ensure_ascii=False)}\n```\n"
 
@@ -93,10 +91,7 @@ def _successes(operation: Any) -> Iterator[Any]:
 def _media_types_text(content: Any) -> str:
     """Return the media types as text; those that differ only in their schema are merged."""
     kinds = dict.fromkeys(media_type.partition(";")[0] for media_type in content)
-    return " or ".join(
-        f"`{kind}`" + (" with a `schema`" if f"{kind};" in " ".join(content) else "")
-        for kind in kinds
-    )
+    return " or ".join(f"`{kind}`" + (" with a `schema`" if f"{kind};" in " ".join(content) else "") for kind in kinds)
 
 
 def _cell(text: str) -> str:

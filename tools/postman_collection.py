@@ -65,9 +65,7 @@ def _operations(document: Mapping[str, Any]) -> Iterator[tuple[str, str, Json]]:
 def _item(method: str, path: str, operation: Json) -> Json:
     content = operation.get("requestBody", {}).get("content", {})
     media_type = next(iter(content), None)
-    headers = [
-        _pair(parameter) for parameter in operation["parameters"] if parameter["in"] == "header"
-    ]
+    headers = [_pair(parameter) for parameter in operation["parameters"] if parameter["in"] == "header"]
     request: Json = {"method": method, "description": operation["description"]}
     if operation.get("security") == []:
         request["auth"] = {"type": "noauth"}
@@ -85,16 +83,10 @@ def _item(method: str, path: str, operation: Json) -> Json:
 
 def _url(path: str, operation: Json) -> Json:
     segments = [f":{part[1:-1]}" if part.startswith("{") else part for part in path.split("/")[1:]]
-    query = [
-        _pair(parameter) for parameter in operation["parameters"] if parameter["in"] == "query"
-    ]
-    variables = [
-        _pair(parameter) for parameter in operation["parameters"] if parameter["in"] == "path"
-    ]
+    query = [_pair(parameter) for parameter in operation["parameters"] if parameter["in"] == "query"]
+    variables = [_pair(parameter) for parameter in operation["parameters"] if parameter["in"] == "path"]
     query_string = "&".join(
-        f"{parameter['key']}={parameter['value']}"
-        for parameter in query
-        if not parameter.get("disabled")
+        f"{parameter['key']}={parameter['value']}" for parameter in query if not parameter.get("disabled")
     )
     raw = "{{baseUrl}}/" + "/".join(segments)
     url: Json = {

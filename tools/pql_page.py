@@ -105,11 +105,7 @@ def reference_page() -> str:
 
 def _lines() -> Iterator[str]:
     yield _INTRODUCTION
-    yield (
-        "Units: "
-        + ", ".join(f"`{plural}`" for plural in UNITS.values())
-        + "; the singular is accepted too.\n"
-    )
+    yield ("Units: " + ", ".join(f"`{plural}`" for plural in UNITS.values()) + "; the singular is accepted too.\n")
     yield from _limits()
     yield "## Functions\n"
     for family in FAMILIES:
@@ -138,9 +134,7 @@ def _function(function: Function) -> Iterator[str]:
     yield f"`{function.signature}` → {function.returns.value}\n"
     yield f"{function.doc}\n"
     yield "```pql"
-    yield from (
-        f"{text}  →  {to_literal(expected)}" for text, expected in function.examples.items()
-    )
+    yield from (f"{text}  →  {to_literal(expected)}" for text, expected in function.examples.items())
     yield "```\n"
     if function.row_by_row_reason and ValueKind.ITEM not in function.parameter_kinds:
         yield f"In batches: {function.row_by_row_reason}.\n"

@@ -89,9 +89,7 @@ async def open_store(settings: Settings, *, migrate: bool = True) -> Store:
         return await SqliteStore.open(path, migrate=migrate)
     with _needs_driver():
         from proffer.store.postgres.store import PostgresStore
-    return await PostgresStore.open(
-        settings.database, migrate=migrate, connections=settings.database_connections
-    )
+    return await PostgresStore.open(settings.database, migrate=migrate, connections=settings.database_connections)
 
 
 async def vacuum_store(settings: Settings) -> tuple[int, int]:
@@ -142,9 +140,7 @@ async def restore(
     settings: Settings, path: Path, *, resume: bool, on_progress: ProgressCallback
 ) -> Mapping[str, TableSum]:
     """Restore a backup into an empty database, verified; return counts and checksums by table."""
-    return await transfer(
-        BackupSource(path), _target(settings), resume=resume, on_progress=on_progress
-    )
+    return await transfer(BackupSource(path), _target(settings), resume=resume, on_progress=on_progress)
 
 
 def _source(settings: Settings) -> TransferSource:
@@ -185,9 +181,7 @@ def _needs_driver() -> Iterator[None]:
 
 def event_limits(settings: Settings) -> EventLimits:
     """Return the configured age and size limits of stored events."""
-    return EventLimits(
-        max_age_us=settings.event_days * 86_400_000_000, max_event_bytes=settings.event_bytes
-    )
+    return EventLimits(max_age_us=settings.event_days * 86_400_000_000, max_event_bytes=settings.event_bytes)
 
 
 def log_limits(settings: Settings) -> LogLimits:
@@ -265,9 +259,7 @@ class Services:
             container = await self.tokens.container(
                 DEV_ORGANISATION, DEV_SANDBOX, by="dev@AdobeID", new_id=DEV_CONTAINER
             )
-            self.datastreams.add_built_in(
-                Datastream(id=DEV_DATASTREAM, name="Development", explain=True), container.id
-            )
+            self.datastreams.add_built_in(Datastream(id=DEV_DATASTREAM, name="Development", explain=True), container.id)
         await self.registry.start()
 
     async def stop(self) -> None:
@@ -304,15 +296,11 @@ class Services:
         return DevAuthenticator(DEV_ORGANISATION) if dev else TokenAuthenticator(self.tokens)
 
 
-def asgi(
-    services: Services, *, dev: bool, monitoring: Monitoring | None = None, metrics_token: str = ""
-) -> App:
+def asgi(services: Services, *, dev: bool, monitoring: Monitoring | None = None, metrics_token: str = "") -> App:
     """Return the app over services that the caller has started."""
     monitoring = monitoring or Monitoring()
     authenticator = services.authenticator(dev=dev)
-    routes = [
-        route for surface in services.surfaces(dev=dev) for route in surface.routes(authenticator)
-    ]
+    routes = [route for surface in services.surfaces(dev=dev) for route in surface.routes(authenticator)]
     if dev:
         demo = DemoRoutes(services.decide, services.registry, DEV_DATASTREAM, services.clock)
         routes += demo.surface().routes(authenticator)
@@ -350,9 +338,7 @@ def create_app(
             Spool(*spool_options) if settings.spool_bytes else None,
             FeedbackSpool(*spool_options) if settings.spool_bytes else None,
         )
-        monitoring.health.add_degradation_check(
-            "database", services.registry.database_status.reason
-        )
+        monitoring.health.add_degradation_check("database", services.registry.database_status.reason)
         try:
             await services.start(dev=settings.dev)
             services.retention.start()

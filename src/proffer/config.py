@@ -64,9 +64,7 @@ class Settings:
     spool_bytes: int = 100_000_000
 
 
-def load_settings(
-    options: Mapping[str, object], environment: Mapping[str, str] | None = None
-) -> Settings:
+def load_settings(options: Mapping[str, object], environment: Mapping[str, str] | None = None) -> Settings:
     """Return the settings: options that are not None, then the environment, then defaults.
 
     Raises `Invalid`, naming the setting, for an invalid value, and for dev mode on a host other than
@@ -86,9 +84,7 @@ def load_settings(
     for name, (minimum, maximum) in _NUMBER_RANGES.items():
         if not minimum <= getattr(config, name) <= maximum:
             value = getattr(config, name)
-            raise _setting_error(
-                name, f"{value} is out of range", f"use a number from {minimum} to {maximum:,}"
-            )
+            raise _setting_error(name, f"{value} is out of range", f"use a number from {minimum} to {maximum:,}")
     if config.log_format not in LOG_FORMATS:
         raise _setting_error(
             "log_format",
@@ -146,9 +142,7 @@ def _parse_variable(name: str, text: str, variable: str) -> object:
     if name in {"dev", "access_log", "metrics", "traces"}:
         word = text.strip().lower()
         if word not in {"", "0", "1", "false", "true", "no", "yes", "off", "on"}:
-            raise _setting_error(
-                variable, f"`{text}` is neither true nor false", "use `true` or `false`"
-            )
+            raise _setting_error(variable, f"`{text}` is neither true nor false", "use `true` or `false`")
         return word in {"1", "true", "yes", "on"}
     return text
 

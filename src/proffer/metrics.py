@@ -44,9 +44,7 @@ class Metric:
     per_worker: bool = False
 
 
-REQUESTS = Metric(
-    "proffer_http_requests_total", "Requests answered.", ("surface", "route", "method", "status")
-)
+REQUESTS = Metric("proffer_http_requests_total", "Requests answered.", ("surface", "route", "method", "status"))
 REQUEST_SECONDS = Metric(
     "proffer_http_request_seconds",
     "Time from the head of a request to the end of its answer.",
@@ -59,9 +57,7 @@ REFUSED_REQUESTS = Metric(
     "Requests answered 503 because of max_requests, and connections refused because of max_connections.",
 )
 TIMED_OUT_REQUESTS = Metric("proffer_http_timed_out_total", "Requests that did not arrive in time.")
-CONNECTIONS = Metric(
-    "proffer_http_connections", "Open connections.", ("worker",), MetricKind.GAUGE, per_worker=True
-)
+CONNECTIONS = Metric("proffer_http_connections", "Open connections.", ("worker",), MetricKind.GAUGE, per_worker=True)
 REQUESTS_IN_PROGRESS = Metric(
     "proffer_http_requests_in_hand",
     "Requests in progress.",
@@ -127,9 +123,7 @@ SNAPSHOT_AGE = Metric(
     MetricKind.GAUGE,
 )
 
-METRICS: Mapping[str, Metric] = {
-    one.name: one for one in tuple(globals().values()) if isinstance(one, Metric)
-}
+METRICS: Mapping[str, Metric] = {one.name: one for one in tuple(globals().values()) if isinstance(one, Metric)}
 """All metrics by name."""
 
 
@@ -252,9 +246,7 @@ def _copy_series(
     }
 
 
-def _add(
-    target: dict[str, dict[Labels, MetricCells]], source: Mapping[str, Mapping[Labels, MetricCells]]
-) -> None:
+def _add(target: dict[str, dict[Labels, MetricCells]], source: Mapping[str, Mapping[Labels, MetricCells]]) -> None:
     for name, series in source.items():
         target_series = target.setdefault(name, {})
         for labels, cells in series.items():

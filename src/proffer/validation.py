@@ -148,13 +148,7 @@ Shape: TypeAlias = (
     | OneOfShape
 )
 _ScalarShape: TypeAlias = (
-    TextShape
-    | IntegerShape
-    | NumberShape
-    | BooleanShape
-    | NullShape
-    | DateTimeShape
-    | ReferenceShape
+    TextShape | IntegerShape | NumberShape | BooleanShape | NullShape | DateTimeShape | ReferenceShape
 )
 _ANY_SHAPE = AnyShape()
 _Location: TypeAlias = "tuple[_Location, str | int] | None"
@@ -244,9 +238,7 @@ def _visit_contents(value: Any, location: _Location) -> Iterator[_VisitStep]:
             yield _ANY_SHAPE, element, (location, index)
 
 
-def _visit_members(
-    value: Mapping[str, Any], location: _Location, shapes: Mapping[str, Shape]
-) -> Iterator[_VisitStep]:
+def _visit_members(value: Mapping[str, Any], location: _Location, shapes: Mapping[str, Shape]) -> Iterator[_VisitStep]:
     for name, member in value.items():
         member_location = (location, name)
         if "\0" in name:
@@ -254,13 +246,9 @@ def _visit_members(
         yield shapes.get(name, _ANY_SHAPE), member, member_location
 
 
-def _visit_object(
-    shape: ObjectShape, value: Mapping[str, Any], location: _Location
-) -> Iterator[_VisitStep]:
+def _visit_object(shape: ObjectShape, value: Mapping[str, Any], location: _Location) -> Iterator[_VisitStep]:
     spellings = {
-        spelling: member.shape
-        for name, member in shape.members.items()
-        for spelling in (name, *member.aliases)
+        spelling: member.shape for name, member in shape.members.items() for spelling in (name, *member.aliases)
     }
     yield from _visit_members(value, location, spellings)
     for name, member in shape.members.items():
@@ -313,9 +301,7 @@ def _visit_list(shape: ListShape, value: list[Any], location: _Location) -> Iter
             seen.add(key)
 
 
-def _check_size(
-    shape: ListShape | MapShape, minimum: int, value: Any, location: _Location
-) -> Iterator[Violation]:
+def _check_size(shape: ListShape | MapShape, minimum: int, value: Any, location: _Location) -> Iterator[Violation]:
     if len(value) < minimum:
         message = f"At least {_pluralize(minimum, 'entry', 'entries')} needed, found {len(value)}"
         remedy = f"Give at least {minimum}."
@@ -324,9 +310,7 @@ def _check_size(
         remedy = f"Give {shape.max} or fewer."
     else:
         return
-    yield Violation(
-        code="range", message=message, path=_path_to(location), help=shape.help or remedy
-    )
+    yield Violation(code="range", message=message, path=_path_to(location), help=shape.help or remedy)
 
 
 def _visit_one_of(shape: OneOfShape, value: Any, location: _Location) -> Iterator[_VisitStep]:
@@ -335,10 +319,7 @@ def _visit_one_of(shape: OneOfShape, value: Any, location: _Location) -> Iterato
         yield _type_violation(shape, value, location)
         yield from _visit_contents(value, location)
         return
-    attempts = (
-        list(islice(_iter_violations(choice, value, location), MAX_VIOLATIONS))
-        for choice in matching_shapes
-    )
+    attempts = (list(islice(_iter_violations(choice, value, location), MAX_VIOLATIONS)) for choice in matching_shapes)
     yield from min(attempts, key=len)
 
 

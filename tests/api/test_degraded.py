@@ -86,10 +86,7 @@ def test_answers_and_health_say_that_the_database_is_away(tmp_path: Path) -> Non
                 time.sleep(0.05)
             assert shown(after) == ["capped"]
             assert client.get("/healthz").json()["status"] == "ok"
-            assert (
-                client.post(f"{XCORE}/instances", json={"xdm:name": "t"}, headers=tag).status_code
-                == 201
-            )
+            assert client.post(f"{XCORE}/instances", json={"xdm:name": "t"}, headers=tag).status_code == 201
             while list((tmp_path / "spool").iterdir()):
                 assert time.monotonic() < until
                 time.sleep(0.05)

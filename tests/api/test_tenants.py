@@ -185,10 +185,7 @@ def test_another_tenants_container_does_not_exist(world: World, method: str, pat
         assert refused.status_code == missing.status_code
         if method == "HEAD":
             continue
-        texts = [
-            answer.text.replace(answer.headers["x-request-id"], "").lower()
-            for answer in (refused, missing)
-        ]
+        texts = [answer.text.replace(answer.headers["x-request-id"], "").lower() for answer in (refused, missing)]
         assert texts[0].replace(theirs.lower(), NOBODYS) == texts[1]
         assert_refused(refused, 404, "container-not-found")
 
@@ -200,14 +197,10 @@ def test_a_missing_permission_is_403(world: World, method: str, path: str) -> No
         assert world.ask(method, path, "nothing").status_code == 200
         return
     refused = {
-        permission
-        for permission in Permission
-        if world.ask(method, path, f"no {permission}").status_code == 403
+        permission for permission in Permission if world.ask(method, path, f"no {permission}").status_code == 403
     }
     allowed = {
-        permission
-        for permission in Permission
-        if world.ask(method, path, f"only {permission}").status_code != 403
+        permission for permission in Permission if world.ask(method, path, f"only {permission}").status_code != 403
     }
     problem = assert_refused(world.ask(method, path, "nothing"), 403, "permission-missing")
     if method != "HEAD":
@@ -270,9 +263,7 @@ def test_a_primary_identity_needs_read_and_write(world: World) -> None:
 def test_refusals_have_no_effect(world: World) -> None:
     """Whatever has been refused above, both libraries are as they were."""
     for organisation, token in ((ADA, "ada"), (BOB, "bob")):
-        answer = world.ask(
-            "GET", "/data/core/xcore/{container}/instances", token, world.containers[organisation]
-        )
+        answer = world.ask("GET", "/data/core/xcore/{container}/instances", token, world.containers[organisation])
         assert answer.json()["_embedded"]["total"] == 0
 
 
@@ -286,10 +277,7 @@ def test_each_sees_its_own_containers_only(world: World) -> None:
         home = world.ask("GET", "/data/core/xcore/", token).json()
         (listed,) = home["_embedded"]["https://ns.adobe.com/experience/xcore/container"]
         assert listed["instanceId"] == container
-        assert (
-            world.ask("GET", "/data/core/xcore/containers/{container}", token, container).json()
-            == listed
-        )
+        assert world.ask("GET", "/data/core/xcore/containers/{container}", token, container).json() == listed
 
 
 def test_two_organisations_do_not_meet(world: World) -> None:

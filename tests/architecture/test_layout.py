@@ -44,8 +44,7 @@ def test_every_module_has_a_docstring() -> None:
     undocumented = [
         str(path.relative_to(SOURCE))
         for path in SOURCE.rglob("*.py")
-        if path.name != "__init__.py"
-        and ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) is None
+        if path.name != "__init__.py" and ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) is None
     ]
 
     assert undocumented == []

@@ -41,11 +41,7 @@ def _bound_names(tree: ast.Module) -> Iterator[tuple[str, int]]:
 
 def test_few_names_are_participles_or_pronouns() -> None:
     """Fewer than 2 % of the bound names say nothing about the thing they name."""
-    bound = [
-        (f"{module}:{line}", name)
-        for module, tree in _modules()
-        for name, line in _bound_names(tree)
-    ]
+    bound = [(f"{module}:{line}", name) for module, tree in _modules() for name, line in _bound_names(tree)]
     empty = [f"{place} {name}" for place, name in bound if name.strip("_") in EMPTY_NAMES]
 
     assert 100 * len(empty) < MOST_EMPTY_PERCENT * len(bound), "\n".join(empty)

@@ -115,9 +115,7 @@ def test_who_sees_which_container() -> None:
         ("a@AdobeOrg", "Prod", "sandbox-mismatch"),
     ],
 )
-def test_headers_agree_with_the_token(
-    organisation: str | None, sandbox: str | None, code: str | None
-) -> None:
+def test_headers_agree_with_the_token(organisation: str | None, sandbox: str | None, code: str | None) -> None:
     """Letter by letter, where they are given at all."""
     caller = verify_token(issued()[1], NOW, client="c")
     if code is None:

@@ -37,9 +37,7 @@ READ: list[tuple[dict[str, Any], dict[str, str], dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("options", "environment", "expected"), READ)
-def test_settings_are_read(
-    options: dict[str, Any], environment: dict[str, str], expected: dict[str, Any]
-) -> None:
+def test_settings_are_read(options: dict[str, Any], environment: dict[str, str], expected: dict[str, Any]) -> None:
     """What is not given has its default; an option wins over a variable."""
     assert load_settings(options, environment) == Settings(**expected)
 

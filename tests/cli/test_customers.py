@@ -16,8 +16,7 @@ def database(tmp_path: Path) -> str:
 
 def customers(path: Path, count: int, **more: Any) -> Path:
     rows = [
-        {"identityMap": {"CRMID": [{"id": str(n)}], "Email": [{"id": f"p{n}@x"}]}, "n": n, **more}
-        for n in range(count)
+        {"identityMap": {"CRMID": [{"id": str(n)}], "Email": [{"id": f"p{n}@x"}]}, "n": n, **more} for n in range(count)
     ]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return path
@@ -30,9 +29,7 @@ def test_profiles_are_imported_and_counted(proffer: Proffer, database: str, tmp_
     ran = proffer("profiles", "import", path, "--database", database)
 
     assert ran.code == 0
-    assert ran.out.startswith(
-        f"{path}: 10 imported, 1 rejected (reasons in `{path}.rejects.jsonl`)"
-    )
+    assert ran.out.startswith(f"{path}: 10 imported, 1 rejected (reasons in `{path}.rejects.jsonl`)")
     assert "11 rows" in ran.err
     ran = proffer("audiences", "estimate", "n >= 7", "--database", database)
     assert ran.out == "3 of 10 profiles\n"
@@ -40,9 +37,7 @@ def test_profiles_are_imported_and_counted(proffer: Proffer, database: str, tmp_
     assert (ran.code, ran.out) == (1, "")
 
 
-def test_what_is_erased_is_gone_from_the_file_after_vacuum(
-    proffer: Proffer, database: str, tmp_path: Path
-) -> None:
+def test_what_is_erased_is_gone_from_the_file_after_vacuum(proffer: Proffer, database: str, tmp_path: Path) -> None:
     """It is said what there was; before the vacuum the bytes may still be there, after it they are not."""
     secret = "a-secret-to-be-forgotten"
     path = customers(tmp_path / "a.jsonl", 3, word=secret)
@@ -56,9 +51,7 @@ def test_what_is_erased_is_gone_from_the_file_after_vacuum(
         file.write(json.dumps(event) + "\n")
     proffer("profiles", "import", path, "--database", database)
     for number in range(3):
-        ran = proffer(
-            "profiles", "erase", "--identity", f"email:p{number}@x", "--database", database
-        )
+        ran = proffer("profiles", "erase", "--identity", f"email:p{number}@x", "--database", database)
         assert ran.code == 0
         assert f"2 identities (CRMID:{number}, Email:p{number}@x), 2 attributes" in ran.out
     again = proffer("profiles", "erase", "--identity", "email:p0@x", "--database", database)
@@ -72,9 +65,7 @@ def test_what_is_erased_is_gone_from_the_file_after_vacuum(
     assert proffer("vacuum", "--database", f"sqlite:///{tmp_path / 'no.db'}").code == 1
 
 
-def test_a_list_is_uploaded_enriches_and_is_replaced(
-    proffer: Proffer, database: str, tmp_path: Path
-) -> None:
+def test_a_list_is_uploaded_enriches_and_is_replaced(proffer: Proffer, database: str, tmp_path: Path) -> None:
     """Members are in the audience, known or not; who is not in the next file leaves."""
     proffer("profiles", "import", customers(tmp_path / "a.jsonl", 3), "--database", database)
     listed = tmp_path / "list.csv"
@@ -104,9 +95,7 @@ def test_a_list_with_a_wrong_line_is_refused_whole(
     """Nobody of it is in the audience, which is not even made."""
     listed = tmp_path / "list.csv"
     listed.write_text(content, encoding="utf-8")
-    ran = proffer(
-        *("audiences", "upload", "Loyal", listed, "--namespace", "Email", "--database", database)
-    )
+    ran = proffer(*("audiences", "upload", "Loyal", listed, "--namespace", "Email", "--database", database))
 
     assert ran.code == 1
     assert "line" in ran.err

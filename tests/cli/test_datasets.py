@@ -45,9 +45,7 @@ def rows(folder: Path, name: str) -> list[Any]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-def test_the_four_datasets_say_what_the_library_says(
-    proffer: Proffer, database: str, tmp_path: Path
-) -> None:
+def test_the_four_datasets_say_what_the_library_says(proffer: Proffer, database: str, tmp_path: Path) -> None:
     """In the documented columns, the same rows in both forms."""
     gold = b.an_offer(
         "gold",
@@ -110,13 +108,9 @@ def test_what_was_deleted_is_archived(proffer: Proffer, database: str, tmp_path:
     assert decision["_repo"]["etag"] == "2"
 
 
-def test_wrong_forms_and_places_are_refused(
-    proffer: Proffer, database: str, tmp_path: Path
-) -> None:
+def test_wrong_forms_and_places_are_refused(proffer: Proffer, database: str, tmp_path: Path) -> None:
     """With what to do instead."""
-    wrong = proffer(
-        "datasets", "export", "--out", tmp_path, "--form", "csv", "--database", database
-    )
+    wrong = proffer("datasets", "export", "--out", tmp_path, "--form", "csv", "--database", database)
     assert (wrong.code, "`parquet` or `jsonl`" in wrong.err) == (1, True)
     file = tmp_path / "file"
     file.write_text("")

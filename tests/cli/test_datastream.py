@@ -48,9 +48,7 @@ def test_a_datastream_comes_and_goes(proffer: Proffer, database: str) -> None:
 
 
 def test_wrong_settings_are_told(proffer: Proffer, database: str) -> None:
-    ran = proffer(
-        "datastream", "create", "X", "--origin", "www.shop.example", "--database", database
-    )
+    ran = proffer("datastream", "create", "X", "--origin", "www.shop.example", "--database", database)
 
     assert ran.code == 1
     assert "allowedOrigins" in ran.err

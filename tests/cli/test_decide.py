@@ -72,9 +72,7 @@ def test_kept_customers_are_known(proffer: Proffer, database: str, tmp_path: Pat
     with on(database) as client:
         two_offers(client)
     rows = tmp_path / "people.jsonl"
-    rows.write_text(
-        json.dumps({"identityMap": {"Email": [{"id": "ann@x"}]}, "person": {"age": 40}})
-    )
+    rows.write_text(json.dumps({"identityMap": {"Email": [{"id": "ann@x"}]}, "person": {"age": 40}}))
     proffer("profiles", "import", rows, "--database", database)
     scope = ["--decision", "decision", "--placement", "web", "--database", database]
 
@@ -161,20 +159,15 @@ def test_an_erased_customer_is_not_replayed(proffer: Proffer, database: str) -> 
         two_offers(client)
         made = proposition(ask(client, email="ann@x"))
     erased = proffer("profiles", "erase", "--identity", "Email:ann@x", "--database", database)
-    assert (erased.code, "anonymised: 1 decision and" in erased.out) == (0, True), (
-        erased.out + erased.err
-    )
+    assert (erased.code, "anonymised: 1 decision and" in erased.out) == (0, True), erased.out + erased.err
     ran = proffer("decide", "--replay", made, "--database", database)
     assert (ran.code, "erased" in ran.err) == (1, True)
 
 
-def test_a_replay_finds_old_ids_of_the_edge(
-    proffer: Proffer, database: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_replay_finds_old_ids_of_the_edge(proffer: Proffer, database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever was decided since: what is more than a request may look through is looked through all the same."""
     decision, placement = (
-        b.id_of(kind, name)
-        for kind, name in ((EntityKind.DECISION, "decision"), (EntityKind.PLACEMENT, "web"))
+        b.id_of(kind, name) for kind, name in ((EntityKind.DECISION, "decision"), (EntityKind.PLACEMENT, "web"))
     )
     asked = {"query": {"personalization": {"decisionScopes": [encode_scope(decision, placement)]}}}
     with on(database) as client:

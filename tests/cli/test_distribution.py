@@ -7,9 +7,7 @@ import pytest
 from cli.commands import Proffer
 
 
-def test_the_other_distribution_is_warned_of(
-    proffer: Proffer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_other_distribution_is_warned_of(proffer: Proffer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With `proffer` installed beside `proffer-server`, a command does its work and warns on stderr."""
     alone = proffer("--version")
     metadata = tmp_path / "proffer-4.1.dist-info" / "METADATA"

@@ -59,9 +59,7 @@ def some_decisions(client: TestClient) -> list[str]:
     return [*made, proposition(ask(client, email="bob@x"))]
 
 
-def test_decisions_are_exported_as_documented(
-    proffer: Proffer, database: str, tmp_path: Path
-) -> None:
+def test_decisions_are_exported_as_documented(proffer: Proffer, database: str, tmp_path: Path) -> None:
     """With names, tags and characteristics of the versions they were made with, in both forms."""
     with on(database) as client:
         first, _, last = some_decisions(client)
@@ -74,9 +72,7 @@ def test_decisions_are_exported_as_documented(
             },
         ).json()["_embedded"]["results"][0]["instanceId"]
         patch = [{"op": "replace", "path": "/_instance/xdm:name", "value": "renamed"}]
-        changed = client.patch(
-            f"/data/core/xcore/{ODE.rpartition('/')[2]}/instances/{instance}", json=patch
-        )
+        changed = client.patch(f"/data/core/xcore/{ODE.rpartition('/')[2]}/instances/{instance}", json=patch)
         assert changed.status_code == 200, changed.text
     out, table = tmp_path / "out.jsonl", tmp_path / "out.parquet"
 
@@ -119,14 +115,10 @@ def test_decisions_are_exported_as_documented(
     assert (empty["fallback"]["id"], "selections" in empty) == (FALLBACK, False)
     same = [row["_experience"]["decisioning"]["experienceID"] for row in rows(out)]
     assert (same[0] == same[1], same[0] == same[2]) == (True, False)
-    assert [row["_id"] for row in pyarrow.parquet.read_table(table).to_pylist()] == [
-        row["_id"] for row in rows(out)
-    ]
+    assert [row["_id"] for row in pyarrow.parquet.read_table(table).to_pylist()] == [row["_id"] for row in rows(out)]
 
 
-def test_feedback_is_exported_as_documented(
-    proffer: Proffer, database: str, tmp_path: Path
-) -> None:
+def test_feedback_is_exported_as_documented(proffer: Proffer, database: str, tmp_path: Path) -> None:
     """With what it is about, which joins with the decisions."""
     with on(database) as client:
         first, *_ = some_decisions(client)
@@ -155,9 +147,7 @@ def test_feedback_is_exported_as_documented(
         {"propositionID": first, "activity": DECISION, "placement": WEB, "item": GOLD}
     ]
     assert (bought["_proffer"]["kind"], bought["eventType"]) == ("custom", "shop.bought")
-    assert bought["_proffer"]["missed"] == [
-        {"propositionID": "nobody's", "why": "unknown-proposition"}
-    ]
+    assert bought["_proffer"]["missed"] == [{"propositionID": "nobody's", "why": "unknown-proposition"}]
     assert json.loads(bought["_proffer"]["event"])["_t"] == {"n": 1}
 
     listed = proffer("events", "unattributed", "--database", database)
@@ -186,9 +176,7 @@ def test_a_state_makes_exports_incremental(proffer: Proffer, database: str, tmp_
     assert (again.code, "already exists" in again.err) == (1, True)
     wrong = export(tmp_path / "3.jsonl", "--state", state, "--kind", "feedback")
     assert (wrong.code, "belongs to another export" in wrong.err) == (1, True)
-    assert export(tmp_path / "4.jsonl", "--since", "2090-01-01T00:00:00Z").out.endswith(
-        "0 events\n"
-    )
+    assert export(tmp_path / "4.jsonl", "--since", "2090-01-01T00:00:00Z").out.endswith("0 events\n")
 
 
 def test_what_is_asked_wrongly_is_told(proffer: Proffer, database: str, tmp_path: Path) -> None:
@@ -215,9 +203,7 @@ def test_old_events_are_forgotten(proffer: Proffer, database: str, tmp_path: Pat
             "/api/feedback",
             json={"events": [{"id": "e1", "type": "display", "propositionId": made[0]}]},
         ).json()
-    proffer(
-        "events", "export", "--out", tmp_path / "2.jsonl", "--state", state, "--database", database
-    )
+    proffer("events", "export", "--out", tmp_path / "2.jsonl", "--state", state, "--database", database)
 
     assert [row["_id"] for row in rows(tmp_path / "2.jsonl")] == [later]
     assert reported["received"][0]["missed"][0]["why"] == "forgotten-proposition"

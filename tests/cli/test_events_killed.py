@@ -31,10 +31,7 @@ async def decisions(path: Path, begun: int, amount: int) -> list[str]:
     await create_container(store)
     made: list[str] = []
     for start in range(begun, begun + amount, 10):
-        events = [
-            replace(a_decision_event(), id=new_decision_id(NOON + (start + place) * 1000))
-            for place in range(10)
-        ]
+        events = [replace(a_decision_event(), id=new_decision_id(NOON + (start + place) * 1000)) for place in range(10)]
         await asyncio.gather(*(store.record("c1", event) for event in events))
         made += [event.id for event in events]
     await store.close()

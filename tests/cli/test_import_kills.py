@@ -73,17 +73,13 @@ def test_a_killed_import_goes_on_where_it_stopped(tmp_path: Path) -> None:
         assert before % 2_000 == 0
         assert 0 < before < ROWS
 
-    ran = subprocess.run(
-        command, capture_output=True, text=True, check=False, timeout=60, env=environment()
-    )
+    ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, env=environment())
     said = f"{ROWS - len(BAD):,} imported, {len(BAD)} rejected (reasons in `{path}.rejects.jsonl`)"
     assert ran.stdout == f"{path}: {said}, resumed at row {before + 1:,}\n"
     rejects = path.with_name("a.jsonl.rejects.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(line)["row"] for line in rejects] == sorted(BAD)
     with closing(sqlite3.connect(database)) as connection:
-        kept = [
-            json.loads(one)["n"] for (one,) in connection.execute("SELECT document FROM customers")
-        ]
+        kept = [json.loads(one)["n"] for (one,) in connection.execute("SELECT document FROM customers")]
         assert sorted(kept) == [n for n in range(1, ROWS + 1) if n not in BAD]
         (counted,) = connection.execute("SELECT customers FROM customer_spaces").fetchone()
         (owned,) = connection.execute("SELECT count(*) FROM customer_identities").fetchone()

@@ -28,9 +28,7 @@ OWNER = Principal(
 def installation(proffer: Proffer, tmp_path: Path) -> Path:
     """A database with the sample library, and some decisions made over HTTP."""
     path = tmp_path / "a.db"
-    assert (
-        proffer("library", "import", sample_library(), "--database", f"sqlite:///{path}").code == 0
-    )
+    assert proffer("library", "import", sample_library(), "--database", f"sqlite:///{path}").code == 0
     settings = Settings(database=f"sqlite:///{path}")
     with server(opening=lambda _: open_store(settings)) as client:
         for number in range(12):
@@ -75,18 +73,14 @@ async def replayed(database: str) -> list[tuple[str, bool, bool]]:
         found = []
         for _, events in packs:
             for event in events:
-                made = await services.replay.replay(
-                    services.registry.authorize(OWNER, DEV_CONTAINER), event.id
-                )
+                made = await services.replay.replay(services.registry.authorize(OWNER, DEV_CONTAINER), event.id)
                 found.append((event.id, made.reproduced, not made.current_state))
         return found
     finally:
         await services.stop()
 
 
-def test_a_restored_installation_decides_identically(
-    proffer: Proffer, tmp_path: Path, installation: Path
-) -> None:
+def test_a_restored_installation_decides_identically(proffer: Proffer, tmp_path: Path, installation: Path) -> None:
     """On either database every decision on record is reproduced, and would be today what it would be there."""
     backup = tmp_path / "all.backup"
     made = proffer("backup", backup, "--database", f"sqlite:///{installation}")

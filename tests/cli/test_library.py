@@ -20,11 +20,7 @@ def test_yaml_and_json_say_the_same(proffer: Proffer, database: str, tmp_path: P
     """A file is created once, whichever way it is written; dates stay the text they are."""
     yaml, json_, tabs = (tmp_path / name for name in ("a.yaml", "a.json", "b.JSON"))
     yaml.write_text("tags:\n  - xdm:name: a\n    since: 2024-01-01\n    at: 2024-01-01T00:00:00Z\n")
-    json_.write_text(
-        json.dumps(
-            {"tags": [{"xdm:name": "a", "since": "2024-01-01", "at": "2024-01-01T00:00:00Z"}]}
-        )
-    )
+    json_.write_text(json.dumps({"tags": [{"xdm:name": "a", "since": "2024-01-01", "at": "2024-01-01T00:00:00Z"}]}))
     tabs.write_bytes(b'\xef\xbb\xbf{\n\t"tags": [\n\t\t{"xdm:name": "b"}]}')
 
     def load(*files: Path) -> list[str]:
@@ -111,9 +107,7 @@ def test_a_bad_file_is_said_in_words(
     assert "Traceback" not in ran.err
 
 
-def test_no_file_is_loaded_if_one_cannot_be_read(
-    proffer: Proffer, database: str, tmp_path: Path
-) -> None:
+def test_no_file_is_loaded_if_one_cannot_be_read(proffer: Proffer, database: str, tmp_path: Path) -> None:
     """All are read first; of those that can be, the ones before the first refusal are loaded and reported."""
     good, bad, cut = (tmp_path / name for name in ("good.yaml", "bad.yaml", "cut.yaml"))
     good.write_text("tags: [{xdm:name: a}]")
@@ -125,9 +119,7 @@ def test_no_file_is_loaded_if_one_cannot_be_read(
     assert str(bad) in ran.err
 
 
-def test_a_library_is_loaded_where_it_is_told(
-    proffer: Proffer, database: str, tmp_path: Path
-) -> None:
+def test_a_library_is_loaded_where_it_is_told(proffer: Proffer, database: str, tmp_path: Path) -> None:
     """Each organisation and sandbox has a library of its own, created when absent."""
     file = tmp_path / "a.yaml"
     file.write_text("tags: [{xdm:name: a}]")

@@ -58,9 +58,7 @@ def test_texts_survive(proffer: Proffer, database: str, tmp_path: Path) -> None:
     written, again = tmp_path / "a.json", tmp_path / "b.yaml"
     import json
 
-    written.write_text(
-        json.dumps({"tags": [{"xdm:name": "a", "texts": texts, "n": [1, 1.5, None, True]}]})
-    )
+    written.write_text(json.dumps({"tags": [{"xdm:name": "a", "texts": texts, "n": [1, 1.5, None, True]}]}))
     proffer("library", "load", written, "--database", database)
     proffer("library", "export", again, "--database", database)
 
@@ -73,9 +71,7 @@ def test_a_difference_is_told_by_operations(proffer: Proffer, tmp_path: Path) ->
     before.write_text(
         "tags:\n- {'@id': xcore:tag:1, xdm:name: a}\n- {'@id': xcore:tag:2, xdm:name: b}\n- xdm:name: c\n"
     )
-    after.write_text(
-        "tags:\n- {'@id': dps:tag:1, xdm:name: a2}\n- {'@id': xcore:tag:3, xdm:name: d}\n- xdm:name: c\n"
-    )
+    after.write_text("tags:\n- {'@id': dps:tag:1, xdm:name: a2}\n- {'@id': xcore:tag:3, xdm:name: d}\n- xdm:name: c\n")
     ran = proffer("library", "diff", before, after)
 
     assert ran.code == 1

@@ -24,9 +24,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {one.name: one.read_bytes() for one in folder.iterdir()}
 
 
-def test_a_folder_moves_a_library(
-    proffer: Proffer, database: str, other: str, tmp_path: Path
-) -> None:
+def test_a_folder_moves_a_library(proffer: Proffer, database: str, other: str, tmp_path: Path) -> None:
     """Out of one database as a file for each kind, into an empty one, and out again: the same bytes."""
     first, second = tmp_path / "first", tmp_path / "second"
     proffer("library", "import", sample_library(), "--database", database)
@@ -43,9 +41,7 @@ def test_a_folder_moves_a_library(
     assert "(0 created, 0 changed)" in again.out
 
 
-def test_the_order_of_making_does_not_show(
-    proffer: Proffer, database: str, other: str, tmp_path: Path
-) -> None:
+def test_the_order_of_making_does_not_show(proffer: Proffer, database: str, other: str, tmp_path: Path) -> None:
     """Two libraries with the same objects are exported alike, whichever object came first."""
     objects = [{"@id": f"xcore:tag:{at}", "xdm:name": f"n{at % 3}{at}"} for at in range(1, 8)]
     for where, order in ((database, objects), (other, objects[::-1])):
@@ -57,9 +53,7 @@ def test_the_order_of_making_does_not_show(
     assert contents(tmp_path / "proffer") == contents(tmp_path / "other")
 
 
-def test_a_kind_without_objects_leaves_no_file(
-    proffer: Proffer, database: str, other: str, tmp_path: Path
-) -> None:
+def test_a_kind_without_objects_leaves_no_file(proffer: Proffer, database: str, other: str, tmp_path: Path) -> None:
     """A file of a kind that has none any more goes; files that are not the export's stay."""
     folder, file = tmp_path / "library", tmp_path / "a.yaml"
     folder.mkdir()
@@ -76,9 +70,7 @@ def test_a_kind_without_objects_leaves_no_file(
     assert "1 tag (1 created" in proffer("library", "import", folder, "--database", other).out
 
 
-def test_json_is_written_where_the_name_says_so(
-    proffer: Proffer, database: str, tmp_path: Path
-) -> None:
+def test_json_is_written_where_the_name_says_so(proffer: Proffer, database: str, tmp_path: Path) -> None:
     """A name that ends in .json gets JSON, which is read back as the same."""
     file, small = tmp_path / "a.json", tmp_path / "small.yaml"
     small.write_text("tags: [{'@id': xcore:tag:2, xdm:name: ä}, {'@id': xcore:tag:1, xdm:name: b}]")
@@ -101,15 +93,11 @@ def test_what_cannot_be_written_is_said(proffer: Proffer, database: str, tmp_pat
         assert f"cannot write `{target}`" in ran.err
 
 
-def test_the_files_of_a_folder_are_one_library(
-    proffer: Proffer, database: str, tmp_path: Path
-) -> None:
+def test_the_files_of_a_folder_are_one_library(proffer: Proffer, database: str, tmp_path: Path) -> None:
     """References go across files whatever their names; twins and mistakes are told with their file."""
     folder = tmp_path / "library"
     folder.mkdir()
-    (folder / "a.yaml").write_text(
-        "collections: [{xdm:name: c, xdm:filterType: anyTags, xdm:ids: [xcore:tag:1]}]"
-    )
+    (folder / "a.yaml").write_text("collections: [{xdm:name: c, xdm:filterType: anyTags, xdm:ids: [xcore:tag:1]}]")
     (folder / "b.json").write_text('{"tags": [{"@id": "xcore:tag:1", "xdm:name": "t"}]}')
     ran = proffer("library", "import", folder, "--database", database)
     assert (ran.code, ran.err) == (0, "")
@@ -117,14 +105,9 @@ def test_the_files_of_a_folder_are_one_library(
     (folder / "c.yaml").write_text("tags: [{'@id': dps:tag:1, xdm:name: u}]")
     ran = proffer("library", "import", folder, "--database", database)
     assert ran.code == 1
-    assert (
-        "c.yaml: $.tags[0].@id: `dps:tag:1` is also the `@id` of the object at b.json: $.tags[0]"
-        in (ran.err)
-    )
+    assert "c.yaml: $.tags[0].@id: `dps:tag:1` is also the `@id` of the object at b.json: $.tags[0]" in (ran.err)
     (folder / "c.yaml").write_text("tags: [{xdm:name: 7}]")
-    assert "c.yaml: $.tags[0].xdm:name" in (
-        proffer("library", "import", folder, "--database", database).err
-    )
+    assert "c.yaml: $.tags[0].xdm:name" in (proffer("library", "import", folder, "--database", database).err)
     (folder / "c.yaml").write_text("tagss: []")
     assert "c.yaml: $.tagss" in (proffer("library", "import", folder, "--database", database).err)
 
@@ -173,9 +156,7 @@ def test_a_dry_run_writes_nothing(proffer: Proffer, database: str, tmp_path: Pat
 
     proffer("library", "import", file, "--database", database)
     held = path.read_bytes()
-    file.write_text(
-        "tags: [{'@id': xcore:tag:1, xdm:name: ä, x: [1, {y: z}]}, {'@id': xcore:tag:2, xdm:name: b}]"
-    )
+    file.write_text("tags: [{'@id': xcore:tag:1, xdm:name: ä, x: [1, {y: z}]}, {'@id': xcore:tag:2, xdm:name: b}]")
     ran = proffer("library", "import", file, "--dry-run", "--database", database)
     assert (ran.code, ran.err) == (0, "")
     assert ran.out.splitlines() == [
@@ -189,9 +170,7 @@ def test_a_dry_run_writes_nothing(proffer: Proffer, database: str, tmp_path: Pat
     assert "(2 created" in proffer("library", "import", file, "--dry-run", *elsewhere).out
     assert path.read_bytes() == held
     assert proffer("library", "export", *elsewhere).code == 1
-    assert (
-        "(1 created, 1 changed)" in proffer("library", "import", file, "--database", database).out
-    )
+    assert "(1 created, 1 changed)" in proffer("library", "import", file, "--database", database).out
 
 
 def test_a_dry_run_says_every_refusal(proffer: Proffer, database: str, tmp_path: Path) -> None:
@@ -211,9 +190,7 @@ def test_a_dry_run_says_every_refusal(proffer: Proffer, database: str, tmp_path:
     assert "1 tag (1 created, 0 changed); 2 would be refused" in ran.out
 
 
-def test_an_id_once_used_is_refused_in_a_dry_run_too(
-    proffer: Proffer, database: str, tmp_path: Path
-) -> None:
+def test_an_id_once_used_is_refused_in_a_dry_run_too(proffer: Proffer, database: str, tmp_path: Path) -> None:
     """The copy that a dry run works on remembers what was deleted, as the database does."""
     import asyncio
 
@@ -240,9 +217,7 @@ def test_an_id_once_used_is_refused_in_a_dry_run_too(
         assert "xcore:tag:1" in ran.err
 
 
-def test_new_ids_are_given_and_references_follow(
-    proffer: Proffer, database: str, other: str, tmp_path: Path
-) -> None:
+def test_new_ids_are_given_and_references_follow(proffer: Proffer, database: str, other: str, tmp_path: Path) -> None:
     """Into another library under other ids: the same but for those; doing it again makes nothing twice."""
     proffer("library", "import", sample_library(), "--database", database)
     new = ("--ids", "new", "--database", other)
@@ -284,9 +259,7 @@ def test_new_ids_need_names_that_say_which(proffer: Proffer, database: str, tmp_
     assert "2 objects of kind placement named `p`" in ran.err
 
 
-def test_the_first_of_two_representations_is_taken_over(
-    proffer: Proffer, database: str, tmp_path: Path
-) -> None:
+def test_the_first_of_two_representations_is_taken_over(proffer: Proffer, database: str, tmp_path: Path) -> None:
     """Where an offer has two for one placement, the second is left out with a warning; twice changes nothing."""
     html = "https://ns.adobe.com/experience/offer-management/content-component-html"
     here = [
@@ -311,10 +284,7 @@ def test_the_first_of_two_representations_is_taken_over(
         ran = proffer("library", "import", file, "--database", database)
         assert ran.code == 0
         assert f"{made}, 0 changed" in ran.out
-        assert (
-            "$.fallbacks[0].xdm:representations[1]: representation 0 is also for placement"
-            in ran.err
-        )
+        assert "$.fallbacks[0].xdm:representations[1]: representation 0 is also for placement" in ran.err
     proffer("library", "export", out, "--database", database)
     assert json.loads(out.read_text())["fallbacks"][0]["xdm:representations"] == here[:1]
 

@@ -137,9 +137,7 @@ def answering(answer: Answer) -> Iterator[tuple[str, list[tuple[str, dict[str, s
 def page(*results: Any, following: str | None = None, total: int | None = None) -> bytes:
     links = {"next": {"href": following}} if following else {}
     count = len(results) if total is None else total
-    return json.dumps(
-        {"results": results, "count": len(results), "total": count, "_links": links}
-    ).encode()
+    return json.dumps({"results": results, "count": len(results), "total": count, "_links": links}).encode()
 
 
 MISBEHAVIOUR: list[tuple[str, int, dict[str, str], bytes, str]] = [
@@ -178,9 +176,7 @@ def test_a_server_that_misbehaves_is_left(
     assert not database.exists()
 
 
-def test_answers_are_bounded(
-    proffer: Proffer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_answers_are_bounded(proffer: Proffer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An answer that is too large is not read to its end; a server that is silent or away is not waited for."""
     monkeypatch.setattr(remote, "MAX_RESPONSE_BYTES", 1_000)
     monkeypatch.setattr(remote, "TIMEOUT_S", 0.2)
@@ -228,14 +224,10 @@ def test_what_is_sent_and_what_is_taken(proffer: Proffer, tmp_path: Path) -> Non
         assert headers["x-sandbox-name"] == "s"
         assert headers["x-api-key"] == "proffer"
     out = proffer("library", "export", "--database", target).out
-    assert out == (
-        "tags:\n- '@id': dps:tag:1\n  xdm:name: t1\n- '@id': dps:tag:2\n  xdm:name: t2\n"
-    )
+    assert out == ("tags:\n- '@id': dps:tag:1\n  xdm:name: t1\n- '@id': dps:tag:2\n  xdm:name: t2\n")
 
 
-def test_what_does_not_compile_is_taken_over_with_a_warning(
-    proffer: Proffer, tmp_path: Path
-) -> None:
+def test_what_does_not_compile_is_taken_over_with_a_warning(proffer: Proffer, tmp_path: Path) -> None:
     """A broken rule counts as false, and of two representations for one placement the first is taken."""
     html = {"type": "html", "format": "text/html", "content": "x"}
     here = {"placement": "dps:offer-placement:1", "components": [html]}
@@ -285,9 +277,7 @@ def test_what_does_not_compile_is_taken_over_with_a_warning(
     ],
     ids=" ".join,
 )
-def test_an_address_that_makes_no_sense_is_refused(
-    proffer: Proffer, tmp_path: Path, arguments: list[str]
-) -> None:
+def test_an_address_that_makes_no_sense_is_refused(proffer: Proffer, tmp_path: Path, arguments: list[str]) -> None:
     """Before anything is asked."""
     target = f"sqlite:///{tmp_path / 'a.db'}"
     ran = proffer("library", "import", "--database", target, "--from-url", *arguments)
@@ -301,8 +291,7 @@ def test_several_containers_are_told_apart(proffer: Proffer, tmp_path: Path) -> 
     home = {
         "_embedded": {
             "https://ns.adobe.com/experience/xcore/container": [
-                {"instanceId": f"c-{name}", "_instance": {"parentName": name}}
-                for name in ("prod", "stage")
+                {"instanceId": f"c-{name}", "_instance": {"parentName": name}} for name in ("prod", "stage")
             ]
         }
     }

@@ -43,9 +43,7 @@ def test_every_rule_of_a_library_file_is_checked(proffer: Proffer, tmp_path: Pat
     rule = {"type": "PQL", "format": "pql/text"}
     library = {
         "rules": [{"xdm:name": "Broken", "condition": {**rule, "value": "nonsense("}}],
-        "formulas": [
-            {"xdm:name": "Fine", "expression": {**rule, "value": "offer.rank.priority * 2"}}
-        ],
+        "formulas": [{"xdm:name": "Fine", "expression": {**rule, "value": "offer.rank.priority * 2"}}],
     }
     mixed = proffer("rules", "check", written(tmp_path, "library.json", library))
 
@@ -83,9 +81,7 @@ def test_format_prints_or_writes_the_canonical_text(proffer: Proffer, tmp_path: 
 
 def test_explain_shows_the_value_of_each_part(proffer: Proffer, tmp_path: Path) -> None:
     """As a tree; what was not evaluated says so."""
-    profile = written(
-        tmp_path, "p.json", {"person": {"age": 20}, "orders": [{"total": 5}, {"total": 50}]}
-    )
+    profile = written(tmp_path, "p.json", {"person": {"age": 20}, "orders": [{"total": 5}, {"total": 50}]})
     text = 'person.age >= 18 and orders[total > 10].count() >= 1 or inSegment("x")'
     ran = proffer("rules", "explain", text, "--profile", profile)
 
@@ -158,9 +154,7 @@ def test_a_failing_case_says_what_each_evaluator_gave(proffer: Proffer, tmp_path
 
 
 @pytest.mark.parametrize("content", ["{}", '[{"id": "x"}]', "[5]"])
-def test_a_file_that_holds_no_cases_is_refused(
-    proffer: Proffer, tmp_path: Path, content: str
-) -> None:
+def test_a_file_that_holds_no_cases_is_refused(proffer: Proffer, tmp_path: Path, content: str) -> None:
     """With the place and how a case looks."""
     ran = proffer("rules", "test", written(tmp_path, "c.json", content))
 
@@ -192,9 +186,7 @@ def test_schemas_are_loaded_listed_and_removed(proffer: Proffer, tmp_path: Path)
     }
     loaded = proffer("schema", "load", written(tmp_path, "s.json", exported), *database)
     listed = proffer("schema", "list", *database)
-    again = proffer(
-        "schema", "load", written(tmp_path, "f.yaml", "person: {age: integer}"), *database
-    )
+    again = proffer("schema", "load", written(tmp_path, "f.yaml", "person: {age: integer}"), *database)
     shorter = proffer("schema", "list", *database)
     removed = proffer("schema", "remove", "profile", *database)
     gone = proffer("schema", "remove", "profile", *database)

@@ -45,9 +45,7 @@ def process(database: Path, *options: str, **variables: str) -> Iterator[tuple[A
         started.communicate()
 
 
-def test_dev_mode_is_refused_where_others_can_reach_it(
-    proffer: Proffer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_dev_mode_is_refused_where_others_can_reach_it(proffer: Proffer, monkeypatch: pytest.MonkeyPatch) -> None:
     """By option and by variable, with exit code 1 and what to do instead."""
     everywhere = "0.0.0.0"  # noqa: S104 - refused
     ran = proffer("serve", "--dev", "--host", everywhere, "--port", 0)
@@ -108,9 +106,7 @@ def test_a_signal_ends_it_in_order(tmp_path: Path, how: signal.Signals) -> None:
     assert "Traceback" not in err
 
 
-def write_until_dead(
-    address: str, mark: str, acknowledged: list[str], stop: threading.Event
-) -> None:
+def write_until_dead(address: str, mark: str, acknowledged: list[str], stop: threading.Event) -> None:
     """Create tags one after another; note the name of each that was acknowledged."""
     for number in itertools.count():
         name = f"{mark}-{number}"
@@ -155,9 +151,7 @@ def test_a_killed_server_has_every_write_it_acknowledged(tmp_path: Path) -> None
                 break
             before, stop = len(acknowledged), threading.Event()
             writers = [
-                threading.Thread(
-                    target=write_until_dead, args=(address, f"{round_}{who}", acknowledged, stop)
-                )
+                threading.Thread(target=write_until_dead, args=(address, f"{round_}{who}", acknowledged, stop))
                 for who in "abcd"
             ]
             for writer in writers:

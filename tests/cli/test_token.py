@@ -22,9 +22,7 @@ def test_a_token_is_created_with_its_container(proffer: Proffer, database: str) 
     assert list(made) == ["token", "organisation", "sandbox", "container"]
     assert re.fullmatch(r"pfr_[A-Za-z0-9_-]{43}", made["token"])
     assert (made["organisation"], made["sandbox"]) == ("a@AdobeOrg", "prod")
-    again = json.loads(
-        proffer("token", "create", "--org", "a@AdobeOrg", "--database", database, "--json").out
-    )
+    again = json.loads(proffer("token", "create", "--org", "a@AdobeOrg", "--database", database, "--json").out)
     assert again["container"] == made["container"]
     assert again["token"] != made["token"]
     stage = json.loads(
@@ -44,9 +42,7 @@ def test_a_token_in_words(proffer: Proffer, database: str) -> None:
     assert "only its hash is stored" in ran.out
 
 
-def test_the_text_of_a_token_is_nowhere_in_the_database(
-    proffer: Proffer, database: str, tmp_path: Path
-) -> None:
+def test_the_text_of_a_token_is_nowhere_in_the_database(proffer: Proffer, database: str, tmp_path: Path) -> None:
     """Not in the file, nor in its log; listing shows neither text nor hash."""
     ran = proffer("token", "create", "--org", "a@AdobeOrg", "--database", database, "--json")
     text = json.loads(ran.out)["token"]

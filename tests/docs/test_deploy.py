@@ -49,14 +49,8 @@ def test_every_setting_named_exists(path: Path) -> None:
 
 def test_the_settings_of_each_file_are_accepted() -> None:
     """Their values too, together: numbers are numbers, within bounds."""
-    container = dict(
-        re.findall(r"(PROFFER_[A-Z_]+)=(\S+)", (DEPLOY / "container" / "Containerfile").read_text())
-    )
-    unit = dict(
-        re.findall(
-            r"^Environment=(PROFFER_[A-Z_]+)=(\S+)", unit_text("proffer.service"), re.MULTILINE
-        )
-    )
+    container = dict(re.findall(r"(PROFFER_[A-Z_]+)=(\S+)", (DEPLOY / "container" / "Containerfile").read_text()))
+    unit = dict(re.findall(r"^Environment=(PROFFER_[A-Z_]+)=(\S+)", unit_text("proffer.service"), re.MULTILINE))
     (compose,) = documents(DEPLOY / "container" / "compose.yaml")
     composed = dict(compose["services"]["proffer"]["environment"])
     deployment = documents(DEPLOY / "kubernetes" / "proffer.yaml")[0]

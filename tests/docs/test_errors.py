@@ -72,12 +72,7 @@ def codes() -> set[str]:
                 for position in positions.get(name, ()):
                     if position < len(node.args):
                         found |= texts(node.args[position])
-                found |= {
-                    text
-                    for keyword in node.keywords
-                    if keyword.arg == "code"
-                    for text in texts(keyword.value)
-                }
+                found |= {text for keyword in node.keywords if keyword.arg == "code" for text in texts(keyword.value)}
             elif isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
                 targets = node.targets if isinstance(node, ast.Assign) else [node.target]
                 names = {one.id for one in targets if isinstance(one, ast.Name)}

@@ -51,9 +51,7 @@ def test_the_tutorial_runs_as_printed(tmp_path: Path) -> None:
     blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
     with run_server(tmp_path) as address:
         script = "\n".join(blocks).replace("http://127.0.0.1:8700", address)
-        ran = subprocess.run(
-            ["bash", "-eu", "-c", script], capture_output=True, text=True, check=True, timeout=60
-        )
+        ran = subprocess.run(["bash", "-eu", "-c", script], capture_output=True, text=True, check=True, timeout=60)
 
     answers = [json.loads(line) for line in ran.stdout.splitlines() if line.strip()]
     receipts, decisions = answers[:6], [one for one in answers[6:] if "xdm:propositions" in one]

@@ -37,9 +37,7 @@ def test_its_requests_are_understood() -> None:
             answer = client.request(
                 request["method"],
                 path,
-                params=[
-                    (o["key"], o["value"]) for o in url.get("query", ()) if not o.get("disabled")
-                ],
+                params=[(o["key"], o["value"]) for o in url.get("query", ()) if not o.get("disabled")],
                 headers={o["key"]: o["value"] for o in request["header"] if not o.get("disabled")},
                 content=request.get("body", {}).get("raw"),
             )

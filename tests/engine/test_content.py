@@ -34,9 +34,7 @@ def test_a_component_without_marks_is_itself() -> None:
 def test_marks_in_any_member_make_a_template() -> None:
     """In the content and in both addresses; what cannot be read says where."""
     assert isinstance(compile_component(a_part("{{a}}")), TemplatedComponent)
-    assert isinstance(
-        compile_component(a_part("x", link_url="https://example.org/{{a}}")), TemplatedComponent
-    )
+    assert isinstance(compile_component(a_part("x", link_url="https://example.org/{{a}}")), TemplatedComponent)
     assert isinstance(
         compile_component(a_part(None, delivery_url="https://example.org/{{a}}")),
         TemplatedComponent,
@@ -58,9 +56,7 @@ def test_one_text_is_compiled_once() -> None:
 @pytest.mark.parametrize("text", ["{%#if a%}", "{{ nonsense( }}"])
 def test_a_template_that_came_in_broken_is_a_fault(text: str) -> None:
     """An imported one counts as a fault: the fallback answers, and the snapshot reports it (R33)."""
-    documents = a_library(
-        an_offer("broken", content={"web": [a_component("html", text)]}), a_placement("web")
-    )
+    documents = a_library(an_offer("broken", content={"web": [a_component("html", text)]}), a_placement("web"))
     snapshot = a_snapshot(documents)
     outcome = decide(snapshot, some_inputs(a_scope()), explain=True)
 

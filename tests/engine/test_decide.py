@@ -91,9 +91,7 @@ def test_a_reason_shows_the_value_that_decided(attributes: dict[str, Any], shown
 
 def test_a_rule_runs_once_in_a_request() -> None:
     """Whatever the number of offers and scopes that ask for it."""
-    snapshot = a_snapshot(
-        a_library(*(an_offer(f"o{n}", rule="adult") for n in range(5)), a_rule("adult", "true"))
-    )
+    snapshot = a_snapshot(a_library(*(an_offer(f"o{n}", rule="adult") for n in range(5)), a_rule("adult", "true")))
     runs: Counter[str] = Counter()
     (decision,) = snapshot.decisions.values()
     (scope,) = decision.scopes.values()

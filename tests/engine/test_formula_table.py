@@ -41,9 +41,7 @@ def a_library(text: str) -> list[Document]:
         {"xdm:characteristics": {"city": "Ulm", "boost": "2", "margin": "0.5"}},
         {"xdm:characteristics": {"city": "Bonn", "boost": "3"}},
     ]
-    offers = [
-        an_offer(f"offer {at}", priority=at + 1, tags=["t"], **one) for at, one in enumerate(said)
-    ]
+    offers = [an_offer(f"offer {at}", priority=at + 1, tags=["t"], **one) for at, one in enumerate(said)]
     return [
         a_placement("web"),
         a_fallback(),
@@ -55,9 +53,7 @@ def a_library(text: str) -> list[Document]:
 
 
 def the_table(text: str) -> OfferTerms:
-    snapshot = SnapshotBuilder("c1", tuning=ALWAYS_INDEXED).apply(
-        entities(a_library(text)).items(), 1
-    )
+    snapshot = SnapshotBuilder("c1", tuning=ALWAYS_INDEXED).apply(entities(a_library(text)).items(), 1)
     scope = snapshot.decisions[id_of(EntityKind.DECISION, "d")].scopes
     (table,) = scope[id_of(EntityKind.PLACEMENT, "web")].groups[0][0].tables
     return table
@@ -69,9 +65,7 @@ def in_bulk(text: str) -> tuple[list[Any], list[int]] | None:
     assert table.vectorized is not None
     assert table.formula.split is not None
     environment = Environment(PROFILE, NOON)
-    return table.vectorized.score_list(
-        environment, table.formula.split.eval_request(environment), range(4)
-    )
+    return table.vectorized.score_list(environment, table.formula.split.eval_request(environment), range(4))
 
 
 @pytest.mark.parametrize(

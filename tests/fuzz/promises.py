@@ -5,9 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 
-def check_promises(
-    status: int, headers: Mapping[str, Any], body: bytes, method: str = "GET"
-) -> None:
+def check_promises(status: int, headers: Mapping[str, Any], body: bytes, method: str = "GET") -> None:
     """No 5xx, and every refusal is a problem document that says what is wrong."""
     assert status < 500, (status, body[:1000])
     if status < 400 or method == "HEAD":

@@ -74,7 +74,5 @@ def test_strangers_without_a_token(case: Case[Any]) -> None:
     """A server that wants tokens refuses all but what is public."""
     status = send(case)
 
-    public = case.operation.label in {
-        f"GET /{name}" for name in ("healthz", "readyz", "openapi.json", "docs")
-    }
+    public = case.operation.label in {f"GET /{name}" for name in ("healthz", "readyz", "openapi.json", "docs")}
     assert public or status >= 400

@@ -68,9 +68,7 @@ def test_mutated_requests(client: TestClient, content: bytes, path: str) -> None
 
 @BOUNDED
 @given(content=st.binary(max_size=300), path=st.sampled_from(PATHS), query=queries)
-def test_random_bytes_and_addresses(
-    client: TestClient, content: bytes, path: str, query: str
-) -> None:
+def test_random_bytes_and_addresses(client: TestClient, content: bytes, path: str, query: str) -> None:
     send(client, content, f"{path}?{query}")
     send(client, content, f"{path}?configId=dev&{query}")
 
@@ -84,17 +82,13 @@ def test_random_bytes_and_addresses(
     domain=st.sampled_from(["shop.test", "edge.test", *ODD_TEXTS]) | st.text(max_size=20),
     host=st.sampled_from(["edge.shop.test", "127.0.0.1", "[::1]", "a:b:c", "x"]),
 )
-def test_whatever_a_client_kept(
-    client: TestClient, kept: list[tuple[str, str]], domain: str, host: str
-) -> None:
+def test_whatever_a_client_kept(client: TestClient, kept: list[tuple[str, str]], domain: str, host: str) -> None:
     """Entries and cookies of any content, domains of any kind: a visitor gets an identity, and no header breaks."""
     entries = [{"key": key, "value": value} for key, value in kept]
     state = {"domain": domain, "cookiesEnabled": True, "entries": entries}
     document = json.dumps(body(HERO_SCOPE, meta={"state": state}), ensure_ascii=True).encode()
     cookie = "; ".join(f"{key}={value}" for key, value in kept)
-    headers = {
-        "cookie": cookie.encode("latin-1", "replace").replace(b"\n", b"").replace(b"\r", b"")
-    }
+    headers = {"cookie": cookie.encode("latin-1", "replace").replace(b"\n", b"").replace(b"\r", b"")}
     headers["cookie"] = headers["cookie"].replace(b"\0", b"")
     send(client, document, "/ee/v1/interact?configId=dev", host=host.encode(), **headers)
 
@@ -105,9 +99,7 @@ def test_whatever_a_client_kept(
     media=header_values.map(lambda one: one.encode("latin-1", "replace")),
     language=header_values.map(lambda one: one.encode("latin-1", "replace")),
 )
-def test_whatever_stands_in_the_headers(
-    client: TestClient, origin: bytes, media: bytes, language: bytes
-) -> None:
+def test_whatever_stands_in_the_headers(client: TestClient, origin: bytes, media: bytes, language: bytes) -> None:
     document = json.dumps(body(HERO_SCOPE)).encode()
     path = "/ee/v1/interact?configId=dev"
     send(client, document, path, origin=origin, **{"content-type": media})

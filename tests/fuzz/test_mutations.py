@@ -113,9 +113,7 @@ MESSAGES = [
         {
             "@id": "e4",
             "xdm:timestamp": "2026-01-01T12:00:00Z",
-            f"{_DECISIONING}propositions": [
-                {"xdm:id": "p", "xdm:items": [{"xdm:id": "xcore:personalized-offer:1"}]}
-            ],
+            f"{_DECISIONING}propositions": [{"xdm:id": "p", "xdm:items": [{"xdm:id": "xcore:personalized-offer:1"}]}],
             f"{_DECISIONING}propositionEventType": {"xdm:display": 1},
         },
     )
@@ -195,9 +193,7 @@ def fuzzed() -> Iterator[Fuzzed]:
 def test_creating(fuzzed: Fuzzed, body: bytes, media: str) -> None:
     """POST of a mutated object; one that is let in does no harm."""
     known = {one.instance_id for one in fuzzed.library()[1]}
-    status = fuzzed.send(
-        "POST", f"{XCORE}/instances", content=body, headers={"Content-Type": media}
-    )
+    status = fuzzed.send("POST", f"{XCORE}/instances", content=body, headers={"Content-Type": media})
     if status < 400:
         fuzzed.still_decides()
         (made,) = (one for one in fuzzed.library()[1] if one.instance_id not in known)
@@ -313,9 +309,7 @@ def test_the_lists_show_what_the_store_holds(fuzzed: Fuzzed) -> None:
     """After all that, what the API lists is what is there."""
     listed: dict[str, Any] = {}
     for kind in {kind for kind, _ in LIBRARY}:
-        page = fuzzed.client.get(
-            f"{XCORE}/instances", params={"schema": NAMESPACE + kind, "limit": "1000"}
-        ).json()
+        page = fuzzed.client.get(f"{XCORE}/instances", params={"schema": NAMESPACE + kind, "limit": "1000"}).json()
         listed |= {one["instanceId"]: one["_instance"] for one in page["_embedded"]["results"]}
 
     assert listed == {one.instance_id: one.document for one in fuzzed.library()[1]}

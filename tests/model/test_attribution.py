@@ -20,9 +20,7 @@ from proffer.model.identity import IdentityKey
 from proffer.model.ids import canonical
 from proffer.model.request import DecisionRequest, ScopeRequest
 
-CASES = json.loads(
-    (Path(__file__).parents[2] / "spec/feedback/attribution.json").read_text("utf-8")
-)
+CASES = json.loads((Path(__file__).parents[2] / "spec/feedback/attribution.json").read_text("utf-8"))
 NOON = 1_767_268_800_000_000
 HOUR = 3_600_000_000
 OLDEST_MS = 1_577_836_800_000
@@ -57,15 +55,11 @@ def decided(answers: Any, key: str = "") -> DecisionEvent:
     )
 
 
-def event_of(
-    *reported: PropositionReport, kind: FeedbackKind = FeedbackKind.DISPLAY, at: int = 0
-) -> Feedback:
+def event_of(*reported: PropositionReport, kind: FeedbackKind = FeedbackKind.DISPLAY, at: int = 0) -> Feedback:
     return Feedback(id="e1", kind=kind, at_us=NOON + at, propositions=reported, document={})
 
 
-def attributed(
-    event: DecisionEvent, feedback: Feedback, *, received: int = 2 * HOUR
-) -> AttributedFeedback:
+def attributed(event: DecisionEvent, feedback: Feedback, *, received: int = 2 * HOUR) -> AttributedFeedback:
     ids = [event.id, *(edge_proposition_id(event.id, n) for n in range(len(event.answers)))]
     found = dict.fromkeys(ids, event)
     return attribute(feedback, found, received_us=NOON + received, oldest_ms=OLDEST_MS)
@@ -88,14 +82,9 @@ def test_every_case_is_about_what_it_says(case: dict[str, Any]) -> None:
     ]
     found = attributed(event, event_of(*reports))
 
-    assert [[one.decision, one.placement, one.offer] for one in found.delivered_offers] == case[
-        "delivered"
-    ]
+    assert [[one.decision, one.placement, one.offer] for one in found.delivered_offers] == case["delivered"]
     assert {one.event for one in found.delivered_offers} <= {event.id}
-    missed = [
-        [spoken.get(one.proposition, one.proposition), one.item, one.reason.value]
-        for one in found.unattributed
-    ]
+    missed = [[spoken.get(one.proposition, one.proposition), one.item, one.reason.value] for one in found.unattributed]
     assert missed == case["missed"]
     assert [[one.placement, one.offer] for one in found.increments] == [
         [placement, offer] for _, placement, offer in case["delivered"]
@@ -146,9 +135,7 @@ def test_which_events_move_a_limit(
     """A limit on custom events with a rule counts whatever fulfils it, else events that are nothing else."""
     event = decided([["d", WEB, [GOLD]]])
     found = attributed(event, event_of(PropositionReport(event.id), kind=FeedbackKind(kind)))
-    limit = CapLimit(
-        name="1", limit=1, scope=CapScope.GLOBAL, events=frozenset(events), custom_rule=custom
-    )
+    limit = CapLimit(name="1", limit=1, scope=CapScope.GLOBAL, events=frozenset(events), custom_rule=custom)
     told = AttributedFeedback(
         feedback=found.feedback, received_us=0, cap_events=found.cap_events, rules=frozenset(rules)
     )

@@ -68,16 +68,11 @@ def test_a_sound_document_has_no_mistakes(kind: EntityKind) -> None:
     assert document_violations(kind, SOUND[kind]) == []
 
 
-@pytest.mark.parametrize(
-    ("kind", "member"), [(kind, member) for kind in SERVED_KINDS for member in REQUIRED[kind]]
-)
+@pytest.mark.parametrize(("kind", "member"), [(kind, member) for kind in SERVED_KINDS for member in REQUIRED[kind]])
 def test_a_required_member_is_missed(kind: EntityKind, member: str) -> None:
     """Each of those that R38 lists, by its path; the `condition` of a rule by its newer name."""
     codes = [code for code, _ in found(without(SOUND[kind], member))]
-    paths = [
-        (path or "").removeprefix("$.xdm:").removeprefix("$.")
-        for _, path in found(without(SOUND[kind], member))
-    ]
+    paths = [(path or "").removeprefix("$.xdm:").removeprefix("$.") for _, path in found(without(SOUND[kind], member))]
 
     assert codes[0] == "required"
     assert member.removeprefix("xdm:") == paths[0]
@@ -148,9 +143,7 @@ def with_member(kind: EntityKind, path: str, value: Any) -> Document:
         (EntityKind.RULE, "condition.value", "", "range"),
     ],
 )
-def test_a_wrong_value_is_named_by_its_path(
-    kind: EntityKind, path: str, value: Any, code: str
-) -> None:
+def test_a_wrong_value_is_named_by_its_path(kind: EntityKind, path: str, value: Any, code: str) -> None:
     """One mistake for one wrong value."""
     [(found_code, found_path), *others] = found(with_member(kind, path, value))
 
@@ -270,9 +263,7 @@ LIMITS: list[tuple[str, Document, Document]] = [
     (
         "30 placements per decision",
         a_decision("d", a_criterion("c", placements=many(30))),
-        a_decision(
-            "d", a_criterion("c", placements=many(20)), a_criterion("c", placements=many(31))
-        ),
+        a_decision("d", a_criterion("c", placements=many(20)), a_criterion("c", placements=many(31))),
     ),
     (
         "30 collections per decision",
@@ -288,9 +279,7 @@ LIMITS: list[tuple[str, Document, Document]] = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("allowed", "refused"), [pytest.param(*rest, id=name) for name, *rest in LIMITS]
-)
+@pytest.mark.parametrize(("allowed", "refused"), [pytest.param(*rest, id=name) for name, *rest in LIMITS])
 def test_a_documented_limit_is_kept(allowed: Document, refused: Document) -> None:
     """R32: what reaches it is allowed, one more is not."""
     assert found(allowed) == []

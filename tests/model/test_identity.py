@@ -67,10 +67,7 @@ def test_every_mistake_of_a_map_is_told_with_its_place() -> None:
 def test_ten_thousand_identities_are_refused_at_once() -> None:
     """One mistake, not ten thousand."""
     assert read({"ECID": [{"id": str(n)} for n in range(10_000)]}) == ([], ["$.identityMap"])
-    assert (
-        len(read({"ECID": [{"id": str(n)} for n in range(MAX_MAP_IDENTITIES)]})[0])
-        == MAX_MAP_IDENTITIES
-    )
+    assert len(read({"ECID": [{"id": str(n)} for n in range(MAX_MAP_IDENTITIES)]})[0]) == MAX_MAP_IDENTITIES
 
 
 @given(texts, texts)

@@ -106,9 +106,7 @@ def test_instance_ids_differ_though_the_clock_stands_still_or_steps_back() -> No
 
 def test_chance_repeats_nothing() -> None:
     """However it is asked, every digit is given once."""
-    taken = [RandomDigits().take(size) for size in (1, 8192, 7, 10)] + [
-        RANDOM_DIGITS.take(8) for _ in range(2_000)
-    ]
+    taken = [RandomDigits().take(size) for size in (1, 8192, 7, 10)] + [RANDOM_DIGITS.take(8) for _ in range(2_000)]
     assert [len(one) for one in taken[:4]] == [1, 8192, 7, 10]
     assert len(set(taken[4:])) == 2_000
 
@@ -118,9 +116,7 @@ def test_a_forked_process_has_chances_of_its_own() -> None:
     RANDOM_DIGITS.take(1)
     reading, writing = os.pipe()
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore"
-        )  # that there may be threads: the child only writes a few bytes
+        warnings.simplefilter("ignore")  # that there may be threads: the child only writes a few bytes
         child = os.fork()
     if not child:
         os.write(writing, RANDOM_DIGITS.take(16).encode())

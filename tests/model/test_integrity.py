@@ -48,25 +48,20 @@ def a_draft(*documents: Document) -> CatalogOverlay:
 
 
 def found(document: Document, draft: CatalogOverlay | None = None) -> list[tuple[str, str | None]]:
-    return [
-        (one.code, one.path)
-        for one in version_violations(draft or a_draft(), an_instance(document))
-    ]
+    return [(one.code, one.path) for one in version_violations(draft or a_draft(), an_instance(document))]
 
 
 EVERYWHERE = an_offer(
     "x",
     content=["p1", "p2"],
     tags=["t1"],
-    constraint=a_constraint(rules=["r1", "r2"])
-    | {"xdm:eligibilityRule": id_of(EntityKind.RULE, "r3")},
+    constraint=a_constraint(rules=["r1", "r2"]) | {"xdm:eligibilityRule": id_of(EntityKind.RULE, "r3")},
     caps=[a_cap(1), a_cap(1, **{"xdm:placement": id_of(EntityKind.PLACEMENT, "p3")})],
 )
 DECISION = a_decision(
     "x",
     a_criterion("c1", placements=["p1", "p2"], constraint=a_constraint(rule="r1")),
-    a_criterion(options=["o1"], placements=["p1"])
-    | {"xdm:profileConstraints": a_constraint(rules=["r2"])},
+    a_criterion(options=["o1"], placements=["p1"]) | {"xdm:profileConstraints": a_constraint(rules=["r2"])},
     fallback="f1",
 )
 OLDER = {
@@ -138,14 +133,10 @@ def test_an_object_of_another_kind_is_not_what_is_referred_to() -> None:
     offer = id_of(EntityKind.OFFER, "gold")
     catalog = Catalog("c1")
     catalog.apply(replace(an_instance(a_tag("red")), kind=EntityKind.RULE))
-    findings = version_violations(
-        CatalogOverlay(catalog), an_instance(a_collection("c", any_tags=["red"]))
-    )
+    findings = version_violations(CatalogOverlay(catalog), an_instance(a_collection("c", any_tags=["red"])))
 
     assert [one.code for one in findings] == ["wrong-kind"]
-    assert found(a_decision("x", a_criterion("everything")) | {"xdm:fallback": offer}) == [
-        ("kind", "$.xdm:fallback")
-    ]
+    assert found(a_decision("x", a_criterion("everything")) | {"xdm:fallback": offer}) == [("kind", "$.xdm:fallback")]
 
 
 def test_a_reference_finds_its_object_in_either_spelling() -> None:
@@ -183,9 +174,7 @@ WEB_ONLY = a_fallback("partial", ["web"])
     ],
     ids=["placement missing", "not approved", "no content", "other content"],
 )
-def test_a_live_decision_needs_a_fallback_for_every_placement(
-    fallback: Document, path: str
-) -> None:
+def test_a_live_decision_needs_a_fallback_for_every_placement(fallback: Document, path: str) -> None:
     """A write of the decision is refused; while it is not live it may be written."""
     criterion = a_criterion("everything", placements=["web", "app"])
     decision = a_decision("x", criterion, fallback="partial")
@@ -256,9 +245,7 @@ def test_a_name_given_in_the_same_draft_is_taken() -> None:
 def test_an_id_is_used_once(spelling: str) -> None:
     """R13: in either spelling, also that of an object deleted before."""
     offer = an_offer("gold")
-    taken = replace(
-        an_instance(offer | {"@id": offer["@id"].replace("xcore", spelling)}), instance_id="new"
-    )
+    taken = replace(an_instance(offer | {"@id": offer["@id"].replace("xcore", spelling)}), instance_id="new")
     gone = a_draft()
     gone.add(an_instance(offer, deleted=True))
 

@@ -65,9 +65,7 @@ def test_the_order_of_arrival_does_not_matter(sources: list[dict[str, Any]]) -> 
 
 
 @given(documents, documents)
-def test_laying_over_leaves_no_null_and_changes_nothing(
-    base: dict[str, Any], top: dict[str, Any]
-) -> None:
+def test_laying_over_leaves_no_null_and_changes_nothing(base: dict[str, Any], top: dict[str, Any]) -> None:
     """Null removes at any depth; both operands are as they were; twice is as good as once."""
     base = overlay({}, base)
     before = (repr(base), repr(top))
@@ -86,9 +84,7 @@ def test_who_is_in_stays_in_when_two_become_one() -> None:
     )
     later = AudienceMembership(MembershipStatus.REALIZED, 3)
 
-    assert join_memberships(
-        [{"a": outside, "b": inside}, {"a": inside, "b": later, "c": outside}]
-    ) == {
+    assert join_memberships([{"a": outside, "b": inside}, {"a": inside, "b": later, "c": outside}]) == {
         "a": inside,
         "b": later,
         "c": outside,

@@ -90,9 +90,7 @@ def pages(certificate: Path) -> Iterator[int]:
     context.load_cert_chain(certificate)
     server = ThreadingHTTPServer(("127.0.0.1", 0), Pages)
     server.daemon_threads = True
-    server.socket = context.wrap_socket(
-        server.socket, server_side=True, do_handshake_on_connect=False
-    )
+    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
@@ -260,9 +258,7 @@ def test_nothing_is_sent_before_there_is_consent(shop: Shop) -> None:
     """Consent is kept; what waited for it goes out. Who takes it back gets nothing."""
     shop.open(defaultConsent="pending")
     consent = "value => alloy('setConsent', {consent: [{standard: 'Adobe', version: '1.0', value: {general: value}}]})"
-    waiting = shop.page.evaluate_handle(
-        f"() => ({{ answer: ({_FETCH})([{json.dumps(SCOPE)}, {{}}]) }})"
-    )
+    waiting = shop.page.evaluate_handle(f"() => ({{ answer: ({_FETCH})([{json.dumps(SCOPE)}, {{}}]) }})")
     assert shop.sent == []
 
     shop.page.evaluate(consent, "in")

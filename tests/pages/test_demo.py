@@ -19,9 +19,7 @@ HOST = "demo.localhost"
 
 
 @pytest.fixture(scope="module", params=["https", "http"])
-def served(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[str, str]]:
+def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
     """The scheme, and the address of a server with a small library."""
     why = browser.missing_reason()
     if why is not None:

@@ -51,9 +51,7 @@ def _raise(fault: Exception) -> Any:
 
 def unguarded(compiled: CompiledRule | CompiledFormula) -> Callable[[Environment], Any]:
     """The generated function without the net under it: a formula's is the value, whatever that is."""
-    return load(
-        compiled.source, "strict", {**NAMESPACE, "failed": _raise, "score": lambda value: value}
-    )
+    return load(compiled.source, "strict", {**NAMESPACE, "failed": _raise, "score": lambda value: value})
 
 
 __all__ = [

@@ -35,9 +35,7 @@ def test_reads_are_paths_with_their_root() -> None:
     """The implicit root is spelled out."""
     text = 'age > 3 and profile.person.name = "x" and @{a.b;version=1}.weather = "hot"'
 
-    assert {"profile.age", "profile.person.name", "context:a.b;version=1.weather"} == rule(
-        text
-    ).reads
+    assert {"profile.age", "profile.person.name", "context:a.b;version=1.weather"} == rule(text).reads
 
 
 def test_the_same_rule_gives_the_same_bytes() -> None:
@@ -54,9 +52,7 @@ def test_rule_text_reaches_the_source_only_as_a_literal() -> None:
     assert rule(text).holds(Environment({"a": {"b')": "'''\n__import__"}, "\n": 1}, NOW))
 
 
-@pytest.mark.parametrize(
-    "profile", [None, {}, {"a": []}, {"a": {"b": object()}}, {"a": [{"b": [[]]}]}]
-)
+@pytest.mark.parametrize("profile", [None, {}, {"a": []}, {"a": {"b": object()}}, {"a": [{"b": [[]]}]}])
 def test_no_profile_makes_a_rule_raise(profile: Any) -> None:
     """What cannot be compared is false."""
     assert not rule('a.b = "x" or a.b >= 3 or a.b in [1, "y"]').holds(Environment(profile, NOW))

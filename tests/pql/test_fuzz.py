@@ -30,9 +30,7 @@ def answer(text: str) -> None:
         for found in compiled.diagnostics:
             assert render_diagnostic(found, text)
         return
-    env = Environment(
-        {"a": [{"b": 1}], "person": {"name": "Joe"}}, NOW, events=[{"timestamp": "2024-11-19"}]
-    )
+    env = Environment({"a": [{"b": 1}], "person": {"name": "Joe"}}, NOW, events=[{"timestamp": "2024-11-19"}])
     unguarded(compiled)(env)
     interpret(compiled.checked, env)
 
@@ -109,9 +107,7 @@ def test_no_pattern_takes_long(pattern: str) -> None:
     profile = {"a": "a" * 100_000, "p": pattern}
     if isinstance(constant, CompiledRule):
         constant.holds(Environment(profile, NOW))
-    dynamic = compile_rule(
-        'a.matches(p) or a.like(p) or replaceAll(a, p, "$1$1") = 1 or a.regexGroup(p, 1) = 2'
-    )
+    dynamic = compile_rule('a.matches(p) or a.like(p) or replaceAll(a, p, "$1$1") = 1 or a.regexGroup(p, 1) = 2')
     assert isinstance(dynamic, CompiledRule), dynamic.diagnostics
     unguarded(dynamic)(Environment(profile, NOW))
 
@@ -172,9 +168,7 @@ def test_no_profile_makes_a_rule_raise(text: str, events: Any) -> None:
     evaluate = unguarded(rule)
     for value in [*DEEP, *ODD]:
         for other in (None, 3, value):
-            env = Environment(
-                {"a": value, "b": other, "segmentMembership": value}, NOW, {"a": value}, events
-            )
+            env = Environment({"a": value, "b": other, "segmentMembership": value}, NOW, {"a": value}, events)
             assert evaluate(env) in (True, False)
             assert rule.holds(env) in (True, False)
 
@@ -192,9 +186,7 @@ def test_long_integers_are_refused_or_counted(digits: int) -> None:
 def test_a_month_of_nonsense_dates_is_answered() -> None:
     """Impossible days are no days."""
     draw = random.Random(3)  # noqa: S311 - the same texts every time
-    rule = compile_rule(
-        "d occurs this month or d.getYear() = 2024 or d < now or d = date(2024, 1, 1)"
-    )
+    rule = compile_rule("d occurs this month or d.getYear() = 2024 or d < now or d = date(2024, 1, 1)")
     assert isinstance(rule, CompiledRule)
     for _ in range(2000):
         text = f"{draw.randrange(10**4):04}-{draw.randrange(20):02}-{draw.randrange(40):02}"

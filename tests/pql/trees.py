@@ -58,9 +58,7 @@ units = st.sampled_from(tuple(UNITS))
 
 def flat(sign: str, parts: list[Any]) -> Logic:
     """Logic as the parser builds it: no part of the same sign."""
-    inner = [
-        part.parts if isinstance(part, Logic) and part.sign == sign else (part,) for part in parts
-    ]
+    inner = [part.parts if isinstance(part, Logic) and part.sign == sign else (part,) for part in parts]
     return Logic(sign, tuple(part for parts in inner for part in parts))
 
 
@@ -81,9 +79,7 @@ def leaves(bound: tuple[str, ...]) -> Trees:
 
 def arrays(sub: Trees) -> Trees:
     """Mostly something that has items; literals in its place are refused when checked."""
-    named = st.sampled_from(
-        [Name("items"), Name("a"), Name("xEvent"), Field(Name("group"), "items")]
-    )
+    named = st.sampled_from([Name("items"), Name("a"), Name("xEvent"), Field(Name("group"), "items")])
     return st.one_of(named, named, named, st.builds(Filter, named, leaves(())), sub)
 
 
@@ -106,9 +102,7 @@ def trees(depth: int = 3, bound: tuple[str, ...] = (), in_item: bool = False) ->
     items = st.one_of(item, lambdas)
     forms = [
         leaves(bound),
-        st.builds(
-            Binary, st.sampled_from([*COMPARISONS, "in", "notIn", "like", *"+-*/%"]), sub, sub
-        ),
+        st.builds(Binary, st.sampled_from([*COMPARISONS, "in", "notIn", "like", *"+-*/%"]), sub, sub),
         st.builds(flat, st.sampled_from(["and", "or"]), st.lists(sub, min_size=2, max_size=3)),
         st.builds(Not, sub),
         st.builds(Negate, sub),
@@ -150,12 +144,8 @@ def trees(depth: int = 3, bound: tuple[str, ...] = (), in_item: bool = False) ->
 
 
 def calls(sub: Trees, items: Trees) -> Trees:
-    one = st.sampled_from(
-        ["isNull", "isNotNull", "head", "distinct", "count", "sum", "min", "lowerCase", "getMonth"]
-    )
-    two = st.sampled_from(
-        ["equals", "startsWith", "contains", "doesNotContain", "get", "includes", "intersects"]
-    )
+    one = st.sampled_from(["isNull", "isNotNull", "head", "distinct", "count", "sum", "min", "lowerCase", "getMonth"])
+    two = st.sampled_from(["equals", "startsWith", "contains", "doesNotContain", "get", "includes", "intersects"])
     each = st.sampled_from(["map", "groupBy", "sum", "count", "max", "average"])
     return st.one_of(
         st.builds(lambda name, value: Call(name, (value,)), one, sub),
@@ -172,9 +162,7 @@ def calls(sub: Trees, items: Trees) -> Trees:
 
 
 def declarations(sub: Trees, inner: Trees, variable: str) -> Trees:
-    return st.builds(
-        lambda source, test: (Declaration(variable, source, test),), sub, st.none() | inner
-    )
+    return st.builds(lambda source, test: (Declaration(variable, source, test),), sub, st.none() | inner)
 
 
 def time_tests(sub: Trees) -> st.SearchStrategy[TimeTest]:
@@ -210,9 +198,7 @@ wild = st.one_of(
     st.integers(),
     st.floats(),
     st.text(max_size=5),
-    st.sampled_from(
-        [10**400, "2023-02-31", "9999-12-31T23:59:59Z", "0001-01-01T00:00:00+14:00", object()]
-    ),
+    st.sampled_from([10**400, "2023-02-31", "9999-12-31T23:59:59Z", "0001-01-01T00:00:00+14:00", object()]),
 )
 values = st.recursive(
     wild,

@@ -81,9 +81,7 @@ class Workers:
     [(DECISIONS * 3 // 4, 0), (DECISIONS // 4, 8)],
     ids=["nobody dies", "workers are killed"],
 )
-def test_no_cap_is_exceeded_and_counters_equal_the_events(
-    tmp_path: Path, decisions: int, kills: int
-) -> None:
+def test_no_cap_is_exceeded_and_counters_equal_the_events(tmp_path: Path, decisions: int, kills: int) -> None:
     """Sixteen at once in four processes; what was answered is on record, and nothing given is uncounted."""
     check(f"sqlite:///{tmp_path / 'proffer.db'}", decisions, kills)
 
@@ -108,13 +106,7 @@ def check(database: str, decisions: int, kills: int, apart: int = 0) -> None:
     books = capped.check_caps(database)
     for line in workers.said:
         decision, *given = line.split()
-        assert [
-            f"{offer}@{place}" for offer, place in books.events[decision].proposed_offers
-        ] == given
+        assert [f"{offer}@{place}" for offer, place in books.events[decision].proposed_offers] == given
     if not kills:
-        totals = {
-            offer: count
-            for (offer, name, _, _), count in books.counters.items()
-            if name == "globalCap"
-        }
+        totals = {offer: count for (offer, name, _, _), count in books.counters.items() if name == "globalCap"}
         assert totals == dict.fromkeys(books.offers, limit), "some are left though somebody asked"

@@ -48,9 +48,7 @@ limits = st.builds(
 )
 some_limits = st.lists(limits, max_size=2, unique_by=lambda one: one.name)
 people = st.lists(st.sampled_from(WHO), max_size=3, unique=True)
-gives = st.lists(
-    st.tuples(st.sampled_from(OFFERS), st.sampled_from(PLACES)), min_size=1, max_size=3
-)
+gives = st.lists(st.tuples(st.sampled_from(OFFERS), st.sampled_from(PLACES)), min_size=1, max_size=3)
 moments = st.sampled_from(MOMENTS)
 steps = st.one_of(
     st.tuples(st.just("decide"), gives, people, moments, st.none() | st.integers(1, 2 * 10**11)),
@@ -113,9 +111,7 @@ class Naive:
         if limit.repeat is None:
             return 0
         anchor = self.first_in_force[offer, repr(limit.definition)]
-        return (
-            self.unit(limit.repeat, now) - self.unit(limit.repeat, anchor)
-        ) // limit.repeat.count
+        return (self.unit(limit.repeat, now) - self.unit(limit.repeat, anchor)) // limit.repeat.count
 
     @staticmethod
     def unit(repeat: Repeat, moment: int) -> int:
@@ -287,9 +283,7 @@ async def on_a_server(_: Path) -> Store:
 Opening = Callable[[Path], Coroutine[Any, Any, Store]]
 
 
-@pytest.mark.parametrize(
-    "opening", [in_memory, in_a_file, on_a_server], ids=["memory", "SQLite", "PostgreSQL"]
-)
+@pytest.mark.parametrize("opening", [in_memory, in_a_file, on_a_server], ids=["memory", "SQLite", "PostgreSQL"])
 @given(st.tuples(some_limits, some_limits), st.lists(steps, max_size=30))
 @settings(max_examples=120, deadline=None)
 async def test_counters_say_what_was_given(

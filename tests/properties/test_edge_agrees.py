@@ -75,9 +75,7 @@ def test_the_edge_gives_what_the_hub_gives(seed: int, odd: int, asked: int) -> N
     documents = a_random_library(seed, odd, 12, 3)
     dice = Dice(asked, odd)
     wanted = scopes_of(documents, dice)
-    event: dict[str, Any] = dice.choose(
-        [{}, {"eventType": "click"}, {"eventType": "click"}, {"eventType": 3}]
-    )
+    event: dict[str, Any] = dice.choose([{}, {"eventType": "click"}, {"eventType": "click"}, {"eventType": 3}])
     store = asyncio.run(filled(documents, some_profile(dice)))
     spoken = dice.sample(LANGUAGES)[:2]
     hub: dict[str, Any] = {
@@ -99,9 +97,7 @@ def test_the_edge_gives_what_the_hub_gives(seed: int, odd: int, asked: int) -> N
         "xdm:dryRun": True,
     }
     texts = [
-        encode_scope(decision, placement)
-        if number is None
-        else encode_mobile_scope(decision, placement, number)
+        encode_scope(decision, placement) if number is None else encode_mobile_scope(decision, placement, number)
         for decision, placement, number in wanted
     ]
     edge: dict[str, Any] = {
@@ -139,9 +135,7 @@ def test_the_edge_gives_what_the_hub_gives(seed: int, odd: int, asked: int) -> N
         )
         for one in by_hub.json()["xdm:propositions"]
     ]
-    (handle,) = [
-        one for one in by_edge.json()["handle"] if one["type"] == "personalization:decisions"
-    ]
+    (handle,) = [one for one in by_edge.json()["handle"] if one["type"] == "personalization:decisions"]
     edge_gave = [
         (
             encoded(one["activity"]["id"], one["placement"]["id"]),

@@ -39,9 +39,7 @@ OTHERS: list[Any] = [
 ]
 values = st.one_of(st.sampled_from(NUMBERS), st.sampled_from(NUMBERS), st.sampled_from(OTHERS))
 few = st.sampled_from([1, 2, 3, 0.5, None, "x"])
-objects = st.one_of(
-    st.dictionaries(st.sampled_from("abc"), values), st.dictionaries(st.sampled_from("abc"), few)
-)
+objects = st.one_of(st.dictionaries(st.sampled_from("abc"), values), st.dictionaries(st.sampled_from("abc"), few))
 
 PATHS = ("offer.a", "offer.a", "offer.b", "offer.c.a", "_p.a", "_p.a", "_p.b", "@{w}.a")
 paths = st.sampled_from(PATHS)
@@ -56,9 +54,7 @@ leaves = st.sampled_from(
 
 def numbers_of(below: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
     test = st.one_of(
-        st.builds(
-            "({} {} {})".format, below, st.sampled_from(["=", "!=", "<", "<=", ">", ">="]), below
-        ),
+        st.builds("({} {} {})".format, below, st.sampled_from(["=", "!=", "<", "<=", ">", ">="]), below),
         st.builds("({} {} [1, {}])".format, below, st.sampled_from(["in", "notIn"]), below),
         st.builds("({}.isNull())".format, below),
         st.builds("({} occurs <= 2 days before now)".format, paths),
@@ -85,9 +81,7 @@ formulas = st.recursive(leaves, numbers_of, max_leaves=8)
 
 def bound(text: str) -> BoundFormula:
     """The formula; what is no formula is no example."""
-    formula = bind_formula(
-        RankingFormula(id="f", name="f", etag=1, instance_id="i", expression=text), XDM
-    )
+    formula = bind_formula(RankingFormula(id="f", name="f", etag=1, instance_id="i", expression=text), XDM)
     assert formula.compiled is None or formula.split is not None
     return formula
 
@@ -128,9 +122,7 @@ def told(score: float) -> tuple[type, str]:
     return type(score), repr(score)
 
 
-def asked_whole(
-    formula: BoundFormula, pool: Pool, environment: Environment
-) -> tuple[list[tuple[type, str]], int]:
+def asked_whole(formula: BoundFormula, pool: Pool, environment: Environment) -> tuple[list[tuple[type, str]], int]:
     """What the compiled formula says, one by one, and how often it faults."""
     found, faults = [], 0
     assert formula.compiled is not None
@@ -143,9 +135,7 @@ def asked_whole(
     return found, faults
 
 
-def asked_in_parts(
-    formula: BoundFormula, pool: Pool, environment: Environment
-) -> tuple[list[tuple[type, str]], int]:
+def asked_in_parts(formula: BoundFormula, pool: Pool, environment: Environment) -> tuple[list[tuple[type, str]], int]:
     everyone = range(len(pool.offers))
     table = finished(OfferTermCache(formula).build_terms(pool, (1 << len(everyone)) - 1, everyone))
     scores = OfferScorer(environment)

@@ -53,15 +53,11 @@ def plain(value: Any) -> Any:
     return tuple(map(plain, value)) if isinstance(value, tuple) else value
 
 
-def from_scratch(
-    catalogue: Mapping[str, Entity], revision: int, sizes: IndexTuning = DEFAULT_TUNING
-) -> Snapshot:
+def from_scratch(catalogue: Mapping[str, Entity], revision: int, sizes: IndexTuning = DEFAULT_TUNING) -> Snapshot:
     return build_snapshot("c1", catalogue.items(), revision, sizes)
 
 
-@pytest.mark.parametrize(
-    "sizes", [DEFAULT_TUNING, ALWAYS_INDEXED], ids=["as small pools", "as large ones"]
-)
+@pytest.mark.parametrize("sizes", [DEFAULT_TUNING, ALWAYS_INDEXED], ids=["as small pools", "as large ones"])
 @given(
     library=strategies.libraries,
     changes=strategies.changes,
@@ -111,9 +107,7 @@ def test_nothing_is_left_of_what_is_deleted(library: list[Document]) -> None:
 
     left = vars(builder)
     assert left.pop("_pools").is_empty
-    assert {
-        name: value for name, value in vars(SnapshotBuilder("c1")).items() if name != "_pools"
-    } == left
+    assert {name: value for name, value in vars(SnapshotBuilder("c1")).items() if name != "_pools"} == left
 
 
 @given(strategies.libraries, strategies.changes, strategies.requests)

@@ -53,13 +53,9 @@ def test_every_scope_has_an_answer(library: list[Document], inputs: Inputs) -> N
 
 
 @given(strategies.libraries, strategies.requests)
-def test_a_later_group_never_overtakes_an_earlier_one(
-    library: list[Document], inputs: Inputs
-) -> None:
+def test_a_later_group_never_overtakes_an_earlier_one(library: list[Document], inputs: Inputs) -> None:
     """groups-hold: options stand in the order of the first group that has them, then of score, then of priority."""
-    for (
-        document
-    ) in library:  # a criterion for some customers only may leave an offer to a later group
+    for document in library:  # a criterion for some customers only may leave an offer to a later group
         for criterion in document.get("xdm:criteria", ()):
             criterion.pop("xdm:profileConstraint", None)
     oracle = Oracle(entities(library))
@@ -68,8 +64,7 @@ def test_a_later_group_never_overtakes_an_earlier_one(
         of_offer = [
             criterion.priority
             for criterion in decision.criteria
-            if placement in criterion.placements
-            and any(member.id == offer for member in oracle.members(criterion))
+            if placement in criterion.placements and any(member.id == offer for member in oracle.members(criterion))
         ]
         return -max(of_offer)
 
@@ -86,9 +81,7 @@ def test_a_later_group_never_overtakes_an_earlier_one(
 
 
 @given(strategies.libraries, strategies.requests)
-def test_duplicates_occur_only_where_they_are_allowed(
-    library: list[Document], inputs: Inputs
-) -> None:
+def test_duplicates_occur_only_where_they_are_allowed(library: list[Document], inputs: Inputs) -> None:
     """dedup-honest: disallowed across decisions, or placements, no offer goes to two that differ in it."""
     request = inputs.request
     answers = propositions(decide(a_snapshot(library), inputs))
@@ -103,9 +96,7 @@ def test_duplicates_occur_only_where_they_are_allowed(
 
 
 @given(strategies.libraries, strategies.requests)
-def test_no_request_is_given_more_than_the_caps_leave(
-    library: list[Document], inputs: Inputs
-) -> None:
+def test_no_request_is_given_more_than_the_caps_leave(library: list[Document], inputs: Inputs) -> None:
     """caps-hold-within: what all scopes of one request are given is at most the limit less what was used."""
     answers = propositions(decide(a_snapshot(library), inputs))
     offers = {option.offer.id: option.offer for answer in answers for option in answer.options}
@@ -129,9 +120,7 @@ def given_now(cap: CapLimit, placement: str, given_in: list[str]) -> int:
 def reached_rules(oracle: Oracle, decision: Decision) -> set[str]:
     def of(criterion: Criterion) -> set[str]:
         members = oracle.members(criterion)
-        return {rule for one in members for rule in one.constraint.rules} | {
-            *criterion.constraint.rules
-        }
+        return {rule for one in members for rule in one.constraint.rules} | {*criterion.constraint.rules}
 
     return set().union(*map(of, decision.criteria))
 
@@ -142,9 +131,7 @@ def reached_rules(oracle: Oracle, decision: Decision) -> set[str]:
     st.sampled_from(strategies.RULES),
     st.sampled_from(strategies.BROKEN),
 )
-def test_a_broken_rule_harms_nobody_else(
-    library: list[Document], seed: int, rule: str, text: str
-) -> None:
+def test_a_broken_rule_harms_nobody_else(library: list[Document], seed: int, rule: str, text: str) -> None:
     """one-bad-apple: a rule that does not compile counts as false, and who does not use it decides as before."""
     inputs = strategies.a_random_request(seed, odd=1, scopes=1)
     others = [one for one in library if one["@id"] != id_of(EntityKind.RULE, rule)]
@@ -155,15 +142,11 @@ def test_a_broken_rule_harms_nobody_else(
     decision = oracle.entities.get(inputs.request.scopes[0].decision)
 
     assert false == broken
-    if not isinstance(decision, Decision) or id_of(EntityKind.RULE, rule) not in reached_rules(
-        oracle, decision
-    ):
+    if not isinstance(decision, Decision) or id_of(EntityKind.RULE, rule) not in reached_rules(oracle, decision):
         assert before == broken
 
 
-SEEDS = [
-    str(UUID(int=number * 0x9E3779B97F4A7C15F39CC0605CEDC835 % 2**128)) for number in range(3000)
-]
+SEEDS = [str(UUID(int=number * 0x9E3779B97F4A7C15F39CC0605CEDC835 % 2**128)) for number in range(3000)]
 """Ids such as propositions have; always the same, so that chance never fails the test."""
 
 

@@ -13,14 +13,10 @@ from proffer.testing.builders import ALWAYS_INDEXED, Document, a_snapshot, entit
 from proffer.testing.oracle import Oracle
 
 
-@pytest.mark.parametrize(
-    "sizes", [DEFAULT_TUNING, ALWAYS_INDEXED], ids=["rule by rule", "by the index"]
-)
+@pytest.mark.parametrize("sizes", [DEFAULT_TUNING, ALWAYS_INDEXED], ids=["rule by rule", "by the index"])
 @settings(max_examples=400)
 @given(strategies.libraries, strategies.requests)
-def test_the_engine_decides_as_the_naive_one_does(
-    sizes: IndexTuning, library: list[Document], inputs: Inputs
-) -> None:
+def test_the_engine_decides_as_the_naive_one_does(sizes: IndexTuning, library: list[Document], inputs: Inputs) -> None:
     """oracle: the same options and fallbacks, the same count of ineligible offers, the same reasons."""
     outcome = decide(a_snapshot(library, sizes), inputs, explain=True)
 

@@ -9,9 +9,7 @@ HERE = Path(__file__).parent
 
 def test_every_law_is_in_the_table() -> None:
     """Each file of this folder is named by a row, and each law that a test names is one."""
-    rows = re.findall(
-        r"^\| ([a-z-]+) \| .+ \| `(.+)` \|$", (HERE / "PROPERTIES.md").read_text(), re.MULTILINE
-    )
+    rows = re.findall(r"^\| ([a-z-]+) \| .+ \| `(.+)` \|$", (HERE / "PROPERTIES.md").read_text(), re.MULTILINE)
     files = [file for file in HERE.glob("test_*.py") if file != Path(__file__)]
     named = {
         law

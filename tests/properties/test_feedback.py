@@ -54,10 +54,7 @@ async def counted(store: Store, sent: Sequence[Sequence[int]]) -> list[Any]:
     await create_container(store, *LIMITS)
     for start in range(0, len(sent), 3):
         await asyncio.gather(
-            *(
-                store.add_feedback("c1", [EVENTS[place] for place in portion])
-                for portion in sent[start : start + 3]
-            )
+            *(store.add_feedback("c1", [EVENTS[place] for place in portion]) for portion in sent[start : start + 3])
         )
     kept = await store.feedback_events("c1", 0, 1000)
     told = [await usage_of(store, *LIMITS, who=CapSubjects((), (who,))) for who in (ANN, BOB)]

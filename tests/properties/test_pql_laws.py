@@ -24,9 +24,7 @@ from proffer.pql.values.values import truth
 
 law = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 environments = st.builds(
-    lambda profile, events, now, zone: Environment(
-        profile, now, {"c;version=1": profile}, events, None, {}, zone
-    ),
+    lambda profile, events, now, zone: Environment(profile, now, {"c;version=1": profile}, events, None, {}, zone),
     profiles,
     values,
     st.sampled_from(

@@ -31,9 +31,7 @@ ODD_NAMES = st.sampled_from(["foo", "_acme", "a.b", "xdm:nobody", "", 'x"y'])
 
 def names_of(node: ObjectRenaming) -> st.SearchStrategy[str]:
     known = [
-        name
-        for shown_name, member in node.members.items()
-        for name in (shown_name, member.stored, *member.aliases)
+        name for shown_name, member in node.members.items() for name in (shown_name, member.stored, *member.aliases)
     ]
     return st.sampled_from(known) | ODD_NAMES
 
@@ -55,9 +53,7 @@ def anything_stored(node: Renaming) -> st.SearchStrategy[Any]:
             return st.dictionaries(ODD_NAMES, anything_stored(node.of), max_size=2) | PLAIN
         case ObjectRenaming():
             return st.lists(names_of(node), max_size=4, unique=True).flatmap(
-                lambda names: st.fixed_dictionaries(
-                    {name: anything_stored(inside(node, name)) for name in names}
-                )
+                lambda names: st.fixed_dictionaries({name: anything_stored(inside(node, name)) for name in names})
             )
         case _:
             return PLAIN
@@ -70,16 +66,11 @@ def inside(node: ObjectRenaming, name: str) -> Renaming:
 
 @pytest.mark.parametrize("kind", SERVED_KINDS)
 @given(data=st.data())
-def test_what_is_shown_and_not_changed_is_stored_as_it_was(
-    kind: EntityKind, data: st.DataObject
-) -> None:
+def test_what_is_shown_and_not_changed_is_stored_as_it_was(kind: EntityKind, data: st.DataObject) -> None:
     """To the letter and in order of members, whatever names and values it had, unknown ones included."""
     document = data.draw(anything_stored(RENAMING_BY_KIND[kind]))
 
-    assert (
-        to_stored(RENAMING_BY_KIND[kind], to_public(RENAMING_BY_KIND[kind], document), document)
-        == document
-    )
+    assert to_stored(RENAMING_BY_KIND[kind], to_public(RENAMING_BY_KIND[kind], document), document) == document
 
 
 @pytest.mark.parametrize("kind", SERVED_KINDS)
@@ -90,9 +81,7 @@ def test_nothing_is_shadowed(kind: EntityKind, data: st.DataObject) -> None:
     once = to_public(RENAMING_BY_KIND[kind], document)
 
     assert len(once) == len(document)
-    assert (
-        to_public(RENAMING_BY_KIND[kind], to_stored(RENAMING_BY_KIND[kind], once, document)) == once
-    )
+    assert to_public(RENAMING_BY_KIND[kind], to_stored(RENAMING_BY_KIND[kind], once, document)) == once
 
 
 @pytest.mark.parametrize("kind", SERVED_KINDS)
@@ -101,9 +90,7 @@ def test_a_change_leaves_all_else_as_it_was(kind: EntityKind, data: st.DataObjec
     """One member removed where it is shown is one fewer where it is stored; the others keep their spelling."""
     table = RENAMING_BY_KIND[kind]
     document = data.draw(anything_stored(table).filter(bool))
-    for (
-        member
-    ) in table.members.values():  # of two spellings of one member, the other would come forward
+    for member in table.members.values():  # of two spellings of one member, the other would come forward
         assume(sum(name in document for name in (member.stored, *member.aliases)) < 2)
     once = dict(to_public(table, document))
     gone = data.draw(st.sampled_from(sorted(once)))

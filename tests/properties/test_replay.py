@@ -32,9 +32,7 @@ async def decide(services: Services, seed: int, odd: int) -> DecisionResult | No
     inputs = a_random_request(seed, odd, 3)
     who = Profile(attributes=inputs.profile.attributes, is_known=inputs.profile.is_known)
     profile = await services.profiles.resolve(access_to(services), who)
-    decided = await services.decide.decide(
-        access_to(services), inputs.request, profile, surface="test", partial=True
-    )
+    decided = await services.decide.decide(access_to(services), inputs.request, profile, surface="test", partial=True)
     return decided if len(decided.outcome.unknown_scopes) < len(decided.outcome.scopes) else None
 
 
@@ -52,9 +50,7 @@ async def edit(services: Services, dice: Dice) -> None:
             changed: dict[str, Any] = {"xdm:name": f"changed {dice.number(0, 1000)}"}
             if "xdm:rank" in one.document:
                 changed["xdm:rank"] = {"xdm:priority": dice.number(0, 4)}
-            await services.catalog.revise(
-                access_to(services), one.instance_id, lambda old: {**old.document, **changed}
-            )
+            await services.catalog.revise(access_to(services), one.instance_id, lambda old: {**old.document, **changed})
     except ProfferError:
         return
 

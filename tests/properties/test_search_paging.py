@@ -60,9 +60,7 @@ def row(number: int, created_ms: int, v: Any, w: Any) -> Instance:
     )
 
 
-ROWS = st.dictionaries(
-    st.integers(0, 999), st.tuples(st.integers(-2, 2), VALUES, VALUES), max_size=25
-)
+ROWS = st.dictionaries(st.integers(0, 999), st.tuples(st.integers(-2, 2), VALUES, VALUES), max_size=25)
 
 
 def rows_of(described: dict[int, tuple[int, Any, Any]]) -> list[Instance]:
@@ -70,14 +68,10 @@ def rows_of(described: dict[int, tuple[int, Any, Any]]) -> list[Instance]:
 
 
 @given(ROWS, ORDERS, st.integers(1, 7))
-def test_pages_make_up_the_whole_list(
-    described: dict[int, tuple[int, Any, Any]], order: str, limit: int
-) -> None:
+def test_pages_make_up_the_whole_list(described: dict[int, tuple[int, Any, Any]], order: str, limit: int) -> None:
     """Joined together they are what one page would be, and `total` counts down."""
     rows = rows_of(described)
-    search = SearchQuery(
-        order=parse_order(order), limit=limit, clauses=[parse_property("_instance.v!=a")]
-    )
+    search = SearchQuery(order=parse_order(order), limit=limit, clauses=[parse_property("_instance.v!=a")])
     whole = run_search(replace(search, limit=1000), rows)
     found: list[Instance] = []
     while True:
@@ -101,11 +95,7 @@ def test_rows_that_come_and_go_disturb_no_others(
 ) -> None:
     """Each row that is there throughout is seen exactly once; none is seen twice."""
     rows = rows_of(described)
-    later = [
-        found
-        for found in rows_of(arriving)
-        if f"id-{found.revision:03d}" not in {r.instance_id for r in rows}
-    ]
+    later = [found for found in rows_of(arriving) if f"id-{found.revision:03d}" not in {r.instance_id for r in rows}]
     staying = {found.instance_id for found in rows}
     search = SearchQuery(order=parse_order(order), limit=limit)
     seen: list[str] = []

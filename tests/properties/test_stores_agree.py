@@ -137,17 +137,13 @@ class Stores(RuleBasedStateMachine):
 
     def ask(self, question: Callable[[Store], Awaitable[object]]) -> None:
         """Ask all; whatever the answer, refusals included, it must be the same."""
-        expected, *given = (
-            comparable(self._runner.run(answered(question(store)))) for store in self._stores
-        )
+        expected, *given = (comparable(self._runner.run(answered(question(store)))) for store in self._stores)
         assert all(one == expected for one in given), [expected, *given]
 
     @initialize()
     def begin_with_one_container(self) -> None:
         who = Actor(user="", client="")
-        first = Container(
-            id="c0", organisation="acme", sandbox="s0", name="", created_us=0, created_by=who
-        )
+        first = Container(id="c0", organisation="acme", sandbox="s0", name="", created_us=0, created_by=who)
         self.ask(lambda store: store.ensure_container(first))
 
 
@@ -253,9 +249,7 @@ lines = st.builds(
     stamped_us=few,
 )
 no_nulls = attributes.filter(lambda value: b"null" not in msgspec.json.encode(value))
-encoded: st.SearchStrategy[EncodedRecord] = st.tuples(
-    identities, datasets, few, no_nulls.map(msgspec.json.encode)
-)
+encoded: st.SearchStrategy[EncodedRecord] = st.tuples(identities, datasets, few, no_nulls.map(msgspec.json.encode))
 
 
 def evaluated(customer: Customer, happened: EventLoader, now_us: int) -> Memberships:
@@ -339,15 +333,11 @@ class StoresAgreeOnCustomers(Stores):
         now=st.integers(0, 9),
         qualify=st.sampled_from([None, None, evaluated]),
     )
-    def bring_in(
-        self, written: list[EncodedRecord], now: int, qualify: MembershipEvaluator | None
-    ) -> None:
+    def bring_in(self, written: list[EncodedRecord], now: int, qualify: MembershipEvaluator | None) -> None:
         mark = Checkpoint(name="f", note=bytes([now]))
         self.ask_about(
             "c0",
-            lambda store: store.bulk_apply(
-                "c0", written, now_us=now, qualify=qualify, checkpoint=mark
-            ),
+            lambda store: store.bulk_apply("c0", written, now_us=now, qualify=qualify, checkpoint=mark),
         )
 
     @rule(now=st.integers(0, 9), limit=st.integers(1, 4))
@@ -356,9 +346,7 @@ class StoresAgreeOnCustomers(Stores):
             after: int | None = 0
             counted = []
             while after is not None:
-                after, changed = await store.requalify(
-                    "c0", after, limit, now_us=now, qualify=evaluated
-                )
+                after, changed = await store.requalify("c0", after, limit, now_us=now, qualify=evaluated)
                 counted.append(changed)
             return counted
 
@@ -388,9 +376,7 @@ class StoresAgreeOnCustomers(Stores):
             count, low, high = await store.customer_count("c0")
             people = await store.page("c0", 0, 100)
             assert all(low <= one.key <= high for one in people)
-            sample = await store.customers_by_key(
-                "c0", [one.key for one in people[::2]] + [high + 1]
-            )
+            sample = await store.customers_by_key("c0", [one.key for one in people[::2]] + [high + 1])
             said = [await store.fragments("c0", one) for one in people]
             return [count, people, sample, said, await store.checkpoint("c0", "f")]
 

@@ -46,9 +46,7 @@ class Repository:
         return one and to_public(RENAMING_BY_KIND[kind], one["_instance"])
 
     @classmethod
-    def put(
-        cls, client: TestClient, kind: EntityKind, entity_id: str, name: str, value: Any
-    ) -> Any:
+    def put(cls, client: TestClient, kind: EntityKind, entity_id: str, name: str, value: Any) -> Any:
         one = cls.found(client, kind, entity_id)
         (member, inside) = next(iter(to_stored(RENAMING_BY_KIND[kind], {name: value}).items()))
         patch = [{"op": "add", "path": f"/_instance/{member}", "value": inside}]
@@ -139,11 +137,7 @@ def test_it_does_not_matter_through_which_surface(seed: int, odd: int, choices: 
         for document in documents:
             kind = kind_of(document["@id"])
             assert kind is not None
-            reads = [
-                surface.read(client, kind, document["@id"])
-                for client in (one, other)
-                for surface in surfaces
-            ]
+            reads = [surface.read(client, kind, document["@id"]) for client in (one, other) for surface in surfaces]
             assert reads == [reads[0]] * 4
             kept = [Repository.found(client, kind, document["@id"]) for client in (one, other)]
             assert (kept[0] and kept[0]["_instance"]) == (kept[1] and kept[1]["_instance"])

@@ -145,9 +145,7 @@ def test_the_library_is_large_enough_to_look_real(library: Library) -> None:
         "offers": 45,
         "decisions": 4,
     }
-    assert {kind: len(library[kind]) >= n for kind, n in least.items()} == dict.fromkeys(
-        least, True
-    )
+    assert {kind: len(library[kind]) >= n for kind, n in least.items()} == dict.fromkeys(least, True)
     assert Counter(d["xdm:status"] for d in library["decisions"]) == {"live": 3, "draft": 1}
     assert len(_running(library)) >= 45
 
@@ -217,9 +215,7 @@ def test_every_reference_resolves_to_the_right_kind(library: Library) -> None:
 
 def test_nothing_in_the_library_is_unused(library: Library) -> None:
     """Every placement, tag, rule and collection is named by something."""
-    text = json.dumps(
-        [library["collections"], library["fallbacks"], library["offers"], library["decisions"]]
-    )
+    text = json.dumps([library["collections"], library["fallbacks"], library["offers"], library["decisions"]])
     for key in ("placements", "tags", "rules"):
         assert [d["xdm:name"] for d in library[key] if d["@id"] not in text] == []
     decisions = json.dumps(library["decisions"])
@@ -517,17 +513,11 @@ def test_customers_have_the_attributes_rules_read(library: Library, customers: D
             yield prefix
 
     known = {path for person in customers["profiles"] for path in paths(person["profile"])}
-    read = {
-        path
-        for rule in library["rules"]
-        for path in rule["xdm:definedOn"]["profile"]["xdm:referencePaths"]
-    }
+    read = {path for rule in library["rules"] for path in rule["xdm:definedOn"]["profile"]["xdm:referencePaths"]}
     assert read - known == {"_wrenfield.contract.endReason"}
 
 
-def test_expected_offers_can_be_delivered_in_the_home_page_hero(
-    library: Library, customers: Document
-) -> None:
+def test_expected_offers_can_be_delivered_in_the_home_page_hero(library: Library, customers: Document) -> None:
     """What a customer is said to get is running, belongs to the decision and has hero content."""
     decision = _by_id(library["decisions"])[customers["decision"]]
     assert decision["@id"] == _main(library)["@id"]

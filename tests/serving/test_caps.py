@@ -27,9 +27,7 @@ def a_request(chance: random.Random) -> dict[str, Any]:
             {"xdm:activityId": decision, "xdm:placementId": placement, "xdm:itemCount": 2}
             for decision, placement in scopes
         ],
-        "xdm:profiles": [
-            {"xdm:identityMap": {person.namespace: [{"xdm:id": person.id, "primary": True}]}}
-        ],
+        "xdm:profiles": [{"xdm:identityMap": {person.namespace: [{"xdm:id": person.id, "primary": True}]}}],
     }
 
 

@@ -70,12 +70,8 @@ def test_an_exception_in_a_parser_callback_is_a_500(
     assert "in broken" in record.exc_text
 
 
-@pytest.mark.parametrize(
-    "request_line", [b"GET /\xc3\xa9", b"GET http://host", b"GET http://host?x", b"GET x", b"\0"]
-)
-def test_a_target_that_is_no_path_is_a_400(
-    caplog: pytest.LogCaptureFixture, request_line: bytes
-) -> None:
+@pytest.mark.parametrize("request_line", [b"GET /\xc3\xa9", b"GET http://host", b"GET http://host?x", b"GET x", b"\0"])
+def test_a_target_that_is_no_path_is_a_400(caplog: pytest.LogCaptureFixture, request_line: bytes) -> None:
     """It is the client's mistake, and no error in the log."""
     with caplog.at_level(logging.ERROR):
         assert answer_to(request_line + b" HTTP/1.1\r\nHost: x\r\n\r\n") == (400, "not-http")

@@ -59,9 +59,7 @@ def numbers(server: RunningServer, **headers: str) -> dict[tuple[str, ...], floa
 
 def requests_to(found: dict[tuple[str, ...], float], route: str) -> float:
     return sum(
-        value
-        for (name, *labels), value in found.items()
-        if name == "proffer_http_requests_total" and route in labels
+        value for (name, *labels), value in found.items() if name == "proffer_http_requests_total" and route in labels
     )
 
 
@@ -166,9 +164,7 @@ def test_who_may_read_the_numbers(tmp_path: Path) -> None:
             with closing(server.connect()) as connection:
                 status, _, problem = ask(connection, "GET", "/metrics", headers=headers)
             assert (status, problem["code"]) == (401, "metrics")
-    with run_workers(
-        tmp_path, "--metrics"
-    ) as server:  # a proxy on this machine says for whom it asks
+    with run_workers(tmp_path, "--metrics") as server:  # a proxy on this machine says for whom it asks
         with closing(server.connect()) as connection:
             forwarded = {"X-Forwarded-For": "203.0.113.9"}
             status, _, problem = ask(connection, "GET", "/metrics", headers=forwarded)
@@ -179,14 +175,10 @@ def test_the_log_is_lines_of_json(tmp_path: Path) -> None:
     """The access log with the request id of each answer; what workers and the parent say likewise."""
     command = [*PROFFER, "serve", "--dev", "--port", "0", "--workers", "2", "--access-log"]
     command += ["--log-format", "json", "--database", f"sqlite:///{tmp_path / 'p.db'}"]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
-    )
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment())
     try:
         assert process.stderr is not None
-        server = RunningServer(
-            process, process.stderr.readline().split("listening on ")[1].split()[0]
-        )
+        server = RunningServer(process, process.stderr.readline().split("listening on ")[1].split()[0])
         with closing(server.connect()) as connection:
             ask(connection, "GET", f"{HOME}?secret=1", headers={"x-request-id": "mine"})
         victim = until(server.workers)[0]
@@ -290,9 +282,7 @@ def test_health_says_what_is_wrong() -> None:
     sight = Monitoring(metrics_enabled=True)
     sight.health.add_degradation_check("moon", lambda: "it is away")
     sight.health.add_readiness_check("disk", lambda: "it is full")
-    with TestClient(
-        create_app(Settings(dev=True), store_opener=in_memory, monitoring=sight)
-    ) as client:
+    with TestClient(create_app(Settings(dev=True), store_opener=in_memory, monitoring=sight)) as client:
         told = client.get("/healthz")
         assert (told.status_code, told.json()) == (
             200,

@@ -34,9 +34,7 @@ class Wire(asyncio.Transport):
         return self.closed
 
 
-def a_cycle(
-    wire: Wire, *, method: str = "POST", keep_alive: bool = True, **more: Any
-) -> FastRequestCycle:
+def a_cycle(wire: Wire, *, method: str = "POST", keep_alive: bool = True, **more: Any) -> FastRequestCycle:
     scope: Any = {"type": "http", "method": method, "headers": []}
     cycle = FastRequestCycle(
         scope=scope,
@@ -62,8 +60,7 @@ async def test_an_answer_is_written_whole() -> None:
     cycle = a_cycle(wire, on_response=lambda: done.append(1))
     assert cycle.send_response(200, [(b"content-length", b"2"), JSON], b"{}")
     assert wire.sent == (
-        b"HTTP/1.1 200 OK\r\ndate: today\r\ncontent-length: 2\r\n"
-        b"content-type: application/json\r\n\r\n{}"
+        b"HTTP/1.1 200 OK\r\ndate: today\r\ncontent-length: 2\r\ncontent-type: application/json\r\n\r\n{}"
     )
     assert (done, wire.closed, cycle.response_complete) == ([1], False, True)
     assert not cycle.send_response(200, [JSON], b"{}")

@@ -79,9 +79,7 @@ def test_it_leaves_within_the_bound(tmp_path: Path) -> None:
         run_workers(tmp_path, "--shutdown-timeout", "1") as server,
         socket.create_connection(("127.0.0.1", server.port), timeout=20) as client,
     ):
-        client.sendall(
-            f"POST {ODE}/decisions HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n".encode()
-        )
+        client.sendall(f"POST {ODE}/decisions HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n".encode())
         time.sleep(0.2)
         code, err = server.end()
         assert client.recv(1) == b""
@@ -136,9 +134,7 @@ def test_workers_leave_a_request_of_the_dead_parent_alone(tmp_path: Path) -> Non
     with run_workers(tmp_path, "--workers", "2") as server:
         workers = until(lambda: server.workers() if len(server.workers()) == 2 else [])
         with socket.create_connection(("127.0.0.1", server.port), timeout=20) as client:
-            client.sendall(
-                f"POST {ODE}/decisions HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n".encode()
-            )
+            client.sendall(f"POST {ODE}/decisions HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n".encode())
             time.sleep(0.2)
             server.process.kill()
             until(lambda: not accepts(server))

@@ -83,9 +83,7 @@ def test_a_renewed_certificate_is_read_on_sighup(tmp_path: Path, certificate: Pa
         assert served_with(renewed)
 
 
-def test_files_that_will_not_do_are_told_at_once(
-    proffer: Proffer, tmp_path: Path, certificate: Path
-) -> None:
+def test_files_that_will_not_do_are_told_at_once(proffer: Proffer, tmp_path: Path, certificate: Path) -> None:
     """Absent, no certificate, no key, another's key, a key with a passphrase: each in words, with exit code 1."""
     (tmp_path / "other").mkdir()
     other = make_certificate(tmp_path / "other")
@@ -150,9 +148,7 @@ def test_the_demo_makes_its_own_certificate(tmp_path: Path) -> None:
         assert made.stat().st_mode & 0o077 == 0
         import http.client
 
-        with closing(
-            http.client.HTTPSConnection("localhost", port, context=trusting(made), timeout=20)
-        ) as connection:
+        with closing(http.client.HTTPSConnection("localhost", port, context=trusting(made), timeout=20)) as connection:
             assert ask(connection, "GET", HOME)[0] == 200
         demo.send_signal(signal.SIGTERM)
         out, _ = demo.communicate(timeout=20)

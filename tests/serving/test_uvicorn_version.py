@@ -34,9 +34,7 @@ def test_the_declared_range_is_stated_the_same_everywhere() -> None:
 
 
 @pytest.mark.parametrize("installed", ["0.40.0", "0.44.0", "0.55.0", "1.0.0"])
-def test_a_version_outside_the_range_is_refused(
-    monkeypatch: pytest.MonkeyPatch, installed: str
-) -> None:
+def test_a_version_outside_the_range_is_refused(monkeypatch: pytest.MonkeyPatch, installed: str) -> None:
     """The message names both versions and the command that helps."""
     monkeypatch.setattr(uvicorn_version, "version", lambda _: installed)
     with pytest.raises(Unavailable, match=rf"uvicorn {installed} .*pip install 'uvicorn>=0.45,<"):
@@ -44,9 +42,7 @@ def test_a_version_outside_the_range_is_refused(
 
 
 @pytest.mark.parametrize("installed", ["0.45.0", "0.54.3", "0.54.0.dev1"])
-def test_a_version_inside_the_range_is_accepted(
-    monkeypatch: pytest.MonkeyPatch, installed: str
-) -> None:
+def test_a_version_inside_the_range_is_accepted(monkeypatch: pytest.MonkeyPatch, installed: str) -> None:
     """Patch and development releases count by their first two numbers."""
     monkeypatch.setattr(uvicorn_version, "version", lambda _: installed)
     check_uvicorn_version()

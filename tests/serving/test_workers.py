@@ -49,17 +49,13 @@ def create_tag(server: RunningServer, name: str) -> str:
     media = f'application/schema-instance+json; schema="{NAMESPACE}tag"'
     path = f"{XCORE}/instances"
     with closing(server.connect()) as connection:
-        status, _, receipt = ask(
-            connection, "POST", path, {"xdm:name": name}, {"Content-Type": media}
-        )
+        status, _, receipt = ask(connection, "POST", path, {"xdm:name": name}, {"Content-Type": media})
     assert status == 201
     return str(receipt["instanceId"])
 
 
 @contextmanager
-def shared_out(
-    server: RunningServer, workers: list[int], count: int
-) -> Iterator[list[http.client.HTTPConnection]]:
+def shared_out(server: RunningServer, workers: list[int], count: int) -> Iterator[list[http.client.HTTPConnection]]:
     """So many connections, of which every worker has one at least."""
     for _ in range(50):
         with server.connections(count) as connections:
@@ -96,9 +92,7 @@ def test_a_second_server_cannot_share_the_port(tmp_path: Path) -> None:
     with run_workers(tmp_path, "--workers", "2") as server:
         until(lambda: server.get(HOME)[0] == 200)
         command = [*PROFFER, "serve", "--dev", "--workers", "2", "--port", str(server.port)]
-        second = subprocess.run(
-            command, check=False, capture_output=True, text=True, env=environment()
-        )
+        second = subprocess.run(command, check=False, capture_output=True, text=True, env=environment())
     assert second.returncode != 0
     assert "stop the process that uses the port" in second.stderr
 
@@ -268,9 +262,7 @@ def test_caps_are_exact_across_workers(tmp_path: Path, options: tuple[str, ...])
     assert (given.count(True), given.count(False)) == (limit, asked - limit)
 
 
-def decide(
-    connection: http.client.HTTPConnection, body: dict[str, Any], *, dry: bool = False
-) -> bool:
+def decide(connection: http.client.HTTPConnection, body: dict[str, Any], *, dry: bool = False) -> bool:
     """Whether the offer was given; not, too, where this worker does not know the decision yet."""
     asked = {**body, "xdm:dryRun": dry}
     status, _, answer = ask(connection, "POST", f"{ODE}/decisions", asked)

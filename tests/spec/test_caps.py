@@ -57,9 +57,7 @@ def document(offer: dict[str, Any]) -> dict[str, Any]:
         caps=[prefixed(dict(one)) for one in offer.get("caps", ())],
     )
     made["xdm:selectionConstraint"] = {
-        f"xdm:{name}Date": builders.moment(moment(offer[name]))
-        for name in ("start", "end")
-        if name in offer
+        f"xdm:{name}Date": builders.moment(moment(offer[name])) for name in ("start", "end") if name in offer
     }
     return made
 

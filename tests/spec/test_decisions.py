@@ -83,18 +83,14 @@ def load_cases() -> Iterator[Case]:
 def ids_in(value: Any) -> Any:
     """The value with `<offer gold>` and the like replaced by the ids they stand for."""
     if isinstance(value, str):
-        return re.sub(
-            rf"<({'|'.join(KINDS)}) ([^>]+)>", lambda found: id_of(KINDS[found[1]], found[2]), value
-        )
+        return re.sub(rf"<({'|'.join(KINDS)}) ([^>]+)>", lambda found: id_of(KINDS[found[1]], found[2]), value)
     if isinstance(value, Mapping):
         return {ids_in(key): ids_in(member) for key, member in value.items()}
     return [ids_in(member) for member in value] if isinstance(value, list) else value
 
 
 def merged(library: Given, over: Given) -> Given:
-    return {
-        section: library.get(section, {}) | over.get(section, {}) for section in {*library, *over}
-    }
+    return {section: library.get(section, {}) | over.get(section, {}) for section in {*library, *over}}
 
 
 def documents(library: Given) -> Iterator[Document]:
@@ -120,8 +116,7 @@ def rule(name: str, given: Given) -> Document:
 
 def offer(name: str, given: Given) -> Document:
     caps = [
-        a_cap(**{PLAIN.get(key, f"xdm:{key}"): value for key, value in one.items()})
-        for one in given.pop("caps", ())
+        a_cap(**{PLAIN.get(key, f"xdm:{key}"): value for key, value in one.items()}) for one in given.pop("caps", ())
     ]
     for one in caps:
         if "xdm:placement" in one:
@@ -182,10 +177,7 @@ def content(given: Given) -> Any:
     if described is None:
         return placements
     return {
-        placement: [
-            a_component(one["kind"], str(one["text"]), *one.get("languages", ()))
-            for one in components
-        ]
+        placement: [a_component(one["kind"], str(one["text"]), *one.get("languages", ())) for one in components]
         for placement, components in described.items()
     }
 
@@ -287,16 +279,13 @@ def test_the_naive_engine_decides_as_the_case_says(case: Case) -> None:
 def said(case: Case) -> list[Given]:
     """What is expected; YAML reads some words as other than text."""
     return [
-        one | ({"content": [str(text) for text in one["content"]]} if "content" in one else {})
-        for one in case.expect
+        one | ({"content": [str(text) for text in one["content"]]} if "content" in one else {}) for one in case.expect
     ]
 
 
 def test_every_stage_has_a_case() -> None:
     """No stage at which an offer can leave is without an example."""
-    stages = {
-        stage for case in CASES for one in case.expect for stage, _ in one.get("left", {}).values()
-    }
+    stages = {stage for case in CASES for one in case.expect for stage, _ in one.get("left", {}).values()}
 
     assert {str(stage) for stage in Stage if stage is not Stage.RANKED} == stages
 
@@ -317,6 +306,6 @@ def test_the_documents_of_a_case_may_be_written(case: Case) -> None:
         kind = kind_of(canonical(document["@id"]))
         assert kind is not None
         tolerated = {"required"}  # no rules at all, a window open on one side: these come by import
-        assert {one.code for one in document_violations(kind, document)} <= tolerated, (
-            document_violations(kind, document)
+        assert {one.code for one in document_violations(kind, document)} <= tolerated, document_violations(
+            kind, document
         )

@@ -62,9 +62,7 @@ def library(client: TestClient, case: dict[str, Any]) -> None:
             "xdm:definedOn": case.get("definedOn", {}),
         },
     )
-    collection = create(
-        client, "offer-filter", {"xdm:name": "All", "xdm:filterType": "offers", "xdm:ids": ids}
-    )
+    collection = create(client, "offer-filter", {"xdm:name": "All", "xdm:filterType": "offers", "xdm:ids": ids})
     fallback = create(
         client,
         "fallback-offer",
@@ -124,9 +122,7 @@ def test_offers_stand_in_the_order_of_their_scores(case: dict[str, Any]) -> None
     assert case["expect"] == [[option["xdm:name"], option["xdm:score"]] for option in options]
 
 
-@pytest.mark.parametrize(
-    "case", [c for c in CASES if "faults" in c], ids=[c["id"] for c in CASES if "faults" in c]
-)
+@pytest.mark.parametrize("case", [c for c in CASES if "faults" in c], ids=[c["id"] for c in CASES if "faults" in c])
 def test_a_formula_without_a_number_is_counted(case: dict[str, Any]) -> None:
     """What a formula could not score is reported by diagnostics, with its number (R18)."""
     with server(clock=clock_of(case)) as client:

@@ -69,6 +69,4 @@ def is_needed() -> bool:
 
 if __name__ == "__main__":
     if install() is None:
-        sys.stderr.write(
-            "Chromium cannot be installed here: tests that look at pages will be skipped\n"
-        )
+        sys.stderr.write("Chromium cannot be installed here: tests that look at pages will be skipped\n")

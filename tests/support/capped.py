@@ -102,13 +102,9 @@ async def load(database: str, limit: int) -> None:
     documents = the_library(limit)
     for kind in _ORDER:
         for document in (
-            library_document
-            for library_document in documents
-            if kind_of(library_document["@id"]) is kind
+            library_document for library_document in documents if kind_of(library_document["@id"]) is kind
         ):
-            await services.catalog.create(
-                services.registry.authorize(BY, DEV_CONTAINER), kind, document
-            )
+            await services.catalog.create(services.registry.authorize(BY, DEV_CONTAINER), kind, document)
     await services.stop()
 
 
@@ -133,9 +129,7 @@ async def ask(services: Services, identity: ProfileIdentity) -> tuple[str, list[
     return result.proposition_id, offers
 
 
-async def merge(
-    services: Services, first: ProfileIdentity, second: ProfileIdentity, now_us: int
-) -> None:
+async def merge(services: Services, first: ProfileIdentity, second: ProfileIdentity, now_us: int) -> None:
     """Merge two customers by a record with both identities."""
     record = ProfileRecord(
         identities=tuple(IdentityKey(each.namespace, each.id) for each in (first, second)),
@@ -156,9 +150,7 @@ async def main(database: str, decisions: int, seed: int, ahead: int) -> None:
         while remaining > 0:
             remaining -= 1
             number = chance.randrange(PEOPLE)
-            if (
-                chance.random() < 0.01
-            ):  # pairs only, so that the counts do not all end up with one customer
+            if chance.random() < 0.01:  # pairs only, so that the counts do not all end up with one customer
                 await merge(services, person(number), person(number ^ 1), services.clock())
             decision, offers = await ask(services, person(number))
             sys.stdout.write(" ".join([decision, *offers]) + "\n")
@@ -202,9 +194,7 @@ async def _evidence(
     services = Services(await open_database(database))
     await services.start(dev=True)
     live = services.registry.authorize(BY, DEV_CONTAINER).state.catalog
-    offers = {
-        item.id: item for item in map(parse_entity, live) if isinstance(item, PersonalizedOffer)
-    }
+    offers = {item.id: item for item in map(parse_entity, live) if isinstance(item, PersonalizedOffer)}
     events: dict[str, DecisionEvent] = {}
     after = 0
     while packs := await services.store.decision_events(DEV_CONTAINER, after, 200):

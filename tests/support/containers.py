@@ -25,9 +25,7 @@ OWNER = Principal(
 
 
 @asynccontextmanager
-async def open_services(
-    store: Store | None = None, clock: Clock = wall_clock
-) -> AsyncIterator[Services]:
+async def open_services(store: Store | None = None, clock: Clock = wall_clock) -> AsyncIterator[Services]:
     """Start services with the dev container, over an in-memory store by default."""
     services = Services(store or MemoryStore(), clock)
     await services.start(dev=True)
@@ -40,9 +38,7 @@ async def open_services(
 @asynccontextmanager
 async def on_file(path: Path) -> AsyncIterator[Services]:
     """Start services over the database at this path."""
-    async with open_services(
-        await SqliteStore.open(path, migrate=True, synchronous="OFF")
-    ) as services:
+    async with open_services(await SqliteStore.open(path, migrate=True, synchronous="OFF")) as services:
         yield services
 
 

@@ -33,9 +33,7 @@ def always(document: Mapping[str, Any]) -> dict[str, Any]:
     return {**document, "xdm:selectionConstraint": selection}
 
 
-def ask(
-    client: TestClient, *scopes: tuple[str, str], email: str = "ann@x", **members: Any
-) -> dict[str, Any]:
+def ask(client: TestClient, *scopes: tuple[str, str], email: str = "ann@x", **members: Any) -> dict[str, Any]:
     """Request a decision for scopes of (decision, placement) names; default: those of `a_library`."""
     answer = client.post(
         f"{ODE}/decisions",

@@ -24,9 +24,7 @@ def run_server(folder: Path, *options: str, ready: str = "/data/core/xcore/") ->
     """Run a server in dev mode with a database in `folder`; yield its URL when it is ready."""
     command = [*PROFFER, "serve", "--dev", "--port", "0"]
     command += ["--database", f"sqlite:///{folder / 'proffer.db'}", *options]
-    process = subprocess.Popen(
-        command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=environment()
-    )
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=environment())
     try:
         assert process.stderr is not None
         line = process.stderr.readline()

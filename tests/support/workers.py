@@ -48,9 +48,7 @@ class RunningServer:
     def connect(self, context: ssl.SSLContext | None = None) -> http.client.HTTPConnection:
         """Return a new connection."""
         if context is not None:
-            return http.client.HTTPSConnection(
-                "127.0.0.1", self.port, timeout=PATIENCE_S, context=context
-            )
+            return http.client.HTTPSConnection("127.0.0.1", self.port, timeout=PATIENCE_S, context=context)
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
 
     def get(self, path: str) -> tuple[int, Any]:
@@ -174,9 +172,7 @@ class Load:
     _stop: threading.Event = field(default_factory=threading.Event)
 
     def __enter__(self) -> Self:
-        self._threads = [
-            threading.Thread(target=self._run, args=(number,)) for number in range(self.clients)
-        ]
+        self._threads = [threading.Thread(target=self._run, args=(number,)) for number in range(self.clients)]
         for thread in self._threads:
             thread.start()
         return self
@@ -198,9 +194,7 @@ class Load:
             ports = self.ports()
             port = ports[turn % len(ports)]
             turn += 1
-            connection = connections.setdefault(
-                port, http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
-            )
+            connection = connections.setdefault(port, http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S))
             try:
                 if connection.sock is not None and select.select([connection.sock], [], [], 0)[0]:
                     connection.close()  # the server closed it; every connection pool checks this
@@ -227,9 +221,7 @@ def a_decision(server: RunningServer, limit: int) -> dict[str, Any]:
         def create(kind: str, **document: Any) -> str:
             media = f'application/schema-instance+json; schema="{NAMESPACE}{kind}"'
             members = {f"xdm:{name}": value for name, value in document.items()}
-            status, _, receipt = ask(
-                connection, "POST", f"{XCORE}/instances", members, {"Content-Type": media}
-            )
+            status, _, receipt = ask(connection, "POST", f"{XCORE}/instances", members, {"Content-Type": media})
             assert status == 201, receipt
             return str(receipt["@id"])
 
@@ -245,14 +237,10 @@ def a_decision(server: RunningServer, limit: int) -> dict[str, Any]:
             tags=[tag],
             cappingConstraint={"xdm:globalCap": limit},
         )
-        fallback = create(
-            "fallback-offer", name="House", status="approved", representations=representations
-        )
+        fallback = create("fallback-offer", name="House", status="approved", representations=representations)
         collection = create("offer-filter", name="All", filterType="anyTags", ids=[tag])
         criteria = [{"xdm:placements": [place], "xdm:optionSelection": {"xdm:filter": collection}}]
-        decision = create(
-            "offer-activity", name="Home", status="live", fallback=fallback, criteria=criteria
-        )
+        decision = create("offer-activity", name="Home", status="live", fallback=fallback, criteria=criteria)
     return {
         "xdm:propositionRequests": [{"xdm:activityId": decision, "xdm:placementId": place}],
         "xdm:profiles": [{"xdm:identityMap": {"Email": [{"xdm:id": "ada@example.org"}]}}],

@@ -28,9 +28,7 @@ def version(request: pytest.FixtureRequest) -> StoredVersion:
 
 
 @pytest.fixture(params=KINDS)
-def installation(
-    request: pytest.FixtureRequest, version: StoredVersion, tmp_path: Path
-) -> Iterator[Installation]:
+def installation(request: pytest.FixtureRequest, version: StoredVersion, tmp_path: Path) -> Iterator[Installation]:
     """A copy of the database that a version has written, of each kind."""
     copied = copy_installation(version, request.param, tmp_path)
     yield copied

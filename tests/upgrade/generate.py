@@ -50,9 +50,7 @@ _DAY_US = 24 * HOUR_US
 def main(name: str) -> None:
     folder = HERE / name
     if folder.exists():
-        raise SystemExit(
-            f"{folder} exists already: fixtures are never rewritten, choose another name"
-        )
+        raise SystemExit(f"{folder} exists already: fixtures are never rewritten, choose another name")
     with tempfile.TemporaryDirectory(prefix="proffer-upgrade-") as made:
         work = Path(made)
         fixtures = work / "fixtures"
@@ -98,9 +96,7 @@ def _store_sqlite(work: Path, fixtures: Path) -> None:
     _write_json(fixtures / "sqlite.json", _installation(database, work / "no-spool"))
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        (pack,) = connection.execute(
-            "SELECT body FROM decision_packs ORDER BY events DESC LIMIT 1"
-        ).fetchone()
+        (pack,) = connection.execute("SELECT body FROM decision_packs ORDER BY events DESC LIMIT 1").fetchone()
         assert connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
     (fixtures / "proffer.db.gz").write_bytes(gzip.compress(path.read_bytes(), mtime=0))
     (fixtures / "decisions.pack").write_bytes(pack)
@@ -167,8 +163,7 @@ def _installation(database: str, spool: Path) -> Document:
         facts["customers"] = customers(client)
     with serving(database, spool, ASKED_US, dev=False) as client:
         facts["tokens"] = [
-            token
-            | {"statuses": {name: probe(client, token["token"]) for name, probe in PROBES.items()}}
+            token | {"statuses": {name: probe(client, token["token"]) for name, probe in PROBES.items()}}
             for token in tokens
         ]
     return facts
@@ -215,9 +210,7 @@ async def _tokens(database: str) -> list[dict[str, str]]:
 def _portable(dump: str) -> str:
     """The dump without comments and without settings that other versions of PostgreSQL do not know."""
     lines = [
-        line
-        for line in dump.splitlines()
-        if line and not line.startswith(("--", "SET ", "\\restrict", "\\unrestrict"))
+        line for line in dump.splitlines() if line and not line.startswith(("--", "SET ", "\\restrict", "\\unrestrict"))
     ]
     return "\n".join(lines) + "\n"
 

@@ -46,9 +46,7 @@ class Installation:
     spool: Path
 
 
-VERSIONS = [
-    StoredVersion(path.parent) for path in sorted(Path(__file__).parent.glob("*/version.json"))
-]
+VERSIONS = [StoredVersion(path.parent) for path in sorted(Path(__file__).parent.glob("*/version.json"))]
 
 
 def copy_installation(version: StoredVersion, kind: str, folder: Path) -> Installation:

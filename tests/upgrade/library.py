@@ -164,9 +164,7 @@ def library() -> Document:
             ),
             _rule("e3", "Joined lately", "loyalty.joinDate occurs < 24 months before now"),
             _rule("e5", "Lives in Ulm", json.dumps(CITY_IS_ULM), "pql/json"),
-            _rule(
-                "e6", "Phone", '@{https://ns.adobe.com/acme/device;version=1}.kind.equals("phone")'
-            ),
+            _rule("e6", "Phone", '@{https://ns.adobe.com/acme/device;version=1}.kind.equals("phone")'),
         ],
         "formulas": [
             {
@@ -196,17 +194,13 @@ def library() -> Document:
                 "c",
                 "Card that is no JSON",
                 50,
-                representations=[
-                    _content(CARD, JSON, '{"title": "Sale", oops', "application/json", "en")
-                ],
+                representations=[_content(CARD, JSON, '{"title": "Sale", oops', "application/json", "en")],
             ),
             _offer(
                 "d",
                 "Subject line",
                 3,
-                representations=[
-                    _content(MAIL, TEXT, "{{person.name.firstName}}, for you", "text/plain")
-                ],
+                representations=[_content(MAIL, TEXT, "{{person.name.firstName}}, for you", "text/plain")],
             ),
             # Limits that are reached in the fixtures.
             _offer("11", "Two in total", 90, cappingConstraint={"xdm:globalCap": 2}),

@@ -23,9 +23,7 @@ HOUR_US = 3_600_000_000
 ASKED_US = STORED_US + HOUR_US
 """When the stored installations are asked: in the same day, week and month."""
 DATASTREAM = "6f2b1a53-0d8e-4c0f-9b52-8a3f2f4a7c11"
-RULES, LIMITS, RESERVED, RUSH, NEAR, FOR_ALL = (
-    decision_id(f"ad{number}") for number in range(1, 7)
-)
+RULES, LIMITS, RESERVED, RUSH, NEAR, FOR_ALL = (decision_id(f"ad{number}") for number in range(1, 7))
 PLACEMENTS = {"home": HOME, "card": CARD, "mail": MAIL}
 _DECISION_TYPE = (
     'application/vnd.adobe.xdm+json; schema="https://ns.adobe.com/experience/'
@@ -36,9 +34,7 @@ _SEGMENTS = "/data/core/ups/segment/definitions"
 
 
 @contextmanager
-def serving(
-    database: str, spool: Path, start_us: int = ASKED_US, *, dev: bool = True
-) -> Iterator[TestClient]:
+def serving(database: str, spool: Path, start_us: int = ASKED_US, *, dev: bool = True) -> Iterator[TestClient]:
     """A server in this process over this database, whose clock starts at this moment."""
     begun_ns = monotonic_ns()
     app = create_app(
@@ -49,16 +45,12 @@ def serving(
         yield client
 
 
-def request(
-    *scopes: tuple[str, str], who: str, count: int = 5, phone: bool = False, **members: Any
-) -> Document:
+def request(*scopes: tuple[str, str], who: str, count: int = 5, phone: bool = False, **members: Any) -> Document:
     """A request of the decisioning API for these decisions, each in a placement, for one customer."""
     profile: Document = {"xdm:identityMap": {"Email": [{"xdm:id": who}]}}
     if phone:
         data = {"kind": "phone"}
-        profile["xdm:contextData"] = [
-            {"@type": "https://ns.adobe.com/acme/device;version=1", "xdm:data": data}
-        ]
+        profile["xdm:contextData"] = [{"@type": "https://ns.adobe.com/acme/device;version=1", "xdm:data": data}]
     return {
         "xdm:propositionRequests": [
             {
@@ -105,14 +97,10 @@ QUESTIONS: Mapping[str, Document] = {
     "rules of a child": request((RULES, "home"), who="ben@example.org", count=20),
     "rules of a customer in Ulm": request((RULES, "home"), who="eve@example.org", count=20),
     "rules of a stranger": request((RULES, "home"), who="new@example.org", count=20),
-    "rules of a stranger on a phone": request(
-        (RULES, "home"), who="new@example.org", count=20, phone=True
-    ),
+    "rules of a stranger on a phone": request((RULES, "home"), who="new@example.org", count=20, phone=True),
     "content for JSON": request((RULES, "card"), who="ann@example.org", count=20),
     "a text": request((RULES, "mail"), who="eve@example.org"),
-    "limits of a customer who had them": request(
-        (LIMITS, "home"), (LIMITS, "card"), who="ann@example.org"
-    ),
+    "limits of a customer who had them": request((LIMITS, "home"), (LIMITS, "card"), who="ann@example.org"),
     "limits of another customer": request((LIMITS, "home"), who="ben@example.org"),
     "what is reserved": request((RESERVED, "home"), who="eve@example.org"),
     "a formula": request((NEAR, "home"), who="ann@example.org", count=20),
@@ -151,10 +139,7 @@ def interact(client: TestClient, event: Mapping[str, Any]) -> Document:
 
 def edge_propositions(answer: Mapping[str, Any]) -> list[Document]:
     return [
-        one
-        for handle in answer["handle"]
-        if handle["type"] == "personalization:decisions"
-        for one in handle["payload"]
+        one for handle in answer["handle"] if handle["type"] == "personalization:decisions" for one in handle["payload"]
     ]
 
 
@@ -276,9 +261,7 @@ def run_scenario(client: TestClient) -> Document:
 
     def reserve(name: str, seconds: int) -> str:
         reservation = {"xdm:ttl": seconds}
-        return record(
-            name, (RESERVED, "home"), who="ann@example.org", **{"xdm:reservation": reservation}
-        )
+        return record(name, (RESERVED, "home"), who="ann@example.org", **{"xdm:reservation": reservation})
 
     record("rules", (RULES, "home"), (RULES, "card"), who="ann@example.org", count=20)
     record("a formula", (NEAR, "home"), who="eve@example.org", count=20)

@@ -49,9 +49,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     def source(commit: str) -> Path | None:
         if shutil.which("git") is None:
             return None
-        archived = subprocess.run(
-            ["git", "archive", commit, "src"], cwd=REPOSITORY, capture_output=True, check=False
-        )
+        archived = subprocess.run(["git", "archive", commit, "src"], cwd=REPOSITORY, capture_output=True, check=False)
         if archived.returncode != 0:
             return None
         folder = tmp_path_factory.mktemp("earlier")
@@ -102,9 +100,7 @@ class Clients:
     _threads: list[threading.Thread] = field(default_factory=list)
 
     def start(self, count: int = 4) -> None:
-        self._threads = [
-            threading.Thread(target=self._run, args=(number,)) for number in range(count)
-        ]
+        self._threads = [threading.Thread(target=self._run, args=(number,)) for number in range(count)]
         for thread in self._threads:
             thread.start()
 
@@ -135,17 +131,13 @@ class Clients:
             for connection in connections:
                 connection.close()
 
-    def _report(
-        self, connection: http.client.HTTPConnection, proposition: str, found: list[list[str]]
-    ) -> None:
+    def _report(self, connection: http.client.HTTPConnection, proposition: str, found: list[list[str]]) -> None:
         event = {"id": f"of-{proposition}", "type": "display", "propositionId": proposition}
         (received,) = self._post(connection, "/api/feedback", {"events": [event]})["received"]
         delivered = [one["item"] for one in received["delivered"]]
         assert delivered == [one for scope in found for one in scope], received
 
-    def _post(
-        self, connection: http.client.HTTPConnection, path: str, document: Mapping[str, Any]
-    ) -> Any:
+    def _post(self, connection: http.client.HTTPConnection, path: str, document: Mapping[str, Any]) -> Any:
         status, _, answer = ask(connection, "POST", path, document)
         assert status == 200, (status, answer)
         return answer
@@ -155,9 +147,7 @@ def patch(server: RunningServer, offer: str, path: str, value: Any) -> None:
     """Change one member of an offer at this server."""
     operation = {"op": "replace", "path": path, "value": value}
     with closing(server.connect()) as connection:
-        status, _, answer = ask(
-            connection, "PATCH", f"{_OFFERS}/{offer}?offer-type=personalized", [operation]
-        )
+        status, _, answer = ask(connection, "PATCH", f"{_OFFERS}/{offer}?offer-type=personalized", [operation])
     assert status == 200, answer
 
 
@@ -200,10 +190,7 @@ def test_servers_of_two_versions_share_limits_and_library(
     assert [code for code, _ in exits] == [0, 0], exits
 
     before = Counter(
-        one
-        for decision in installation.facts["decisions"].values()
-        for scope in decision["options"]
-        for one in scope
+        one for decision in installation.facts["decisions"].values() for scope in decision["options"] for one in scope
     )
     assert before[TOTAL] > 0
     given = Counter(
@@ -215,14 +202,10 @@ def test_servers_of_two_versions_share_limits_and_library(
     assert given[TOTAL, HOME] + given[TOTAL, CARD] + before[TOTAL] == LIMIT
     assert given[BY_NAME, HOME] + given[BY_NAME, CARD] + before[BY_NAME] == LIMIT
     assert [given[EACH_PLACE, place] for place in (HOME, CARD)] == [LIMIT, LIMIT]
-    assert (
-        on_record(proffer, installation, tmp_path / "all.jsonl").items() >= clients.options.items()
-    )
+    assert on_record(proffer, installation, tmp_path / "all.jsonl").items() >= clients.options.items()
 
 
-def on_record(
-    proffer: Proffer, installation: Installation, out: Path
-) -> dict[str, list[list[str]]]:
+def on_record(proffer: Proffer, installation: Installation, out: Path) -> dict[str, list[list[str]]]:
     """What each decision on record has given, as the export says."""
     ran = proffer("events", "export", "--out", out, "--database", installation.database)
     assert ran.code == 0, ran.err

@@ -70,9 +70,7 @@ def test_decisions_are_as_they_were(installation: Installation) -> None:
 
 def test_limits_that_were_reached_stay_reached(installation: Installation) -> None:
     """Limits named by their place in the list go on counting: in total, each customer, each place, each month."""
-    ann, ben = (
-        request((LIMITS, "home"), who=who) for who in ("ann@example.org", "ben@example.org")
-    )
+    ann, ben = (request((LIMITS, "home"), who=who) for who in ("ann@example.org", "ben@example.org"))
     with serving(installation.database, installation.spool) as client:
         assert option_ids(decide(client, ann)) == [[FALLBACK]]
         assert option_ids(decide(client, ben)) == [[offer_id("12"), offer_id("13")]]
@@ -93,12 +91,8 @@ def test_decisions_on_record_are_reproduced(installation: Installation) -> None:
                 for scope in replay["explanation"]
             ]
             given = [[one for one in scope if one != FALLBACK] for scope in decision["options"]]
-            assert [
-                found[: len(scope)] for found, scope in zip(ranked, given, strict=True)
-            ] == given
-            assert all(
-                one["reason"] for scope in replay["explanation"] for one in scope["candidates"]
-            )
+            assert [found[: len(scope)] for found, scope in zip(ranked, given, strict=True)] == given
+            assert all(one["reason"] for scope in replay["explanation"] for one in scope["candidates"])
         for one in installation.facts["edge"]:
             assert_reproduced(client, one["id"])
         first = client.get(f"/api/propositions/{next(iter(stored))}").json()
@@ -112,9 +106,7 @@ def test_reservations_stand_as_they_did(installation: Installation) -> None:
     keys = installation.facts["reservations"]
     asked = request((RESERVED, "home"), who="new@example.org")
     with serving(installation.database, installation.spool) as client:
-        assert {name: settle(client, key) for name, key in keys.items()} == {
-            name: name for name in keys
-        }
+        assert {name: settle(client, key) for name, key in keys.items()} == {name: name for name in keys}
         assert settle(client, keys["held"], "confirm") == "confirmed"
         assert option_ids(decide(client, asked)) == [[offer_id("16")]]
         assert option_ids(decide(client, asked)) == [[FALLBACK]], "two of three were confirmed"
@@ -127,9 +119,7 @@ def test_feedback_is_attributed_to_propositions_on_record(installation: Installa
         for number, (proposition, decision) in enumerate(facts["decisions"].items()):
             event = {"id": f"new-{number}", "type": "interact", "propositionId": proposition}
             (received,) = report(client, event)
-            assert delivered_items(received) == [
-                one for scope in decision["options"] for one in scope
-            ]
+            assert delivered_items(received) == [one for scope in decision["options"] for one in scope]
         for number, one in enumerate(facts["edge"]):
             event = {"id": f"edge-{number}", "type": "interact", "propositionId": one["id"]}
             (received,) = report(client, event)
@@ -147,11 +137,7 @@ def test_customers_and_the_edge_are_known(installation: Installation) -> None:
     """Attributes, linked identities, audiences and events of customers; a datastream answers with its id."""
     with serving(installation.database, installation.spool) as client:
         assert covers(customers(client), installation.facts["customers"])
-        (datastream,) = (
-            one
-            for one in client.get("/api/datastreams").json()["datastreams"]
-            if one["id"] == DATASTREAM
-        )
+        (datastream,) = (one for one in client.get("/api/datastreams").json()["datastreams"] if one["id"] == DATASTREAM)
         assert datastream["name"] == "The shop"
         (proposition,) = edge_decision(client, "c-3", (RULES, "home"))
         assert [one["id"] for one in proposition["items"]] == [offer_id("6")]
@@ -180,14 +166,10 @@ def test_spooled_events_are_put_on_record(installation: Installation) -> None:
         assert delivered_items(received) == scope
 
 
-def test_the_library_and_the_events_are_exported(
-    proffer: Proffer, installation: Installation, tmp_path: Path
-) -> None:
+def test_the_library_and_the_events_are_exported(proffer: Proffer, installation: Installation, tmp_path: Path) -> None:
     """The library says the same; every decision and every event of feedback is in the export."""
     stored = installation.version.folder
-    files = {
-        name: tmp_path / name for name in ("library.yaml", "decisions.jsonl", "feedback.jsonl")
-    }
+    files = {name: tmp_path / name for name in ("library.yaml", "decisions.jsonl", "feedback.jsonl")}
     database = ("--database", installation.database)
     assert proffer("library", "export", files["library.yaml"], *database).code == 0
     for kind in ("decisions", "feedback"):
@@ -207,9 +189,7 @@ def lines(path: Path) -> list[Any]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def test_an_installation_is_moved_there_and_back(
-    proffer: Proffer, installation: Installation, tmp_path: Path
-) -> None:
+def test_an_installation_is_moved_there_and_back(proffer: Proffer, installation: Installation, tmp_path: Path) -> None:
     """To the other database and back it decides as it did, and its decisions are reproduced."""
     there, back = asyncio.run(new_database()), f"sqlite:///{tmp_path / 'back.db'}"
     try:
@@ -226,16 +206,10 @@ def test_an_installation_is_moved_there_and_back(
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])
-def test_a_backup_is_restored(
-    proffer: Proffer, version: StoredVersion, tmp_path: Path, kind: str
-) -> None:
+def test_a_backup_is_restored(proffer: Proffer, version: StoredVersion, tmp_path: Path, kind: str) -> None:
     """Into either database: it decides as it did, and its decisions are reproduced."""
     facts = version.read("sqlite")
-    url = (
-        asyncio.run(new_database())
-        if kind == "postgres"
-        else f"sqlite:///{tmp_path / 'restored.db'}"
-    )
+    url = asyncio.run(new_database()) if kind == "postgres" else f"sqlite:///{tmp_path / 'restored.db'}"
     restored = proffer("restore", version.folder / "proffer.backup", "--database", url)
     assert restored.code == 0, restored.err
     with serving(url, tmp_path / "spool") as client:
@@ -253,8 +227,6 @@ def test_a_pack_of_decisions_is_read(version: StoredVersion) -> None:
     stored = version.read("sqlite")["decisions"]
     for event in events:
         given = [
-            [one.offer for one in answer.selections] or [FALLBACK]
-            for answer in event.answers
-            if answer is not None
+            [one.offer for one in answer.selections] or [FALLBACK] for answer in event.answers if answer is not None
         ]
         assert given == stored[event.id]["options"]

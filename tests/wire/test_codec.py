@@ -69,9 +69,7 @@ def test_a_byte_order_mark_is_tolerated() -> None:
         (b'"\\\\ud800 \\uD800x"', "surrogate", 1, 10),
     ],
 )
-def test_unreadable_text_is_refused_with_its_place(
-    data: bytes, code: str, line: int, column: int
-) -> None:
+def test_unreadable_text_is_refused_with_its_place(data: bytes, code: str, line: int, column: int) -> None:
     """Lines and columns count from 1, columns in characters."""
     finding = refusal(data)
     assert (finding.code, finding.line, finding.column) == (code, line, column)
@@ -166,9 +164,7 @@ def test_whatever_the_bytes_only_two_errors_come(data: bytes) -> None:
 
 class Scope(msgspec.Struct):
     activity: str = msgspec.field(name="xdm:activityId")
-    count: Annotated[int, msgspec.Meta(ge=1, le=30)] = msgspec.field(
-        name="xdm:itemCount", default=1
-    )
+    count: Annotated[int, msgspec.Meta(ge=1, le=30)] = msgspec.field(name="xdm:itemCount", default=1)
 
 
 class Request(msgspec.Struct):
@@ -234,9 +230,7 @@ def test_with_a_shape_every_mistake_is_listed() -> None:
 def test_a_shape_milder_than_the_type_leaves_the_parsers_word() -> None:
     """A refusal is never empty."""
     data = b'{"xdm:propositionRequests":[{"xdm:activityId":"a","xdm:itemCount":31}]}'
-    assert complaints(data, shape=ObjectShape({})) == [
-        ("range", "$.xdm:propositionRequests[0].xdm:itemCount")
-    ]
+    assert complaints(data, shape=ObjectShape({})) == [("range", "$.xdm:propositionRequests[0].xdm:itemCount")]
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b'{"x":"\xff"}', b'{"x":"\\ud800"}', b"[" * 5000])

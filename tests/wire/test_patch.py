@@ -58,9 +58,7 @@ def op(name: str, to: str, *value: Any, **more: Any) -> dict[str, Any]:
         ({"a": 1}, op("remove", "/a", "ignored", extra=1), {}),
     ],
 )
-def test_an_operation_does_what_the_standard_says(
-    document: Any, operation: Any, expected: Any
-) -> None:
+def test_an_operation_does_what_the_standard_says(document: Any, operation: Any, expected: Any) -> None:
     """And leaves both arguments as they were."""
     before = copy.deepcopy((document, operation))
     assert apply_patch(document, [operation]) == expected
@@ -71,9 +69,7 @@ def test_nothing_is_shared_with_the_document_or_the_patch() -> None:
     """Whoever keeps the old version keeps it unchanged, whatever is done with the new one."""
     document = {"a": [[1]], "b": {}}
     value = {"x": [1]}
-    result = apply_patch(
-        document, [op("add", "/c", value), {"op": "copy", "from": "/c", "path": "/d"}]
-    )
+    result = apply_patch(document, [op("add", "/c", value), {"op": "copy", "from": "/c", "path": "/d"}])
     result["a"][0].append(2)
     result["c"]["x"].append(2)
     assert document == {"a": [[1]], "b": {}}
@@ -170,9 +166,7 @@ def test_every_malformed_operation_is_listed() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    "operations", [None, {}, "add", 1, {"op": "add", "path": "/a", "value": 1}]
-)
+@pytest.mark.parametrize("operations", [None, {}, "add", 1, {"op": "add", "path": "/a", "value": 1}])
 def test_a_patch_is_a_list(operations: Any) -> None:
     """A single operation needs its brackets too."""
     with pytest.raises(Invalid) as caught:
@@ -182,9 +176,7 @@ def test_a_patch_is_a_list(operations: Any) -> None:
 
 def test_a_lenient_replace_adds_a_missing_member() -> None:
     """Only a member of an object; a list has no gap to fill."""
-    assert apply_patch({"a": {}}, [op("replace", "/a/b", 1)], lenient_replace=True) == {
-        "a": {"b": 1}
-    }
+    assert apply_patch({"a": {}}, [op("replace", "/a/b", 1)], lenient_replace=True) == {"a": {"b": 1}}
     assert refusal({"a": []}, op("replace", "/a/0", 1), lenient_replace=True) == (
         "index",
         "$[0].path",
@@ -240,9 +232,9 @@ def test_a_result_nested_too_deeply_is_refused() -> None:
     assert apply_patch(deep, [op("add", "/b", 1)])["b"] == 1
 
 
-POINTERS = st.lists(
-    st.sampled_from(["a", "b", "0", "1", "-", "01", "~0", "~1", "", "é"]), max_size=4
-).map(lambda tokens: "".join("/" + token for token in tokens))
+POINTERS = st.lists(st.sampled_from(["a", "b", "0", "1", "-", "01", "~0", "~1", "", "é"]), max_size=4).map(
+    lambda tokens: "".join("/" + token for token in tokens)
+)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(0, 2) | st.text("ab", max_size=2),
     lambda inner: (

@@ -50,16 +50,12 @@ def verify_token(stored: StoredToken | None, now_us: int, *, client: str) -> Pri
         or stored.revoked_us is not None
         or (stored.expires_us is not None and now_us >= stored.expires_us)
     ):
-        raise Unauthenticated(
-            "the bearer token is not valid: unknown, revoked or expired", code="token-invalid"
-        )
+        raise Unauthenticated("the bearer token is not valid: unknown, revoked or expired", code="token-invalid")
     all_permissions = frozenset(Permission)
     return Principal(
         organisation=stored.organisation,
         sandbox=stored.sandbox,
-        permissions=frozenset(
-            permission for permission in all_permissions if str(permission) in stored.permissions
-        ),
+        permissions=frozenset(permission for permission in all_permissions if str(permission) in stored.permissions),
         user=stored.label,
         client=client,
     )

@@ -19,9 +19,7 @@ app = typer.Typer(help="Manage audiences (segments).", no_args_is_help=True)
 
 
 @app.command()
-def evaluate(
-    database: Database = None, org: Org = DEV_ORGANISATION, sandbox: Sandbox = DEV_SANDBOX
-) -> None:
+def evaluate(database: Database = None, org: Org = DEV_ORGANISATION, sandbox: Sandbox = DEV_SANDBOX) -> None:
     """Evaluate every audience for every customer, including batch-only audiences."""
 
     async def work(services: Services, _: object) -> EvaluationResult:
@@ -40,9 +38,7 @@ def evaluate(
             return await services.audiences.evaluate(access, on_progress)
 
     result = with_services(database, work, libraries=True)
-    typer.echo(
-        f"{result.customers:,} profiles evaluated, {result.changed:,} changed their memberships"
-    )
+    typer.echo(f"{result.customers:,} profiles evaluated, {result.changed:,} changed their memberships")
 
 
 @app.command()
@@ -60,17 +56,13 @@ def estimate(
 
     result = with_services(database, work, libraries=True)
     low, high = result.interval
-    confidence_note = (
-        "" if not result.error else f", with 95 % confidence between {low:,} and {high:,}"
-    )
+    confidence_note = "" if not result.error else f", with 95 % confidence between {low:,} and {high:,}"
     typer.echo(f"{result.size:,} of {result.total:,} profiles{confidence_note}")
 
 
 @app.command()
 def upload(
-    audience: Annotated[
-        str, typer.Argument(help="The id of a list audience, or the name of a new one.")
-    ],
+    audience: Annotated[str, typer.Argument(help="The id of a list audience, or the name of a new one.")],
     file: Annotated[Path, typer.Argument(help="CSV with a header.")],
     namespace: Annotated[str, typer.Option(help="The namespace of the identities.")],
     identity: Annotated[
@@ -89,15 +81,11 @@ def upload(
         access = await open_container(services, org, sandbox)
         code = services.profiles.key(access, namespace, "x").namespace
         key = audience
-        audience_ids = {
-            instance.instance_id for instance in services.audiences.all_audiences(access)
-        }
+        audience_ids = {instance.instance_id for instance in services.audiences.all_audiences(access)}
         if audience.lower() not in audience_ids:
             document = {"name": audience, "expression": {"type": "LIST"}}
             key = (await services.audiences.create(access, document)).instance_id
-        members = (
-            (IdentityKey(code, person), columns) for person, columns in _read_rows(file, identity)
-        )
+        members = ((IdentityKey(code, person), columns) for person, columns in _read_rows(file, identity))
         return key, await services.audiences.upload(access, key, members)
 
     key, result = with_services(database, work, libraries=True)

@@ -69,9 +69,7 @@ async def open_container(
     return find_container(services, org, sandbox, user=user)
 
 
-def find_container(
-    services: Services, org: str, sandbox: str, *, user: str = ADMINISTRATOR
-) -> AuthorizedContainer:
+def find_container(services: Services, org: str, sandbox: str, *, user: str = ADMINISTRATOR) -> AuthorizedContainer:
     """Return a sandbox's container, authorized as administrator. Raises `NotFound`."""
     administrator = Principal(
         organisation=org,

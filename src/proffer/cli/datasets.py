@@ -33,13 +33,7 @@ def export(
     """Write the four datasets of a sandbox, with deleted objects, and replace existing files."""
     if form not in FORMATS:
         choices = " or ".join(f"`{choice}`" for choice in FORMATS)
-        raise Invalid.of(
-            [
-                Violation(
-                    code="enum", message=f"`{form}` is not a file format", help=f"use {choices}"
-                )
-            ]
-        )
+        raise Invalid.of([Violation(code="enum", message=f"`{form}` is not a file format", help=f"use {choices}")])
     format_for(out / f"offers.{form}")  # raises before the database is opened
     try:
         out.mkdir(parents=True, exist_ok=True)

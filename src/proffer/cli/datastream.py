@@ -13,9 +13,7 @@ from proffer.cli.database import Database, open_container, with_services
 from proffer.errors import NotFound
 from proffer.model.datastream import EdgeAccess
 
-app = typer.Typer(
-    help="Manage datastreams, by which sites and apps reach offers.", no_args_is_help=True
-)
+app = typer.Typer(help="Manage datastreams, by which sites and apps reach offers.", no_args_is_help=True)
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -37,15 +35,9 @@ def create(
             show_default="all",
         ),
     ] = None,
-    authenticated: Annotated[
-        bool, typer.Option("--authenticated", help="Accept only requests with a token.")
-    ] = False,
-    keep_events: Annotated[
-        bool, typer.Option("--keep-events", help="Store experience events.")
-    ] = False,
-    offers: Annotated[
-        bool, typer.Option(help="Serve offers; without this, only accept events.")
-    ] = True,
+    authenticated: Annotated[bool, typer.Option("--authenticated", help="Accept only requests with a token.")] = False,
+    keep_events: Annotated[bool, typer.Option("--keep-events", help="Store experience events.")] = False,
+    offers: Annotated[bool, typer.Option(help="Serve offers; without this, only accept events.")] = True,
     database: Database = None,
     org: Org = DEV_ORGANISATION,
     sandbox: Sandbox = DEV_SANDBOX,
@@ -84,10 +76,7 @@ def list_datastreams(
 
     async def work(services: Services, _: object) -> Sequence[dict[str, Any]]:
         access = await open_container(services, org, sandbox)
-        return [
-            datastream_document(datastream)
-            for datastream in services.datastreams.all_stored(access)
-        ]
+        return [datastream_document(datastream) for datastream in services.datastreams.all_stored(access)]
 
     documents = with_services(database, work, libraries=True)
     if as_json:
@@ -120,15 +109,11 @@ def remove(
 def snippet(
     decision: Annotated[str, typer.Argument(help="The id of a decision.")],
     datastream: Annotated[str, typer.Option(help="The id of the datastream.")] = DEV_DATASTREAM,
-    domain: Annotated[
-        str, typer.Option(help="The host name of the edge for browsers and apps.")
-    ] = "edge.example.org",
+    domain: Annotated[str, typer.Option(help="The host name of the edge for browsers and apps.")] = "edge.example.org",
     placement: Annotated[
         str | None, typer.Option(help="Only this placement.", show_default="all of the decision")
     ] = None,
-    kind: Annotated[
-        str, typer.Option(help="The kind of snippet: scope, web, android, ios or json.")
-    ] = "web",
+    kind: Annotated[str, typer.Option(help="The kind of snippet: scope, web, android, ios or json.")] = "web",
     database: Database = None,
     org: Org = DEV_ORGANISATION,
     sandbox: Sandbox = DEV_SANDBOX,
@@ -150,9 +135,7 @@ def snippet(
         if placement in {None, document["placement"]["id"]}
     ]
     if not snippets:
-        raise NotFound(
-            f"decision `{decision}` does not use this placement", code="instance-not-found"
-        )
+        raise NotFound(f"decision `{decision}` does not use this placement", code="instance-not-found")
     if kind == "json":
         typer.echo(json.dumps(snippets, ensure_ascii=False))
         return

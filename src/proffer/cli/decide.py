@@ -39,12 +39,8 @@ def decide(
         list[str] | None,
         typer.Option(help="An identity of a stored customer; repeat for several.", metavar="NS:ID"),
     ] = None,
-    profile: Annotated[
-        Path | None, typer.Option(help="File with customer attributes, JSON or YAML.")
-    ] = None,
-    context: Annotated[
-        Path | None, typer.Option(help="File with context data, `{TYPE: {…}}`, JSON or YAML.")
-    ] = None,
+    profile: Annotated[Path | None, typer.Option(help="File with customer attributes, JSON or YAML.")] = None,
+    context: Annotated[Path | None, typer.Option(help="File with context data, `{TYPE: {…}}`, JSON or YAML.")] = None,
     replay: Annotated[
         str | None,
         typer.Option(help="Replay the stored decision of this proposition.", metavar="ID"),
@@ -59,9 +55,7 @@ def decide(
     """
     if replay is not None:
         if decision or placement or identity or profile or context:
-            raise _input_error(
-                "`--replay` reads all inputs from the decision record", "remove the other options"
-            )
+            raise _argument_error("`--replay` reads all inputs from the decision record", "remove the other options")
 
         async def replay_decision(services: Services, _: object) -> Replay:
             access = find_container(services, org, sandbox)
@@ -74,23 +68,19 @@ def decide(
         _print_replay(with_services(database, replay_decision, libraries=True))
         return
     if not decision or not placement or len(placement) not in {1, len(decision)}:
-        raise _input_error(
+        raise _argument_error(
             "a scope needs a decision and a placement",
             "use `--decision` and `--placement`, or `--replay` with the id of a proposition",
         )
     pairs = list(zip(decision, placement * (len(decision) // len(placement)), strict=True))
     request_profile = Profile(
-        identities=tuple(
-            _to_identity(text, first=place == 0) for place, text in enumerate(identity or ())
-        ),
+        identities=tuple(_to_identity(text, first=place == 0) for place, text in enumerate(identity or ())),
         attributes=without_prefixes(_read_object(profile)),
         is_known=profile is not None,
     )
     contexts = {name: without_prefixes(data) for name, data in _read_object(context).items()}
     if not all(isinstance(data, Mapping) for data in contexts.values()):
-        raise _input_error(
-            "context data must be an object of objects", "write `{TYPE: {name: value}}`"
-        )
+        raise _argument_error("context data must be an object of objects", "write `{TYPE: {name: value}}`")
 
     async def decide_scopes(services: Services, _: object) -> DecisionResult:
         access = find_container(services, org, sandbox)
@@ -105,8 +95,7 @@ def decide(
                 for decision_ref, placement_ref in pairs
             ),
             context=contexts,
-            event={name: value for data in contexts.values() for name, value in data.items()}
-            or None,
+            event={name: value for data in contexts.values() for name, value in data.items()} or None,
         )
         customer = await services.profiles.resolve(access, request_profile)
         return await services.decide.decide(
@@ -161,9 +150,7 @@ def _trace_lines(trace: ScopeTrace) -> Iterator[str]:
 
 def _print_replay(replay: Replay) -> None:
     event = replay.event
-    typer.echo(
-        f"decision {event.id} of {format_timestamp(event.decided_us)}, library at revision {event.revision}"
-    )
+    typer.echo(f"decision {event.id} of {format_timestamp(event.decided_us)}, library at revision {event.revision}")
     names = replay.names
     for index, answer in enumerate(event.answers):
         scope_request = event.request.scopes[index]
@@ -173,9 +160,7 @@ def _print_replay(replay: Replay) -> None:
         if answer is not None and answer.fallback is not None:
             outcome_text = f"fallback `{_display_name(names, answer.fallback.offer)}`"
         elif answer is not None:
-            outcome_text = ", ".join(
-                f"`{_display_name(names, selection.offer)}`" for selection in answer.selections
-            )
+            outcome_text = ", ".join(f"`{_display_name(names, selection.offer)}`" for selection in answer.selections)
         typer.echo(f"  {decision_name} in {placement_name}: {outcome_text}")
         for line in _trace_lines(replay.traces[index]):
             typer.echo(f"    {line}")
@@ -190,12 +175,7 @@ def _print_replay(replay: Replay) -> None:
         (f"with {circumstances}", replay.current_state),
     ):
         typer.echo(
-            f"{title}: "
-            + (
-                f"{len(differences)} of {len(event.answers)} scopes differ"
-                if differences
-                else "the same"
-            )
+            f"{title}: " + (f"{len(differences)} of {len(event.answers)} scopes differ" if differences else "the same")
         )
         _print_differences(differences, names)
     if not replay.reproduced:
@@ -204,9 +184,7 @@ def _print_replay(replay: Replay) -> None:
 
 def _print_differences(differences: Sequence[ScopeDifference], names: Mapping[str, str]) -> None:
     for difference in differences:
-        typer.echo(
-            f"  {_display_name(names, difference.decision)} in {_display_name(names, difference.placement)}"
-        )
+        typer.echo(f"  {_display_name(names, difference.decision)} in {_display_name(names, difference.placement)}")
         typer.echo(f"    was    {', '.join(difference.before) or 'no answer'}")
         typer.echo(f"    is     {', '.join(difference.after) or 'no answer'}")
         for reason in difference.reasons:
@@ -227,7 +205,7 @@ def _find_id(catalog: Catalog, kind: EntityKind, reference: str) -> str:
         raise NotFound(f"there is no {KIND_LABELS[kind]} `{reference}`", code="instance-not-found")
     if len(matches) > 1:
         ids = ", ".join(match.id for match in matches)
-        raise _input_error(
+        raise _argument_error(
             f"{len(matches)} {KIND_LABELS[kind]}s have the name `{reference}`",
             f"use one of the ids: {ids}",
         )
@@ -244,9 +222,9 @@ def _read_object(path: Path | None) -> dict[str, Any]:
         return {}
     content = read_document(path)
     if not isinstance(content, dict):
-        raise _input_error(f"`{path}` is not an object", "use one mapping of names to values")
+        raise _argument_error(f"`{path}` is not an object", "use one mapping of names to values")
     return content
 
 
-def _input_error(message: str, hint: str) -> Invalid:
+def _argument_error(message: str, hint: str) -> Invalid:
     return Invalid.of([Violation(code="decide-input", message=message, help=hint)])

@@ -21,9 +21,7 @@ _BASE = "http://127.0.0.1:8700"
 
 def demo(
     port: Annotated[int, typer.Option(help="Port to listen on, on 127.0.0.1.")] = 8700,
-    tls: Annotated[
-        bool, typer.Option("--tls", help="Serve https with a temporary certificate.")
-    ] = False,
+    tls: Annotated[bool, typer.Option("--tls", help="Serve https with a temporary certificate.")] = False,
 ) -> None:
     """Serve the sample library in dev mode from a temporary database, and print three sample requests."""
     from proffer.serving.uvicorn_version import check_uvicorn_version
@@ -70,9 +68,7 @@ async def load_sample_customers(services: Services) -> None:
     access = await open_container(services, DEV_ORGANISATION, DEV_SANDBOX)
     with as_file(files("proffer.sample") / "profiles.yaml") as path:
         profiles = read_document(path)["profiles"]
-    messages = [
-        IngestMessage(entity=row["profile"], dataset="sample", is_event=False) for row in profiles
-    ]
+    messages = [IngestMessage(entity=row["profile"], dataset="sample", is_event=False) for row in profiles]
     refusals = await services.ingest.ingest(access, messages)
     assert not any(refusals), refusals  # the sample is part of the package
 

@@ -18,9 +18,7 @@ from proffer.service.exports.files import format_for
 from proffer.service.exports.run import ExportResult
 from proffer.validation import parse_timestamp_us
 
-app = typer.Typer(
-    help="Export, list and delete stored decisions and feedback.", no_args_is_help=True
-)
+app = typer.Typer(help="Export, list and delete stored decisions and feedback.", no_args_is_help=True)
 Org = Annotated[str, typer.Option(help="The organisation.")]
 Sandbox = Annotated[str, typer.Option(help="The sandbox.")]
 _PAGE = 500
@@ -29,16 +27,12 @@ _PAGE = 500
 @app.command()
 def export(
     out: Annotated[Path, typer.Option(help="The output file, .parquet or .jsonl.")],
-    kind: Annotated[
-        str, typer.Option(help="The kind of events: `decisions` or `feedback`.")
-    ] = DECISION_EVENTS,
+    kind: Annotated[str, typer.Option(help="The kind of events: `decisions` or `feedback`.")] = DECISION_EVENTS,
     state: Annotated[
         Path | None,
         typer.Option(help="State file; each run exports only the events since the last run."),
     ] = None,
-    since: Annotated[
-        str | None, typer.Option(help="Only events at or after this time.", metavar="MOMENT")
-    ] = None,
+    since: Annotated[str | None, typer.Option(help="Only events at or after this time.", metavar="MOMENT")] = None,
     database: Database = None,
     org: Org = DEV_ORGANISATION,
     sandbox: Sandbox = DEV_SANDBOX,
@@ -55,9 +49,7 @@ def export(
         return await services.event_export.run(access, kind, out, state=state, since_us=since_us)
 
     result = with_services(database, work, libraries=True)
-    resumed_note = (
-        f", {result.resumed_rows:,} of them by an interrupted run" if result.resumed_rows else ""
-    )
+    resumed_note = f", {result.resumed_rows:,} of them by an interrupted run" if result.resumed_rows else ""
     if result.path is None:
         typer.echo("no new events; no file was written")
     else:
@@ -66,9 +58,7 @@ def export(
 
 @app.command()
 def unattributed(
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object per line.")
-    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")] = False,
     database: Database = None,
     org: Org = DEV_ORGANISATION,
     sandbox: Sandbox = DEV_SANDBOX,
@@ -80,9 +70,7 @@ def unattributed(
         count, after = 0, 0
         next_after: int | None = 0
         while next_after is not None:
-            page, next_after = await services.feedback.unattributed(
-                access, after=after, limit=_PAGE
-            )
+            page, next_after = await services.feedback.unattributed(access, after=after, limit=_PAGE)
             for _number, event in page:
                 typer.echo(_json_line(event) if as_json else _text_line(event))
             count += len(page)
@@ -97,9 +85,7 @@ def unattributed(
 
 @app.command()
 def prune(
-    days: Annotated[
-        int | None, typer.Option(min=0, help="Delete older events; default: the setting.")
-    ] = None,
+    days: Annotated[int | None, typer.Option(min=0, help="Delete older events; default: the setting.")] = None,
     most_bytes: Annotated[
         int | None,
         typer.Option("--bytes", min=0, help="Maximum bytes of each kind; default: the setting."),
@@ -151,9 +137,7 @@ def _parse_time(text: str) -> int:
     try:
         return parse_timestamp_us(text)
     except ValueError as error:
-        raise _input_error(
-            "format", f"`{text}` is not a time: {error}", "write it as 2026-01-01T00:00:00Z"
-        ) from None
+        raise _input_error("format", f"`{text}` is not a time: {error}", "write it as 2026-01-01T00:00:00Z") from None
 
 
 def _input_error(code: str, message: str, hint: str) -> Invalid:

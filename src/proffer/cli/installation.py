@@ -48,9 +48,7 @@ def backup(
     now_us = time.time_ns() // 1000
     _print_sums(
         "backed up",
-        _run_with_progress(
-            lambda on_progress: back_up(config, file, now_us=now_us, on_progress=on_progress)
-        ),
+        _run_with_progress(lambda on_progress: back_up(config, file, now_us=now_us, on_progress=on_progress)),
     )
 
 
@@ -63,17 +61,13 @@ def restore_backup(
     config = load_settings({"database": database})
     _print_sums(
         "restored",
-        _run_with_progress(
-            lambda on_progress: restore(config, file, resume=resume, on_progress=on_progress)
-        ),
+        _run_with_progress(lambda on_progress: restore(config, file, resume=resume, on_progress=on_progress)),
     )
 
 
 def migrate(
     database: Database = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only print the pending migrations.")
-    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print the pending migrations.")] = False,
 ) -> None:
     """Apply pending migrations, as a server does when it starts."""
     config = load_settings({"database": database})

@@ -48,9 +48,7 @@ def read_library(path: Path) -> list[Entry]:
     """
     if not path.is_dir():
         return library_entries(read_document(path))
-    files = sorted(
-        file for file in path.iterdir() if file.suffix.lower() in LIBRARY_FILES and file.is_file()
-    )
+    files = sorted(file for file in path.iterdir() if file.suffix.lower() in LIBRARY_FILES and file.is_file())
     return sort_by_dependency([(f"{file.name}: $", read_document(file)) for file in files])
 
 
@@ -126,9 +124,7 @@ def _json_violations(value: Any, keys: tuple[str | int, ...]) -> Iterator[Violat
     elif not isinstance(value, str | int | float | None):
         message = f"a value of type `{type(value).__name__}` cannot be stored"
     if message is not None:
-        yield Violation(
-            code="yaml", message=message, path=json_path(*keys), help="write it as text"
-        )
+        yield Violation(code="yaml", message=message, path=json_path(*keys), help="write it as text")
 
 
 def _is_encodable(text: str) -> bool:

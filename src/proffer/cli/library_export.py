@@ -32,9 +32,7 @@ def export(
     async def work(services: Services, _: object) -> None:
         await services.registry.catch_up()
         catalog = find_container(services, org, sandbox).state.catalog
-        instances = [
-            instance for kind in SERVED_KINDS for instance in catalog.of_kind(kind).values()
-        ]
+        instances = [instance for kind in SERVED_KINDS for instance in catalog.of_kind(kind).values()]
         content = library_content(instances)
         if output is None:
             sys.stdout.write(to_yaml(content))

@@ -32,24 +32,14 @@ class IdPolicy(StrEnum):
 def import_library(
     sources: Annotated[
         list[Path] | None,
-        typer.Argument(
-            help="YAML or JSON files, or folders of them; the reference describes the format."
-        ),
+        typer.Argument(help="YAML or JSON files, or folders of them; the reference describes the format."),
     ] = None,
     database: Database = None,
-    org: Annotated[
-        str, typer.Option(help="The organisation; created when absent.")
-    ] = DEV_ORGANISATION,
+    org: Annotated[str, typer.Option(help="The organisation; created when absent.")] = DEV_ORGANISATION,
     sandbox: Annotated[str, typer.Option(help="The sandbox; created when absent.")] = DEV_SANDBOX,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print what would change; write nothing.")
-    ] = False,
-    ids: Annotated[
-        IdPolicy, typer.Option(help="Keep each `@id`, or assign new ones.")
-    ] = IdPolicy.KEEP,
-    from_url: Annotated[
-        str | None, typer.Option(help="Read from the API at this URL instead of files.")
-    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would change; write nothing.")] = False,
+    ids: Annotated[IdPolicy, typer.Option(help="Keep each `@id`, or assign new ones.")] = IdPolicy.KEEP,
+    from_url: Annotated[str | None, typer.Option(help="Read from the API at this URL instead of files.")] = None,
     token: Annotated[
         str | None,
         typer.Option(help="The bearer token for --from-url, or `@FILE` to read it from a file."),
@@ -64,9 +54,7 @@ def import_library(
     ] = None,
     from_org: Annotated[str | None, typer.Option(help="The source organisation.")] = None,
     from_sandbox: Annotated[str | None, typer.Option(help="The source sandbox.")] = None,
-    api_key: Annotated[
-        str, typer.Option(help="The `x-api-key` header for --from-url.")
-    ] = "proffer",
+    api_key: Annotated[str, typer.Option(help="The `x-api-key` header for --from-url.")] = "proffer",
 ) -> None:
     """Create or update objects, matched by `@id`, else by kind and name. Importing twice changes nothing."""
     if bool(sources) == (from_url is not None):
@@ -87,13 +75,10 @@ def import_library(
             api_key=api_key,
         )
         content = remote.read_library(partial(_warn, remote.base))
-        labelled_entries = [
-            (remote.base, _read_labelled(remote.base, lambda: library_entries(content)))
-        ]
+        labelled_entries = [(remote.base, _read_labelled(remote.base, lambda: library_entries(content)))]
     else:
         labelled_entries = [
-            (str(path), _read_labelled(str(path), partial(read_library, path)))
-            for path in sources or ()
+            (str(path), _read_labelled(str(path), partial(read_library, path))) for path in sources or ()
         ]
 
     async def work(services: Services, _: object) -> bool:
@@ -104,9 +89,7 @@ def import_library(
 
         async def import_entries(entries: list[Entry]) -> LoadReport:
             if ids is IdPolicy.NEW:
-                entries = remap_ids(
-                    entries, catalog, lambda kind: snowflakes.mint(kind, services.clock()), new_ids
-                )
+                entries = remap_ids(entries, catalog, lambda kind: snowflakes.mint(kind, services.clock()), new_ids)
             if remote is not None and remote.api is ApiGeneration.DPS:
                 entries = with_stored_spelling(entries, catalog)
             return await load_entries(services.catalog, access, entries, continue_on_error=dry_run)

@@ -30,9 +30,7 @@ def import_files(
     database: Database = None,
     org: Org = DEV_ORGANISATION,
     sandbox: Sandbox = DEV_SANDBOX,
-    dataset: Annotated[
-        str, typer.Option(help="The dataset that the records belong to.")
-    ] = "import",
+    dataset: Annotated[str, typer.Option(help="The dataset that the records belong to.")] = "import",
     schema: Annotated[
         str,
         typer.Option(help="The schema of the rows; its identity descriptors apply."),
@@ -105,17 +103,13 @@ async def _import_file(
 
 def _import_summary(file: RowFile, imported: ImportResult, rejects: Path) -> str:
     resumed_note = f", resumed at row {imported.resumed_at:,}" if imported.resumed_at else ""
-    rejected_note = (
-        f", {imported.rejected:,} rejected (reasons in `{rejects}`)" if imported.rejected else ""
-    )
+    rejected_note = f", {imported.rejected:,} rejected (reasons in `{rejects}`)" if imported.rejected else ""
     return f"{file.path}: {imported.accepted:,} imported{rejected_note}{resumed_note}"
 
 
 @app.command()
 def erase(
-    identity: Annotated[
-        str, typer.Option(help="Any identity of the customer, as NAMESPACE:ID.", metavar="NS:ID")
-    ],
+    identity: Annotated[str, typer.Option(help="Any identity of the customer, as NAMESPACE:ID.", metavar="NS:ID")],
     database: Database = None,
     org: Org = DEV_ORGANISATION,
     sandbox: Sandbox = DEV_SANDBOX,

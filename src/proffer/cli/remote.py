@@ -71,17 +71,13 @@ class RemoteApi:
             parts = urlsplit("")
         if parts.scheme not in {"http", "https"} or not parts.hostname or "@" in parts.netloc:
             message = "--from-url: not a valid http or https URL"
-            raise _setting_error(
-                message, "use a URL such as `https://host/data/core/dps`, and --token for the token"
-            )
+            raise _setting_error(message, "use a URL such as `https://host/data/core/dps`, and --token for the token")
         path = parts.path.rstrip("/")
         prefix, separator, suffix = path.partition(_API_PREFIX)
         generation, _, container_path = suffix.partition("/")
         if separator and generation in set(ApiGeneration):
             if api is not None and api != generation:
-                raise _setting_error(
-                    f"--api: the URL is that of the API `{generation}`", "remove --api"
-                )
+                raise _setting_error(f"--api: the URL is that of the API `{generation}`", "remove --api")
             api, path = ApiGeneration(generation), prefix
             container = container or container_path.partition("/")[0] or None
         api = api or ApiGeneration.DPS
@@ -96,9 +92,7 @@ class RemoteApi:
         }
         for name, value in headers.items():
             if not (value.isascii() and value.isprintable()):
-                raise _setting_error(
-                    f"the header `{name}` is not printable ASCII", "use ASCII characters only"
-                )
+                raise _setting_error(f"the header `{name}` is not printable ASCII", "use ASCII characters only")
         return cls(
             base=f"{parts.scheme}://{parts.netloc}{path}{_API_PREFIX}{api}",
             api=api,
@@ -110,9 +104,7 @@ class RemoteApi:
 
     def read_library(self, warn: Callable[[str], None]) -> dict[str, list[dict[str, Any]]]:
         """Return all objects in the form of a library file. Raises `Unavailable` or `Malformed` with the URL."""
-        lists = (
-            self._xcore_list_urls() if self.api is ApiGeneration.XCORE else self._dps_list_urls()
-        )
+        lists = self._xcore_list_urls() if self.api is ApiGeneration.XCORE else self._dps_list_urls()
         return {name: self._objects(kind, lists[kind], warn) for name, kind in SECTIONS.items()}
 
     def _xcore_list_urls(self) -> dict[EntityKind, str]:
@@ -128,10 +120,7 @@ class RemoteApi:
             "limit": PAGE_SIZE,
             "orderBy": "created",
         }  # this order is stable under changes
-        lists = {
-            EntityKind(kind): f"{self.base}/{path}?{urlencode(query)}"
-            for path, kind in dps.COLLECTIONS.items()
-        }
+        lists = {EntityKind(kind): f"{self.base}/{path}?{urlencode(query)}" for path, kind in dps.COLLECTIONS.items()}
         for name, kind in dps.OFFER_TYPES.items():
             query_string = urlencode({**query, "offer-type": name})
             lists[EntityKind(kind)] = f"{self.base}/offers?{query_string}"
@@ -156,9 +145,7 @@ class RemoteApi:
             )
         return container_ids[0]
 
-    def _objects(
-        self, kind: EntityKind, first_url: str, warn: Callable[[str], None]
-    ) -> list[dict[str, Any]]:
+    def _objects(self, kind: EntityKind, first_url: str, warn: Callable[[str], None]) -> list[dict[str, Any]]:
         """Return all objects of a kind; one that appears on two pages (it was changed) counts once."""
         documents: dict[str, dict[str, Any]] = {}
         total: object = None
@@ -179,17 +166,11 @@ class RemoteApi:
 
     def _document(self, kind: EntityKind, url: str, row: Any) -> dict[str, Any]:
         """Return the object of a list row in its stored spelling."""
-        document = (
-            row.get("_instance")
-            if self.api is ApiGeneration.XCORE and isinstance(row, dict)
-            else row
-        )
+        document = row.get("_instance") if self.api is ApiGeneration.XCORE and isinstance(row, dict) else row
         if not isinstance(document, dict):
             raise _page_error(url, "a result is not an object")
         if self.api is ApiGeneration.DPS:
-            members = {
-                name: value for name, value in document.items() if name not in dps.ENVELOPE_MEMBERS
-            }
+            members = {name: value for name, value in document.items() if name not in dps.ENVELOPE_MEMBERS}
             document = to_stored(dps.RENAMING_BY_KIND[kind], members)
         return dict(document)
 
@@ -198,9 +179,7 @@ class RemoteApi:
         next_url: str | None = url
         while next_url is not None:
             if next_url in seen_urls or len(seen_urls) >= MAX_PAGES:
-                raise _page_error(
-                    url, f"the list repeats a page or has more than {MAX_PAGES:,} pages"
-                )
+                raise _page_error(url, f"the list repeats a page or has more than {MAX_PAGES:,} pages")
             seen_urls.add(next_url)
             page = self._get(next_url)
             yield page
@@ -231,9 +210,7 @@ class RemoteApi:
                 body = response.read(MAX_RESPONSE_BYTES + 1)
         except HTTPError as error:
             with error:
-                raise Unavailable(
-                    f"{url} responded with status {error.code}", code="remote-refused"
-                ) from None
+                raise Unavailable(f"{url} responded with status {error.code}", code="remote-refused") from None
         except (OSError, HTTPException, ValueError) as error:
             reason = error.reason if isinstance(error, URLError) else error
             raise Unavailable(f"cannot read {url}: {reason}", code="remote-unreachable") from None

@@ -15,13 +15,9 @@ from proffer.service.rules import check as rules
 from proffer.service.rules.cases import CaseReport, run_cases
 from proffer.service.rules.explain import explain_rule
 
-app = typer.Typer(
-    help="Check, format, explain and test PQL rules and formulas.", no_args_is_help=True
-)
+app = typer.Typer(help="Check, format, explain and test PQL rules and formulas.", no_args_is_help=True)
 
-Formula = Annotated[
-    bool, typer.Option("--formula", help="Read text as a ranking formula instead of a rule.")
-]
+Formula = Annotated[bool, typer.Option("--formula", help="Read text as a ranking formula instead of a rule.")]
 Roots = Annotated[
     list[str] | None,
     typer.Option("--root", help="Another root name that the text may use; repeat for several."),
@@ -35,9 +31,7 @@ _LIBRARY_SUFFIXES = {".yaml", ".yml", ".json"}
 
 @app.command()
 def check(
-    files: Annotated[
-        list[Path], typer.Argument(help="Text files with one rule each, or library files.")
-    ],
+    files: Annotated[list[Path], typer.Argument(help="Text files with one rule each, or library files.")],
     formula: Formula = False,
     root: Roots = None,
     schema: Schema = None,
@@ -46,9 +40,7 @@ def check(
     profile_schema = rules.profile_schema(read_document(schema)) if schema is not None else None
     invalid_count = total = 0
     for name, kind, expression, roots in _expressions(files, "formula" if formula else "rule"):
-        result = rules.check(
-            expression, kind=kind, roots={*roots, *(root or ())}, schema=profile_schema, name=name
-        )
+        result = rules.check(expression, kind=kind, roots={*roots, *(root or ())}, schema=profile_schema, name=name)
         total += 1
         invalid_count += not result.valid
         for note in result.diagnostics:
@@ -62,18 +54,14 @@ def check(
 @app.command(name="format")
 def format_files(
     files: Annotated[list[Path], typer.Argument(help="Text files with one rule each.")],
-    write: Annotated[
-        bool, typer.Option("--write", help="Change the files instead of printing.")
-    ] = False,
+    write: Annotated[bool, typer.Option("--write", help="Change the files instead of printing.")] = False,
     formula: Formula = False,
     root: Roots = None,
 ) -> None:
     """Print rules in canonical form."""
     for path in files:
         kind = "formula" if formula else "rule"
-        result = rules.check(
-            _read_text(path), kind=kind, roots=root or (), saving=False, name=str(path)
-        )
+        result = rules.check(_read_text(path), kind=kind, roots=root or (), saving=False, name=str(path))
         if result.canonical is None:
             for note in result.diagnostics:
                 typer.echo(note.rendered, err=True)
@@ -92,15 +80,9 @@ def explain(
         Path | None,
         typer.Option(help="File with context data: an object of fields, or of types with fields."),
     ] = None,
-    event: Annotated[
-        Path | None, typer.Option(help="File with the event, or a list of events, for `xEvent`.")
-    ] = None,
-    offer: Annotated[
-        Path | None, typer.Option(help="File with the object that formulas read as `offer`.")
-    ] = None,
-    now: Annotated[
-        str | None, typer.Option(help="The time of evaluation, such as 2025-06-01T12:00:00Z.")
-    ] = None,
+    event: Annotated[Path | None, typer.Option(help="File with the event, or a list of events, for `xEvent`.")] = None,
+    offer: Annotated[Path | None, typer.Option(help="File with the object that formulas read as `offer`.")] = None,
+    now: Annotated[str | None, typer.Option(help="The time of evaluation, such as 2025-06-01T12:00:00Z.")] = None,
     formula: Formula = False,
     root: Roots = None,
 ) -> None:
@@ -128,11 +110,7 @@ def explain(
 
     branches: list[Tree] = []
     for step in explanation.steps:
-        label = (
-            Text(step.text, overflow="fold")
-            + Text("  ")
-            + Text(step.value, style=_value_style(step.value))
-        )
+        label = Text(step.text, overflow="fold") + Text("  ") + Text(step.value, style=_value_style(step.value))
         branch = Tree(label) if step.depth == 0 else branches[step.depth - 1].add(label)
         branches[step.depth :] = [branch]
     Console().print(branches[0])
@@ -140,9 +118,7 @@ def explain(
 
 @app.command()
 def test(
-    files: Annotated[
-        list[Path], typer.Argument(help="Files with cases; the reference describes the format.")
-    ],
+    files: Annotated[list[Path], typer.Argument(help="Files with cases; the reference describes the format.")],
 ) -> None:
     """Run cases with all three evaluators. The exit code is 1 if any case fails."""
     failed = False
@@ -167,9 +143,7 @@ def _print_report(path: Path, report: CaseReport) -> None:
     )
 
 
-def _expressions(
-    files: list[Path], kind: str
-) -> Iterator[tuple[str, str, str | Mapping[str, Any], frozenset[str]]]:
+def _expressions(files: list[Path], kind: str) -> Iterator[tuple[str, str, str | Mapping[str, Any], frozenset[str]]]:
     """Yield name, kind, expression and declared roots of each rule and formula in the files."""
     for path in files:
         if path.suffix not in _LIBRARY_SUFFIXES:
@@ -189,9 +163,7 @@ def _read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8").strip()
     except OSError as error:
-        raise _input_error(
-            path, f"cannot be read: {error.strerror}", "use the path of a readable file"
-        ) from None
+        raise _input_error(path, f"cannot be read: {error.strerror}", "use the path of a readable file") from None
     except UnicodeDecodeError:
         raise _input_error(path, "is not UTF-8 text", "save it as UTF-8") from None
 
@@ -211,9 +183,7 @@ def _parse_time(text: str | None) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise _input_error(
-            "--now", f"`{text}` is not a time", "write it as 2025-06-01T12:00:00Z"
-        ) from None
+        raise _input_error("--now", f"`{text}` is not a time", "write it as 2025-06-01T12:00:00Z") from None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 

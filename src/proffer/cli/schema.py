@@ -17,12 +17,8 @@ Sandbox = Annotated[str, typer.Option(help="The sandbox; created when absent.")]
 
 @app.command()
 def load(
-    file: Annotated[
-        Path, typer.Argument(help="A JSON Schema, or fields with their types; YAML or JSON.")
-    ],
-    root: Annotated[
-        str, typer.Option(help="The root that it describes: profile, xEvent or offer.")
-    ] = "profile",
+    file: Annotated[Path, typer.Argument(help="A JSON Schema, or fields with their types; YAML or JSON.")],
+    root: Annotated[str, typer.Option(help="The root that it describes: profile, xEvent or offer.")] = "profile",
     database: Database = None,
     org: Org = DEV_ORGANISATION,
     sandbox: Sandbox = DEV_SANDBOX,
@@ -67,10 +63,7 @@ def list_schemas(
     async def work(services: Services, _: object) -> list[str]:
         access = await open_container(services, org, sandbox, user=USER)
         instances = services.schemas.list(access)
-        return [
-            f"{instance.name:20} {len(instance.document['fields'])} fields"
-            for instance in instances
-        ]
+        return [f"{instance.name:20} {len(instance.document['fields'])} fields" for instance in instances]
 
     for line in with_services(database, work, libraries=False):
         typer.echo(line)

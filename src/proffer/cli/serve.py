@@ -8,12 +8,8 @@ from proffer.config import load_settings
 
 
 def serve(
-    host: Annotated[
-        str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")
-    ] = None,
-    port: Annotated[
-        int | None, typer.Option(help="Port to listen on.", show_default="8700")
-    ] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on.", show_default="8700")] = None,
     database: Annotated[
         str | None,
         typer.Option(
@@ -56,16 +52,12 @@ def serve(
             show_default="0",
         ),
     ] = None,
-    workers: Annotated[
-        int | None, typer.Option(help="Number of worker processes.", show_default="1")
-    ] = None,
+    workers: Annotated[int | None, typer.Option(help="Number of worker processes.", show_default="1")] = None,
     worker_timeout: Annotated[
         int | None,
         typer.Option(help="Seconds until a blocked worker is replaced.", show_default="30"),
     ] = None,
-    tls_cert: Annotated[
-        str | None, typer.Option(help="Certificate file (PEM) with its chain; enables https.")
-    ] = None,
+    tls_cert: Annotated[str | None, typer.Option(help="Certificate file (PEM) with its chain; enables https.")] = None,
     tls_key: Annotated[
         str | None,
         typer.Option(help="Private key file (PEM), if not in the certificate file."),
@@ -91,9 +83,7 @@ def serve(
     ] = None,
     drain_delay: Annotated[
         int | None,
-        typer.Option(
-            help="Seconds to continue after SIGTERM, while /readyz answers 503.", show_default="0"
-        ),
+        typer.Option(help="Seconds to continue after SIGTERM, while /readyz answers 503.", show_default="0"),
     ] = None,
     shutdown_timeout: Annotated[
         int | None,
@@ -113,9 +103,7 @@ def serve(
     ] = None,
     log_format: Annotated[
         str | None,
-        typer.Option(
-            help="Log format: text, or json with one object per line.", show_default="text"
-        ),
+        typer.Option(help="Log format: text, or json with one object per line.", show_default="text"),
     ] = None,
     traces: Annotated[
         bool | None,

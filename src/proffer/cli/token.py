@@ -140,8 +140,6 @@ def _token_document(token: StoredToken) -> dict[str, object]:
         "sandbox": token.sandbox,
         "permissions": sorted(token.permissions),
         "label": token.label,
-        "created": datetime.fromtimestamp(token.created_us / 1e6, UTC).isoformat(
-            timespec="seconds"
-        ),
+        "created": datetime.fromtimestamp(token.created_us / 1e6, UTC).isoformat(timespec="seconds"),
         "state": state,
     }

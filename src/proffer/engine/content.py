@@ -119,9 +119,7 @@ class ContentRenderer:
         }
         return _to_component(component, {"content": component.default, **urls})
 
-    def _render_templates(
-        self, component: TemplatedComponent, offer: PersonalizedOffer | FallbackOffer
-    ) -> Component:
+    def _render_templates(self, component: TemplatedComponent, offer: PersonalizedOffer | FallbackOffer) -> Component:
         base = self._environment
         event = base.events if isinstance(base.events, Mapping) else {}
         environment = Environment(
@@ -154,6 +152,4 @@ def _offer_attributes(offer: PersonalizedOffer | FallbackOffer) -> Mapping[str, 
 
 
 def _to_component(component: Component, members: Mapping[str, str | None]) -> Component:
-    return Component(
-        type=component.type, format=component.format, language=component.language, **members
-    )
+    return Component(type=component.type, format=component.format, language=component.language, **members)

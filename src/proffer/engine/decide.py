@@ -117,9 +117,7 @@ class _Run:
         self.tie_orders: TieOrderCache | None = {} if has_several_scopes else None
         self.ineligible = IneligibleCounter()
 
-    def decide_scope(
-        self, scope: CompiledScope, item_count: int, recorder: TraceRecorder | None
-    ) -> Proposition:
+    def decide_scope(self, scope: CompiledScope, item_count: int, recorder: TraceRecorder | None) -> Proposition:
         """Return at most `item_count` options, best first, or the fallback."""
         options, positions = self._options(scope, item_count, recorder)
         if self.duplicate_filter is not None:
@@ -178,13 +176,9 @@ class _Run:
                     rejected |= candidates ^ eligible
                     accepted |= eligible
                 if recorder is not None:
-                    recorder.record_criterion(
-                        scope, criterion, self.now_us, self.eligibility, self.caps
-                    )
+                    recorder.record_criterion(scope, criterion, self.now_us, self.eligibility, self.caps)
             for scored in self._ranked(scope, group_offers, recorder, count_faults=not is_full):
-                component = self._content_or_skip(
-                    scope, scored, recorder, count_faults=rank < item_count
-                )
+                component = self._content_or_skip(scope, scored, recorder, count_faults=rank < item_count)
                 if component is None:
                     continue
                 rank += 1
@@ -200,9 +194,7 @@ class _Run:
                         )
                     )
                 if recorder is not None:
-                    recorder.record_rank(
-                        offer, rank, scored.score, _rank_reason(rank, item_count, scored)
-                    )
+                    recorder.record_rank(offer, rank, scored.score, _rank_reason(rank, item_count, scored))
                 elif rank >= item_count:
                     break
             for _, eligible in group_offers:
@@ -214,9 +206,7 @@ class _Run:
     def _eligible(self, scope: CompiledScope, criterion: CompiledCriterion, in_date: Bits) -> Bits:
         """Return the candidates for which the criterion's and their own constraints hold."""
         if criterion.constraint is not None:
-            in_date = self.eligibility.eligible_for_criterion(
-                criterion.constraint, scope.pool, in_date
-            )
+            in_date = self.eligibility.eligible_for_criterion(criterion.constraint, scope.pool, in_date)
         return self.eligibility.eligible(scope.pool, in_date)
 
     def _ranked(
@@ -236,23 +226,15 @@ class _Run:
             if criterion.uses_formulas:
                 return self._rank_by_score(scope, group, count_faults=count_faults)
             combined |= eligible
-        if (
-            recorder is None and self.duplicate_filter is not None
-        ):  # a trace needs the reason for each offer
+        if recorder is None and self.duplicate_filter is not None:  # a trace needs the reason for each offer
             combined = without(combined, self.duplicate_filter.already_given(scope))
         return self._rank_by_priority(scope, combined, order_all=recorder is not None)
 
-    def _rank_by_priority(
-        self, scope: CompiledScope, offers: Bits, *, order_all: bool
-    ) -> Iterator[ScoredCandidate]:
+    def _rank_by_priority(self, scope: CompiledScope, offers: Bits, *, order_all: bool) -> Iterator[ScoredCandidate]:
         candidates, capped = scope.candidates_by_position, scope.pool.capped & offers
-        for position in scope.pool.ranked_positions(
-            offers, self.seed, order_all=order_all, tie_orders=self.tie_orders
-        ):
+        for position in scope.pool.ranked_positions(offers, self.seed, order_all=order_all, tie_orders=self.tie_orders):
             candidate = candidates[position]
-            if candidate is None or (
-                capped >> position & 1 and self._is_exhausted(scope, position)
-            ):
+            if candidate is None or (capped >> position & 1 and self._is_exhausted(scope, position)):
                 continue
             yield ScoredCandidate(candidate, candidate.bound_offer.offer.priority, None, position)
 
@@ -279,9 +261,7 @@ class _Run:
                     table.formula,
                 )
             _score_by_priority(scope, criterion, remaining, best_scores)
-        for position, score in order_by_score(
-            scope.pool, *best_scores.positions_and_scores(), self.seed
-        ):
+        for position, score in order_by_score(scope.pool, *best_scores.positions_and_scores(), self.seed):
             candidate = scope.candidates_by_position[position]
             if candidate is not None:
                 yield ScoredCandidate(candidate, score, best_scores.formula_of(position), position)
@@ -289,19 +269,12 @@ class _Run:
     def _within_limits(self, scope: CompiledScope, offers: Bits) -> Bits:
         """Return the offers that have no exhausted limit in the placement."""
         capped = offers & scope.pool.capped
-        exhausted = [
-            position
-            for position in scope.pool.positions(capped)
-            if self._is_exhausted(scope, position)
-        ]
+        exhausted = [position for position in scope.pool.positions(capped) if self._is_exhausted(scope, position)]
         return scope.pool.without(offers, exhausted)
 
     def _is_exhausted(self, scope: CompiledScope, position: int) -> bool:
         """Return whether the offer has an exhausted limit in the placement."""
-        return (
-            self.caps.exhausted_limit(scope.pool.offers[position].offer, scope.placement.id)
-            is not None
-        )
+        return self.caps.exhausted_limit(scope.pool.offers[position].offer, scope.placement.id) is not None
 
     def _content_or_skip(
         self,
@@ -313,17 +286,11 @@ class _Run:
     ) -> Component | None:
         """Return the component to show; None if the offer is a duplicate or has no content."""
         offer = scored.candidate.bound_offer.offer
-        clash = (
-            None
-            if self.duplicate_filter is None
-            else self.duplicate_filter.find_clash(offer.id, scope)
-        )
+        clash = None if self.duplicate_filter is None else self.duplicate_filter.find_clash(offer.id, scope)
         if clash is not None:
             if recorder is not None:
                 where = f"`{clash.decision.name}` in `{clash.placement.name}`"
-                recorder.record_exclusion(
-                    offer, Stage.DEDUP, f"already proposed by decision {where}"
-                )
+                recorder.record_exclusion(offer, Stage.DEDUP, f"already proposed by decision {where}")
             return None
         component = component_in_language(scored.candidate.components, self.languages)
         if component is None:

@@ -54,28 +54,20 @@ class Eligibility:
     def _evaluate_residuals(self, pool: Pool, offers: Bits, results: _PoolResults) -> None:
         """Evaluate the residual predicates of these unresolved offers."""
         positions = pool.positions(offers)
-        failing = pool.index.residual_failures(
-            positions, self._environment, results.residual_results
-        )
+        failing = pool.index.residual_failures(positions, self._environment, results.residual_results)
         results.passing = pool.without(results.passing, failing)
         results.unresolved ^= offers
 
-    def eligible_for_criterion(
-        self, constraint: BoundConstraint | None, pool: Pool, offers: Bits
-    ) -> Bits:
+    def eligible_for_criterion(self, constraint: BoundConstraint | None, pool: Pool, offers: Bits) -> Bits:
         """Return those of the offers for which the criterion's constraint holds."""
         if constraint is None or not constraint.per_offer:
             return offers if self.holds(constraint) else 0
         failing = [
-            position
-            for position in pool.positions(offers)
-            if not self.holds(constraint, pool.offers[position].offer)
+            position for position in pool.positions(offers) if not self.holds(constraint, pool.offers[position].offer)
         ]
         return pool.without(offers, failing)
 
-    def holds(
-        self, constraint: BoundConstraint | None, offer: PersonalizedOffer | None = None
-    ) -> bool:
+    def holds(self, constraint: BoundConstraint | None, offer: PersonalizedOffer | None = None) -> bool:
         """Return whether the constraint holds for this profile; None always holds.
 
         Missing rules and rules that do not compile are false. Only rules that read `offer` are
@@ -144,9 +136,7 @@ class Eligibility:
         if rule.compiled is None:
             problem = rule.diagnostics[0].message if rule.diagnostics else "unknown"
             return f"rule `{rule.name}` does not compile and counts as false: {problem}"
-        values = ", ".join(
-            f"{path} {self._describe_value(path)}" for path in sorted(rule.compiled.reads)[:8]
-        )
+        values = ", ".join(f"{path} {self._describe_value(path)}" for path in sorted(rule.compiled.reads)[:8])
         return f"rule `{rule.name}` does not hold" + (f": {values}" if values else "")
 
     def _describe_value(self, path: str) -> str:

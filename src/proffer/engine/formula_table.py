@@ -36,11 +36,7 @@ class OfferTerms:
     def row_numbers(self, positions: Sequence[int]) -> Sequence[int]:
         """Return the row numbers of these positions."""
         row_by_position = self.row_by_position
-        return (
-            positions
-            if row_by_position is None
-            else [row_by_position[position] for position in positions]
-        )
+        return positions if row_by_position is None else [row_by_position[position] for position in positions]
 
 
 class OfferTermCache:
@@ -63,9 +59,7 @@ class OfferTermCache:
     def forget(self, offer: str) -> None:
         self._entries.pop(offer, None)
 
-    def build_terms(
-        self, pool: Pool, offers: Bits, positions: Sequence[int]
-    ) -> Generator[None, None, OfferTerms]:
+    def build_terms(self, pool: Pool, offers: Bits, positions: Sequence[int]) -> Generator[None, None, OfferTerms]:
         """Build the terms of these offers in short steps."""
         rows: dict[int, Values | None] = {}
         for number, position in enumerate(positions):
@@ -73,11 +67,7 @@ class OfferTermCache:
             if number % _STEP == 0:
                 yield
         vectorized = None
-        if (
-            self.formula.split is not None
-            and pool.arrays is not None
-            and len(rows) > pool.max_scalar_offers
-        ):
+        if self.formula.split is not None and pool.arrays is not None and len(rows) > pool.max_scalar_offers:
             from proffer.pql.columns.score_columns import (
                 vectorize,  # NumPy: slow to import, used for large pools only
             )

@@ -33,9 +33,7 @@ class BestScores:
         self._scores: dict[int, float] = {}
         self._formulas: dict[int, BoundFormula | None] = {}
 
-    def add(
-        self, positions: Sequence[int], scores: Sequence[float], formula: BoundFormula | None
-    ) -> None:
+    def add(self, positions: Sequence[int], scores: Sequence[float], formula: BoundFormula | None) -> None:
         """Add scores by one formula. The higher score of an offer wins; of equal ones, the first."""
         if not self._scores and self._single is None:
             self._single = (positions, scores, formula)
@@ -45,9 +43,7 @@ class BestScores:
             self._merge(*single)
         self._merge(positions, scores, formula)
 
-    def _merge(
-        self, positions: Sequence[int], scores: Sequence[float], formula: BoundFormula | None
-    ) -> None:
+    def _merge(self, positions: Sequence[int], scores: Sequence[float], formula: BoundFormula | None) -> None:
         if self._scores.keys().isdisjoint(positions):
             self._scores.update(zip(positions, scores, strict=True))
             self._formulas.update(dict.fromkeys(positions, formula))
@@ -85,9 +81,7 @@ def order_by_score(
     for position in _order_by_priority(pool, list(best_scores), seed):
         yield position, best_scores[position]
     # The sort is stable: equal scores stay in order of position, that is of priority and id.
-    remaining = sorted(range(len(scores)), key=scores.__getitem__, reverse=True)[
-        len(best_indexes) :
-    ]
+    remaining = sorted(range(len(scores)), key=scores.__getitem__, reverse=True)[len(best_indexes) :]
     for _, ties in groupby(remaining, key=scores.__getitem__):
         by_position = {positions[index]: scores[index] for index in ties}
         for position in _order_by_priority(pool, list(by_position), seed):

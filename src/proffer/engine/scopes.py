@@ -6,9 +6,7 @@ from proffer.model.outcome import UnknownScope
 from proffer.model.request import ScopeRequest
 
 
-def resolve_scope(
-    snapshot: Snapshot, request: ScopeRequest, now_us: int
-) -> CompiledScope | UnknownScope:
+def resolve_scope(snapshot: Snapshot, request: ScopeRequest, now_us: int) -> CompiledScope | UnknownScope:
     """Return the requested scope, or the reason it cannot be decided."""
     compiled_decision = snapshot.decisions.get(request.decision)
     if compiled_decision is None:

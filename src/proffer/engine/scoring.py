@@ -25,9 +25,7 @@ class OfferScorer:
         self._values_by_formula: dict[str, Values | None] = {}
         self.faults: dict[str, int] = {}
 
-    def score(
-        self, table: OfferTerms, positions: Sequence[int], *, count_faults: bool = True
-    ) -> list[float]:
+    def score(self, table: OfferTerms, positions: Sequence[int], *, count_faults: bool = True) -> list[float]:
         """Return the score of each offer; its priority where the formula gives no finite number.
 
         Pass `count_faults=False` for offers scored only for a trace.
@@ -64,9 +62,7 @@ class OfferScorer:
         positions: Sequence[int],
     ) -> list[float | None] | None:
         """Score with arrays, and offers arrays cannot decide one by one; None if arrays cannot be used."""
-        result = vectorized.score_list(
-            self._environment, request_values, table.row_numbers(positions)
-        )
+        result = vectorized.score_list(self._environment, request_values, table.row_numbers(positions))
         if result is None:
             return None
         scores, undecided = result

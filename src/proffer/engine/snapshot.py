@@ -56,10 +56,7 @@ class CompiledCriterion:
     @property
     def candidates(self) -> tuple[Candidate, ...]:
         """The candidates by priority, highest first."""
-        candidates = (
-            self.candidates_by_position[position]
-            for position in self.pool.positions(self.candidate_bits)
-        )
+        candidates = (self.candidates_by_position[position] for position in self.pool.positions(self.candidate_bits))
         return tuple(candidate for candidate in candidates if candidate is not None)
 
 
@@ -132,8 +129,7 @@ class Snapshot:
         decisions = {key: compiled.decision for key, compiled in self.decisions.items()}
         return tuple(
             SnapshotDiagnostic(
-                description="Errors were found while compiling the scopes of "
-                f"decision `{decision.name}`",
+                description=f"Errors were found while compiling the scopes of decision `{decision.name}`",
                 id=decision.id,
                 instance_id=decision.instance_id,
                 etag=decision.etag,

@@ -41,28 +41,18 @@ class TraceRecorder:
                 is_early = offer.window.is_before(now_us)
                 reason = "has not started" if is_early else "has ended"
                 self.record_exclusion(offer, Stage.CALENDAR, f"the offer {reason}")
-            elif criterion_constraint is not None and not eligibility.holds(
-                criterion_constraint, offer
-            ):
-                self.record_exclusion(
-                    offer, Stage.CRITERION, eligibility.failure_reason(criterion_constraint, offer)
-                )
+            elif criterion_constraint is not None and not eligibility.holds(criterion_constraint, offer):
+                self.record_exclusion(offer, Stage.CRITERION, eligibility.failure_reason(criterion_constraint, offer))
             elif offer_constraint is not None and not eligibility.holds(offer_constraint, offer):
-                self.record_exclusion(
-                    offer, Stage.ELIGIBILITY, eligibility.failure_reason(offer_constraint, offer)
-                )
+                self.record_exclusion(offer, Stage.ELIGIBILITY, eligibility.failure_reason(offer_constraint, offer))
             elif (limit := caps.exhausted_limit(offer, placement)) is not None:
-                self.record_exclusion(
-                    offer, Stage.CAPPING, caps.exhausted_reason(limit, offer.id, placement)
-                )
+                self.record_exclusion(offer, Stage.CAPPING, caps.exhausted_reason(limit, offer.id, placement))
 
     def record_exclusion(self, offer: PersonalizedOffer, stage: Stage, reason: str) -> None:
         """Record that the offer was excluded at this stage."""
         previous = self._verdicts.get(offer.id)
         if previous is None or STAGE_ORDER[previous.stage] < STAGE_ORDER[stage]:
-            self._verdicts[offer.id] = Verdict(
-                id=offer.public_id, name=offer.name, stage=stage, reason=reason
-            )
+            self._verdicts[offer.id] = Verdict(id=offer.public_id, name=offer.name, stage=stage, reason=reason)
 
     def record_rank(self, offer: PersonalizedOffer, rank: int, score: float, reason: str) -> None:
         """Record the rank of an offer."""

@@ -75,11 +75,7 @@ class AttributedFeedback:
             return True
         if CapEvent.CUSTOM not in limit.events:
             return False
-        return (
-            CapEvent.CUSTOM in self.cap_events
-            if limit.custom_rule is None
-            else limit.custom_rule in self.rules
-        )
+        return CapEvent.CUSTOM in self.cap_events if limit.custom_rule is None else limit.custom_rule in self.rules
 
 
 def attribute(
@@ -100,24 +96,18 @@ def attribute(
     for report in feedback.propositions:
         event = events_by_id.get(report.id)
         if event is None:
-            unattributed[
-                UnattributedReport(report.id, None, _unattributed_reason(report, oldest_ms))
-            ] = None
+            unattributed[UnattributedReport(report.id, None, _unattributed_reason(report, oldest_ms))] = None
             continue
         answers = _reported_answers(event, report)
         if not answers:
             unattributed[UnattributedReport(report.id, None, UnattributedReason.SCOPE)] = None
             continue
         if report.items is None:
-            event_by_delivery.update(
-                (delivery, event) for answer in answers for delivery in _deliveries(event, answer)
-            )
+            event_by_delivery.update((delivery, event) for answer in answers for delivery in _deliveries(event, answer))
             continue
         for item in report.items:
             deliveries = (delivery for answer in answers for delivery in _deliveries(event, answer))
-            item_delivery = next(
-                (delivery for delivery in deliveries if delivery.offer == item), None
-            )
+            item_delivery = next((delivery for delivery in deliveries if delivery.offer == item), None)
             if item_delivery is None:
                 unattributed[UnattributedReport(report.id, item, UnattributedReason.ITEM)] = None
             else:
@@ -155,9 +145,7 @@ def hinted_decision(report: PropositionReport) -> str | None:
     if report.hint is None:
         return None
     decision, _, index = report.hint.rpartition(".")
-    if decision_time_ms(decision) is None or not (
-        index.isascii() and index.isdigit() and len(index) < 4
-    ):
+    if decision_time_ms(decision) is None or not (index.isascii() and index.isdigit() and len(index) < 4):
         return None
     is_edge_id = edge_proposition_id(decision, int(index)) == report.id
     return decision if is_edge_id or decision == report.id else None

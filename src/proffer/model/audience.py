@@ -36,9 +36,7 @@ def read_audience(instance: Instance) -> AudienceDefinition:
     )
 
 
-def next_membership(
-    before: AudienceMembership | None, holds: bool, now_us: int
-) -> AudienceMembership | None:
+def next_membership(before: AudienceMembership | None, holds: bool, now_us: int) -> AudienceMembership | None:
     """Return the membership after an evaluation. Its time is that of the last entry or exit."""
     is_member = before is not None and before.status is not MembershipStatus.EXITED
     if holds:

@@ -211,9 +211,7 @@ class CapUsage(Struct, frozen=True):
     def with_counts(self, counts: Mapping[CapKey, int]) -> "CapUsage":
         """Return the usage with these counts where they are higher."""
         current = self.counts
-        return CapUsage(
-            {**current, **{key: max(count, current.get(key, 0)) for key, count in counts.items()}}
-        )
+        return CapUsage({**current, **{key: max(count, current.get(key, 0)) for key, count in counts.items()}})
 
 
 NO_USAGE = CapUsage()

@@ -155,10 +155,7 @@ class CatalogOverlay:
             instance
             for instance in self._version_by_instance.values()
             if not instance.deleted
-            and any(
-                reference.key == key
-                for reference in find_references(instance.kind, instance.document)
-            )
+            and any(reference.key == key for reference in find_references(instance.kind, instance.document))
         ]
         return instances
 

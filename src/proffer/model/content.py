@@ -28,9 +28,7 @@ class Representation:
     components: tuple[Component, ...]
 
 
-def component_in_language(
-    components: Sequence[Component], languages: Sequence[str]
-) -> Component | None:
+def component_in_language(components: Sequence[Component], languages: Sequence[str]) -> Component | None:
     """Return the component in the first available language of `languages`, else the first (R30).
 
     `en` matches `en-us`, and `de-AT` matches `de`; case is ignored. None only if there are no
@@ -56,8 +54,4 @@ def _is_same_language(available: str, requested: str) -> bool:
 
 def _is_similar_language(available: str, requested: str) -> bool:
     available, requested = available.lower(), requested.lower()
-    return (
-        available == requested
-        or available.startswith(f"{requested}-")
-        or requested.startswith(f"{available}-")
-    )
+    return available == requested or available.startswith(f"{requested}-") or requested.startswith(f"{available}-")

@@ -63,9 +63,7 @@ def _origin_matches(allowed: str, origin: str) -> bool:
         return False
     domain, _, allowed_port = authority.partition(":")
     return (
-        parts.scheme == scheme
-        and host.endswith(f".{domain}")
-        and allowed_port == ("" if port is None else str(port))
+        parts.scheme == scheme and host.endswith(f".{domain}") and allowed_port == ("" if port is None else str(port))
     )
 
 

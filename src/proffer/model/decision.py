@@ -45,8 +45,4 @@ class Decision:
 
     @property
     def placements(self) -> tuple[str, ...]:
-        return tuple(
-            dict.fromkeys(
-                placement for criterion in self.criteria for placement in criterion.placements
-            )
-        )
+        return tuple(dict.fromkeys(placement for criterion in self.criteria for placement in criterion.placements))

@@ -54,9 +54,7 @@ def _diff_lists(path: str, before: list[Any], after: list[Any]) -> Iterator[Oper
 
 def _json_equal(first: Any, second: Any) -> bool:
     if isinstance(first, dict) and isinstance(second, dict):
-        return first.keys() == second.keys() and all(
-            _json_equal(first[name], second[name]) for name in first
-        )
+        return first.keys() == second.keys() and all(_json_equal(first[name], second[name]) for name in first)
     if isinstance(first, list) and isinstance(second, list):
         return len(first) == len(second) and all(map(_json_equal, first, second))
     return isinstance(first, bool) == isinstance(second, bool) and bool(first == second)

@@ -47,9 +47,7 @@ _NAME = Member(TextShape(min=1), required=True)
 _TEXT = Member(TextShape())
 _DESCRIPTION = Member(TextShape(), aliases=["description"])
 _LABELS = Member(ListShape(TextShape(min=1)))
-_MEDIA_TYPE = TextShape(
-    pattern=r"\w+/[-.\w]+(?:\+[-.\w]+)?\s*(?:;.*)?", help="A media type, such as `text/html`."
-)
+_MEDIA_TYPE = TextShape(pattern=r"\w+/[-.\w]+(?:\+[-.\w]+)?\s*(?:;.*)?", help="A media type, such as `text/html`.")
 
 _COMPONENT = ObjectShape(
     {
@@ -91,9 +89,7 @@ _CONSTRAINT_MEMBERS = {
 }
 _RANK_ORDER = ObjectShape(
     {
-        "xdm:orderEvaluationType": Member(
-            TextShape(one_of=["static", "scoringFunction", "rankingStrategy"])
-        ),
+        "xdm:orderEvaluationType": Member(TextShape(one_of=["static", "scoringFunction", "rankingStrategy"])),
         "xdm:function": Member(ReferenceShape(kinds=[EntityKind.FORMULA])),
         "xdm:rankingStrategy": _TEXT,
     }
@@ -108,9 +104,7 @@ _CAP = ObjectShape(
         "xdm:placement": Member(ReferenceShape(kinds=[EntityKind.PLACEMENT])),
         "xdm:placements": Member(ListShape(ReferenceShape(kinds=[EntityKind.PLACEMENT]))),
         "xdm:index": Member(IntegerShape(min=0, max=2**31 - 1)),
-        "xdm:events": Member(
-            ListShape(TextShape(one_of=["decisioning", "custom", "click", "impression"]), 1)
-        ),
+        "xdm:events": Member(ListShape(TextShape(one_of=["decisioning", "custom", "click", "impression"]), 1)),
         "xdm:customQuery": Member(TextShape(min=1)),
         "xdm:repeat": Member(
             ObjectShape(
@@ -140,9 +134,7 @@ def _pql_shape(max_bytes: int) -> ObjectShape:
     return ObjectShape(
         {
             "xdm:type": Member(TextShape(one_of=["PQL"]), required=True, aliases=["type"]),
-            "xdm:format": Member(
-                TextShape(one_of=["pql/text", "pql/json"]), required=True, aliases=["format"]
-            ),
+            "xdm:format": Member(TextShape(one_of=["pql/text", "pql/json"]), required=True, aliases=["format"]),
             "xdm:value": Member(
                 OneOfShape([TextShape(min=1, max_bytes=max_bytes), ObjectShape({})]),
                 required=True,
@@ -154,18 +146,12 @@ def _pql_shape(max_bytes: int) -> ObjectShape:
 
 _CRITERION = ObjectShape(
     {
-        "xdm:placements": Member(
-            ListShape(ReferenceShape(kinds=[EntityKind.PLACEMENT]), 1), required=True
-        ),
+        "xdm:placements": Member(ListShape(ReferenceShape(kinds=[EntityKind.PLACEMENT]), 1), required=True),
         "xdm:rank": Member(
-            ObjectShape(
-                {"xdm:priority": Member(IntegerShape(min=0)), "xdm:order": Member(_RANK_ORDER)}
-            ),
+            ObjectShape({"xdm:priority": Member(IntegerShape(min=0)), "xdm:order": Member(_RANK_ORDER)}),
             aliases=["xdm:ranking"],
         ),
-        "xdm:profileConstraint": Member(
-            ObjectShape(_CONSTRAINT_MEMBERS), aliases=["xdm:profileConstraints"]
-        ),
+        "xdm:profileConstraint": Member(ObjectShape(_CONSTRAINT_MEMBERS), aliases=["xdm:profileConstraints"]),
         "xdm:optionSelection": Member(
             ObjectShape(
                 {
@@ -183,9 +169,7 @@ _EXPRESSION = ObjectShape(
     {
         "type": Member(TextShape(one_of=["PQL", "LIST"])),
         "format": Member(TextShape(one_of=["pql/text", "pql/json"])),
-        "value": Member(
-            OneOfShape([TextShape(min=1, max_bytes=MAX_RULE_BYTES), MapShape(AnyShape())])
-        ),
+        "value": Member(OneOfShape([TextShape(min=1, max_bytes=MAX_RULE_BYTES), MapShape(AnyShape())])),
     }
 )
 _ENABLED = Member(ObjectShape({"enabled": Member(BooleanShape(), required=True)}))
@@ -221,9 +205,7 @@ _MEMBERS: Mapping[EntityKind, Mapping[str, Member]] = {
     EntityKind.FORMULA: {
         "xdm:name": _NAME,
         "xdm:description": _DESCRIPTION,
-        "xdm:expression": Member(
-            _pql_shape(MAX_FORMULA_BYTES), required=True, aliases=["expression"]
-        ),
+        "xdm:expression": Member(_pql_shape(MAX_FORMULA_BYTES), required=True, aliases=["expression"]),
         "xdm:definedOn": Member(MapShape(AnyShape()), aliases=["definedOn"]),
     },
     EntityKind.COLLECTION: {
@@ -290,16 +272,12 @@ _MEMBERS: Mapping[EntityKind, Mapping[str, Member]] = {
         "expression": Member(_EXPRESSION, required=True),
         "schema": Member(ObjectShape({"name": _TEXT, "id": _TEXT})),
         "mergePolicyId": _TEXT,
-        "evaluationInfo": Member(
-            ObjectShape(dict.fromkeys(("batch", "continuous", "synchronous"), _ENABLED))
-        ),
+        "evaluationInfo": Member(ObjectShape(dict.fromkeys(("batch", "continuous", "synchronous"), _ENABLED))),
     },
     EntityKind.NAMESPACE: {
         "name": _NAME,
         "code": Member(
-            TextShape(
-                pattern=r"[A-Za-z0-9_.\-]{1,64}", help="Use letters, digits, `_`, `.` and `-`."
-            ),
+            TextShape(pattern=r"[A-Za-z0-9_.\-]{1,64}", help="Use letters, digits, `_`, `.` and `-`."),
             required=True,
         ),
         "description": _TEXT,
@@ -311,9 +289,7 @@ _MEMBERS: Mapping[EntityKind, Mapping[str, Member]] = {
         "attributeMerge": Member(
             ObjectShape(
                 {
-                    "type": Member(
-                        TextShape(one_of=["timestampOrdered", "dataSetPrecedence"]), required=True
-                    ),
+                    "type": Member(TextShape(one_of=["timestampOrdered", "dataSetPrecedence"]), required=True),
                     "order": Member(ListShape(TextShape(min=1), unique=True)),
                 }
             ),
@@ -350,8 +326,7 @@ _MEMBERS: Mapping[EntityKind, Mapping[str, Member]] = {
             ListShape(
                 TextShape(
                     pattern=r"\*|null|https?://(?:\*\.)?[a-z0-9.-]{1,253}(?::\d{1,5})?",
-                    help="Scheme and host in lower case, as in `https://www.shop.example` or "
-                    "`https://*.shop.example`.",
+                    help="Scheme and host in lower case, as in `https://www.shop.example` or `https://*.shop.example`.",
                 ),
                 0,
                 100,
@@ -364,8 +339,7 @@ _MEMBERS: Mapping[EntityKind, Mapping[str, Member]] = {
 }
 
 SHAPES: Mapping[EntityKind, Shape] = {
-    kind: ObjectShape({"@id": Member(ReferenceShape(kinds=[kind])), **members})
-    for kind, members in _MEMBERS.items()
+    kind: ObjectShape({"@id": Member(ReferenceShape(kinds=[kind])), **members}) for kind, members in _MEMBERS.items()
 }
 """Shape of each kind of document, for validation and for the OpenAPI document."""
 
@@ -389,9 +363,7 @@ def _check_size(kind: EntityKind, document: Mapping[str, Any]) -> Iterator[Viola
     size = len(text.encode("utf-8", "surrogatepass"))
     if size > max_bytes:
         word = "offer" if is_offer else "object"
-        yield limit_violation(
-            "$", f"an {word} of {size:,} bytes", f"{max_bytes:,} bytes per {word}"
-        )
+        yield limit_violation("$", f"an {word} of {size:,} bytes", f"{max_bytes:,} bytes per {word}")
 
 
 def _check_nothing(_: Mapping[str, Any]) -> Iterator[Violation]:
@@ -438,9 +410,7 @@ def count_cap_rules(document: Mapping[str, Any]) -> int:
     """Return the number of capping rules of an offer; one across placements counts for each (spec 9)."""
     placements = max(1, len(_as_list(document.get("xdm:representations"))))
     legacy = _as_mapping(document.get("xdm:cappingConstraint"))
-    across_placements = sum(
-        legacy.get(name) is not None for name in ("xdm:globalCap", "xdm:profileCap")
-    )
+    across_placements = sum(legacy.get(name) is not None for name in ("xdm:globalCap", "xdm:profileCap"))
     per_placement = 0
     for cap in _as_list(document.get("xdm:frequencyCappingConstraints")):
         if _as_mapping(cap).get("xdm:entity") == "offer":
@@ -484,9 +454,7 @@ def _check_decision(document: Mapping[str, Any]) -> Iterator[Violation]:
         (len(collections), MAX_COLLECTIONS_PER_DECISION, "collections"),
     ):
         if count > maximum:
-            yield limit_violation(
-                "$.xdm:criteria", f"{count} {word}", f"{maximum} {word} per decision"
-            )
+            yield limit_violation("$.xdm:criteria", f"{count} {word}", f"{maximum} {word} per decision")
 
 
 def _check_audience(document: Mapping[str, Any]) -> Iterator[Violation]:

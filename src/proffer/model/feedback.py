@@ -97,9 +97,7 @@ def normalize_event(entity: Mapping[str, Any]) -> Mapping[str, Any]:
     addressed_names = [name for name in entity if name.startswith(_ADDRESS)]
     if not addressed_names and "@id" not in entity:
         return entity
-    plain = {
-        _ENVELOPE.get(name, name): entity[name] for name in entity if name not in addressed_names
-    }
+    plain = {_ENVELOPE.get(name, name): entity[name] for name in entity if name not in addressed_names}
     if not addressed_names:
         return plain
     experience = plain.get(_PLAIN)
@@ -172,9 +170,7 @@ def read_scope(text: str) -> FeedbackScope | None:
             ("xdm:placementId", "placementId"),
         )
     )
-    return FeedbackScope(
-        canonical(decision) if decision else None, canonical(placement) if placement else None
-    )
+    return FeedbackScope(canonical(decision) if decision else None, canonical(placement) if placement else None)
 
 
 def _decisioning(entity: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -195,9 +191,7 @@ def _feedback_kind(event_type: Any, marks: Mapping[str, Any] | None) -> Feedback
     return FeedbackKind.CUSTOM
 
 
-def _read_propositions(
-    decisioning: Mapping[str, Any], violations: list[Violation]
-) -> Iterator[PropositionReport]:
+def _read_propositions(decisioning: Mapping[str, Any], violations: list[Violation]) -> Iterator[PropositionReport]:
     seen: set[str] = set()
     for name in ("propositions", "proposition"):
         raw_propositions = decisioning.get(name)
@@ -207,10 +201,7 @@ def _read_propositions(
         if isinstance(raw_propositions, Mapping):
             entries = [(root, raw_propositions)]
         elif isinstance(raw_propositions, list | tuple):
-            entries = [
-                (f"{root}[{index}]", proposition)
-                for index, proposition in enumerate(raw_propositions)
-            ]
+            entries = [(f"{root}[{index}]", proposition) for index, proposition in enumerate(raw_propositions)]
         else:
             violations.append(_type_violation(root, "expected a list of propositions"))
             continue
@@ -227,13 +218,9 @@ def _read_propositions(
         yield PropositionReport(proposition_id)
 
 
-def _read_report(
-    entry: Any, location: str, violations: list[Violation]
-) -> PropositionReport | None:
+def _read_report(entry: Any, location: str, violations: list[Violation]) -> PropositionReport | None:
     if not isinstance(entry, Mapping):
-        violations.append(
-            _type_violation(location, "expected a proposition: an object with an `id`")
-        )
+        violations.append(_type_violation(location, "expected a proposition: an object with an `id`"))
         return None
     key, scope = entry.get("id"), entry.get("scope")
     if not isinstance(key, str) or not _is_text(key):
@@ -263,9 +250,7 @@ def _read_items(items: Any, location: str, violations: list[Violation]) -> tuple
         if _is_text(key):
             item_ids[canonical(str(key))] = None
         else:
-            violations.append(
-                _type_violation(f"{location}[{index}].id", "the id of the item is missing")
-            )
+            violations.append(_type_violation(f"{location}[{index}].id", "the id of the item is missing"))
     return tuple(item_ids) or None
 
 

@@ -84,9 +84,7 @@ class IdentityField:
 class Namespaces:
     """Namespaces of one sandbox, standard and custom; and the identity fields of its schemas."""
 
-    def __init__(
-        self, custom_codes: Iterable[str] = (), fields: Iterable[IdentityField] = ()
-    ) -> None:
+    def __init__(self, custom_codes: Iterable[str] = (), fields: Iterable[IdentityField] = ()) -> None:
         self._codes = {code.lower(): code for code in (*STANDARD_NAMESPACES, *custom_codes)}
         self._fields: dict[str, tuple[IdentityField, ...]] = {}
         for field in fields:
@@ -142,9 +140,7 @@ def read_identity_map(
         if code is None:
             violations.append(unknown_namespace(at + json_path(text)[1:], text))
         elif not isinstance(entries, list | tuple):
-            violations.append(
-                _type_violation(at + json_path(text)[1:], "expected a list of identities")
-            )
+            violations.append(_type_violation(at + json_path(text)[1:], "expected a list of identities"))
         else:
             count += len(entries)
             if count > MAX_MAP_IDENTITIES:
@@ -152,13 +148,9 @@ def read_identity_map(
             for index, entry in enumerate(entries):
                 key = _read_key(code, entry)
                 if key is None:
-                    violations.append(
-                        _entry_violation(entry, f"{at}{json_path(text)[1:]}[{index}]")
-                    )
+                    violations.append(_entry_violation(entry, f"{at}{json_path(text)[1:]}[{index}]"))
                 else:
-                    primary_by_key[key] = (
-                        primary_by_key.get(key, False) or entry.get("primary") is True
-                    )
+                    primary_by_key[key] = primary_by_key.get(key, False) or entry.get("primary") is True
     ordered = sorted(primary_by_key, key=lambda key: (not primary_by_key[key], key))
     return ordered, violations
 
@@ -180,9 +172,7 @@ def declared_identities(
         for value in _values_at(entity, field.path):
             text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
             if not isinstance(text, str) or len(text) > MAX_ID or "\0" in text:
-                message = (
-                    f"the schema declares an identity here: text of at most {MAX_ID:,} characters"
-                )
+                message = f"the schema declares an identity here: text of at most {MAX_ID:,} characters"
                 violations.append(_type_violation(json_path(*field.path), message))
             elif text.strip():
                 key = IdentityKey(code, text)
@@ -242,9 +232,7 @@ def _entry_violation(entry: Any, at: str) -> Violation:
         return _type_violation(at, "expected an identity: an object with an `id`")
     key = entry.get("id", entry.get("xdm:id"))
     if isinstance(key, str) and key.strip():
-        return _type_violation(
-            f"{at}.id", f"an id must have at most {MAX_ID:,} characters and no NUL"
-        )
+        return _type_violation(f"{at}.id", f"an id must have at most {MAX_ID:,} characters and no NUL")
     return Violation(
         code="range" if isinstance(key, str) else "required",
         message="the id of an identity is empty" if isinstance(key, str) else "`id` is missing",

@@ -69,25 +69,17 @@ def _text_members(*names: str) -> dict[str, Member]:
 
 
 _ADDRESS = _nullable(
-    ObjectShape(
-        _text_members(
-            "city", "country", "countryCode", "postalCode", "state", "stateProvince", "street1"
-        )
-    )
+    ObjectShape(_text_members("city", "country", "countryCode", "postalCode", "state", "stateProvince", "street1"))
 )
 _EMAIL = _nullable(ObjectShape(_text_members("address", "label", "type", "status")))
 _PHONE = _nullable(ObjectShape(_text_members("number", "extension", "status")))
-_NAME = _nullable(
-    ObjectShape(_text_members("firstName", "middleName", "lastName", "fullName", "courtesyTitle"))
-)
+_NAME = _nullable(ObjectShape(_text_members("firstName", "middleName", "lastName", "fullName", "courtesyTitle")))
 _PERSON = _nullable(
     ObjectShape(
         {
             "name": _NAME,
             "birthYear": _nullable(IntegerShape()),
-            **_text_members(
-                "birthDate", "birthDayAndMonth", "gender", "nationality", "maritalStatus"
-            ),
+            **_text_members("birthDate", "birthDayAndMonth", "gender", "nationality", "maritalStatus"),
         }
     )
 )
@@ -206,19 +198,13 @@ def parse_change(
     is_event = "timestamp" in entity if message.is_event is None else message.is_event
     if is_event and any(marker in text for marker in _ADDRESS_MARKERS):
         entity = normalize_event(entity)
-    violations = (
-        [] if _is_valid_profile(entity, text, is_event) else _shape_violations(entity, is_event)
-    )
-    violations += _limit_violations(
-        message, len(text), limits.max_event_bytes if is_event else MAX_RECORD_BYTES
-    )
+    violations = [] if _is_valid_profile(entity, text, is_event) else _shape_violations(entity, is_event)
+    violations += _limit_violations(message, len(text), limits.max_event_bytes if is_event else MAX_RECORD_BYTES)
     identities, identity_violations = read_identity_map(entity.get("identityMap", {}), namespaces)
     violations += identity_violations
     fields = namespaces.fields(message.schema)
     if fields:
-        primary_keys, secondary_keys, field_violations = declared_identities(
-            entity, fields, namespaces
-        )
+        primary_keys, secondary_keys, field_violations = declared_identities(entity, fields, namespaces)
         identities = list(dict.fromkeys([*primary_keys, *identities, *secondary_keys]))
         identity_violations = identity_violations + field_violations
         violations += field_violations
@@ -277,13 +263,9 @@ def _feedback_without_identity(message: IngestMessage, limits: EventLimits) -> F
     entity = normalize_event(without_prefixes(message.entity))
     identity_map = entity.get("identityMap")
     is_unusable = message.is_event is False or identity_map or _shape_violations(entity, True)
-    if is_unusable or _limit_violations(
-        message, len(msgspec.json.encode(entity)), limits.max_event_bytes
-    ):
+    if is_unusable or _limit_violations(message, len(msgspec.json.encode(entity)), limits.max_event_bytes):
         return None
-    return read_feedback(
-        entity, event_id=entity["_id"], at_us=parse_timestamp_us(entity["timestamp"])
-    )
+    return read_feedback(entity, event_id=entity["_id"], at_us=parse_timestamp_us(entity["timestamp"]))
 
 
 def _is_valid_profile(entity: Mapping[str, Any], text: bytes, is_event: bool) -> bool:

@@ -70,7 +70,5 @@ class Instance:
 
 def format_timestamp(moment_us: int) -> str:
     """Format a time for the repository API: RFC 3339, microseconds, `Z`."""
-    moment = datetime.fromtimestamp(moment_us // 1_000_000, UTC).replace(
-        microsecond=moment_us % 1_000_000
-    )
+    moment = datetime.fromtimestamp(moment_us // 1_000_000, UTC).replace(microsecond=moment_us % 1_000_000)
     return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -49,9 +49,7 @@ def version_violations(overlay: CatalogOverlay, version: Instance) -> list[Viola
     violations = document_violations(version.kind, version.document)
     reported_paths = {finding.path for finding in violations}
     violations += [
-        violation
-        for violation in _check_references(overlay, version)
-        if violation.path not in reported_paths
+        violation for violation in _check_references(overlay, version) if violation.path not in reported_paths
     ]
     violations += _check_limits(overlay, version)
     if not violations:  # the guarantee can only be checked on valid documents
@@ -76,13 +74,9 @@ def check_unique(overlay: CatalogOverlay, version: Instance) -> None:
 
 def check_unreferenced(overlay: CatalogOverlay, instance: Instance) -> None:
     """Raise `Conflict`, listing the referrers, if any object refers to this one (R9)."""
-    referrers = [
-        referrer for referrer in overlay.referrers(instance.id) if referrer is not instance
-    ]
+    referrers = [referrer for referrer in overlay.referrers(instance.id) if referrer is not instance]
     if referrers:
-        names = ", ".join(
-            f"{KIND_LABELS[referrer.kind]} `{referrer.name}`" for referrer in referrers[:3]
-        )
+        names = ", ".join(f"{KIND_LABELS[referrer.kind]} `{referrer.name}`" for referrer in referrers[:3])
         more = f" and {len(referrers) - 3} more" if len(referrers) > 3 else ""
         raise Conflict(
             f"{KIND_LABELS[instance.kind]} `{instance.name}` is used by {names}{more}",
@@ -133,9 +127,7 @@ def _check_limits(overlay: CatalogOverlay, version: Instance) -> Iterator[Violat
         rules = own_rules + overlay.cap_rule_count_without(version.instance_id)
         if rules > MAX_CAP_RULES:
             allowed = f"{MAX_CAP_RULES:,} capping rules per container"
-            yield limit_violation(
-                "$.xdm:frequencyCappingConstraints", f"{rules:,} capping rules", allowed
-            )
+            yield limit_violation("$.xdm:frequencyCappingConstraints", f"{rules:,} capping rules", allowed)
     if version.kind is EntityKind.DECISION and _is_live(version):
         live_count = sum(
             _is_live(decision)
@@ -156,11 +148,7 @@ def _check_fallback_guarantee(overlay: CatalogOverlay, version: Instance) -> Ite
     if version.kind is EntityKind.DECISION:
         affected = [version]
     elif version.kind in {EntityKind.FALLBACK, EntityKind.PLACEMENT}:
-        affected = [
-            referrer
-            for referrer in overlay.referrers(version.id)
-            if referrer.kind is EntityKind.DECISION
-        ]
+        affected = [referrer for referrer in overlay.referrers(version.id) if referrer.kind is EntityKind.DECISION]
     else:
         return
     for instance in affected:
@@ -168,9 +156,7 @@ def _check_fallback_guarantee(overlay: CatalogOverlay, version: Instance) -> Ite
             yield from _check_decision_fallback(overlay, instance, version)
 
 
-def _check_decision_fallback(
-    overlay: CatalogOverlay, instance: Instance, version: Instance
-) -> Iterator[Violation]:
+def _check_decision_fallback(overlay: CatalogOverlay, instance: Instance, version: Instance) -> Iterator[Violation]:
     decision = parse_entity(instance)
     assert isinstance(decision, Decision)
     fallback = _read_entity(overlay, version, decision.fallback)

@@ -43,17 +43,13 @@ def overlay(base: Attributes, top: Attributes) -> dict[str, Any]:
     return merged
 
 
-def merge_fragments(
-    fragments: Sequence[Fragment], policy: MergePolicy = TIMESTAMP_ORDER
-) -> Attributes:
+def merge_fragments(fragments: Sequence[Fragment], policy: MergePolicy = TIMESTAMP_ORDER) -> Attributes:
     """Return the merged attributes of the fragments; empty without fragments."""
     if len(fragments) == 1:
         return fragments[0].attributes
     rank = {dataset: position for position, dataset in enumerate(reversed(policy.precedence), 1)}
     merged: Attributes = {}
-    for fragment in sorted(
-        fragments, key=lambda fragment: (rank.get(fragment.source.dataset, 0), fragment.source)
-    ):
+    for fragment in sorted(fragments, key=lambda fragment: (rank.get(fragment.source.dataset, 0), fragment.source)):
         merged = overlay(merged, fragment.attributes)
     return merged
 

@@ -132,9 +132,7 @@ def _collection(instance: Instance) -> Collection:
         id=instance.key,
         name=instance.name,
         filter_type=FilterType(instance.document["xdm:filterType"]),
-        ids=tuple(
-            canonical(member) for member in first_present(instance.document, "xdm:ids", "ids")
-        ),
+        ids=tuple(canonical(member) for member in first_present(instance.document, "xdm:ids", "ids")),
     )
 
 
@@ -249,12 +247,8 @@ def _representations(document: Document) -> dict[str, Representation]:
     by_placement: dict[str, Representation] = {}
     for representation in document["xdm:representations"]:
         placement = canonical(representation["xdm:placement"])
-        components = tuple(
-            _component(component) for component in representation.get("xdm:components") or ()
-        )
-        by_placement.setdefault(
-            placement, Representation(placement=placement, components=components)
-        )
+        components = tuple(_component(component) for component in representation.get("xdm:components") or ())
+        by_placement.setdefault(placement, Representation(placement=placement, components=components))
     return by_placement
 
 
@@ -293,9 +287,7 @@ def _constraint(document: Document) -> Constraint:
         return NO_CONSTRAINT
     if kind in {ConstraintType.RULE, ConstraintType.RULES}:
         rule_ids = document.get("xdm:rules") if kind is ConstraintType.RULES else [rule]
-        return Constraint(
-            type=kind, rules=tuple(canonical(rule_id) for rule_id in rule_ids or () if rule_id)
-        )
+        return Constraint(type=kind, rules=tuple(canonical(rule_id) for rule_id in rule_ids or () if rule_id))
     audiences = tuple(
         AudienceRef((identity.get("namespace") or {}).get("code", "ups"), identity["xid"])
         for identity in document.get("xdm:segmentIdentities") or ()
@@ -320,9 +312,7 @@ def _caps(document: Document) -> list[CapLimit]:
                     limit=first_present(cap, "xdm:limit", "xdm:count"),
                     scope=CapScope(cap["xdm:scope"]),
                     entity=CapEntity(cap["xdm:entity"]),
-                    placements=frozenset(
-                        canonical(placement_id) for placement_id in placement_ids if placement_id
-                    ),
+                    placements=frozenset(canonical(placement_id) for placement_id in placement_ids if placement_id),
                     events=frozenset(cap.get("xdm:events") or ("decisioning",)),
                     custom_rule=cap.get("xdm:customQuery"),
                     repeat=_repeat(cap.get("xdm:repeat") or {}),
@@ -334,9 +324,7 @@ def _caps(document: Document) -> list[CapLimit]:
 def _repeat(document: Document) -> Repeat | None:
     if not document.get("xdm:enabled", False):
         return None
-    return Repeat(
-        RepeatUnit(document.get("xdm:unit", RepeatUnit.DAY)), document.get("xdm:unitCount", 1)
-    )
+    return Repeat(RepeatUnit(document.get("xdm:unit", RepeatUnit.DAY)), document.get("xdm:unitCount", 1))
 
 
 def offer_caps(instance: Instance) -> OfferCaps:

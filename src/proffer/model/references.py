@@ -54,35 +54,23 @@ def _offer(document: Mapping[str, Any]) -> Iterator[DocumentReference]:
     yield from _formula("$.xdm:rank", document.get("xdm:rank"))
     for index, cap in _enumerate_objects(document.get("xdm:frequencyCappingConstraints")):
         path = f"$.xdm:frequencyCappingConstraints[{index}]"
-        yield from _reference(
-            f"{path}.xdm:placement", cap.get("xdm:placement"), EntityKind.PLACEMENT
-        )
-        yield from _reference_list(
-            f"{path}.xdm:placements", cap.get("xdm:placements"), EntityKind.PLACEMENT
-        )
+        yield from _reference(f"{path}.xdm:placement", cap.get("xdm:placement"), EntityKind.PLACEMENT)
+        yield from _reference_list(f"{path}.xdm:placements", cap.get("xdm:placements"), EntityKind.PLACEMENT)
 
 
 def _decision(document: Mapping[str, Any]) -> Iterator[DocumentReference]:
     yield from _reference("$.xdm:fallback", document.get("xdm:fallback"), EntityKind.FALLBACK)
     if "xdm:criteria" not in document:
-        yield from _reference(
-            "$.xdm:placement", document.get("xdm:placement"), EntityKind.PLACEMENT
-        )
+        yield from _reference("$.xdm:placement", document.get("xdm:placement"), EntityKind.PLACEMENT)
         yield from _reference("$.xdm:filter", document.get("xdm:filter"), EntityKind.COLLECTION)
     for index, criterion in _enumerate_objects(document.get("xdm:criteria")):
         path = f"$.xdm:criteria[{index}]"
-        yield from _reference_list(
-            f"{path}.xdm:placements", criterion.get("xdm:placements"), EntityKind.PLACEMENT
-        )
+        yield from _reference_list(f"{path}.xdm:placements", criterion.get("xdm:placements"), EntityKind.PLACEMENT)
         selection = criterion.get("xdm:optionSelection")
         if isinstance(selection, Mapping):
             at = f"{path}.xdm:optionSelection"
-            yield from _reference(
-                f"{at}.xdm:filter", selection.get("xdm:filter"), EntityKind.COLLECTION
-            )
-            yield from _reference_list(
-                f"{at}.xdm:options", selection.get("xdm:options"), EntityKind.OFFER
-            )
+            yield from _reference(f"{at}.xdm:filter", selection.get("xdm:filter"), EntityKind.COLLECTION)
+            yield from _reference_list(f"{at}.xdm:options", selection.get("xdm:options"), EntityKind.OFFER)
         for member in ("xdm:rank", "xdm:ranking"):
             yield from _formula(f"{path}.{member}", criterion.get(member))
         for member in ("xdm:profileConstraint", "xdm:profileConstraints"):
@@ -93,9 +81,7 @@ def _constraint(path: str, constraint: Any) -> Iterator[DocumentReference]:
     if isinstance(constraint, Mapping):
         rule = constraint.get("xdm:eligibilityRule")
         yield from _reference(f"{path}.xdm:eligibilityRule", rule, EntityKind.RULE)
-        yield from _reference_list(
-            f"{path}.xdm:rules", constraint.get("xdm:rules"), EntityKind.RULE
-        )
+        yield from _reference_list(f"{path}.xdm:rules", constraint.get("xdm:rules"), EntityKind.RULE)
 
 
 def _formula(path: str, rank: Any) -> Iterator[DocumentReference]:

@@ -45,10 +45,7 @@ def segment_membership(membership: Memberships, audiences: Container[str]) -> di
                 "status": audience_membership.status.value,
                 "lastQualificationTime": format_xdm_time(audience_membership.since_us),
             }
-            if (
-                audience_membership.columns
-                and audience_membership.status is not MembershipStatus.EXITED
-            ):
+            if audience_membership.columns and audience_membership.status is not MembershipStatus.EXITED:
                 by_audience[audience]["enrichment"] = dict(audience_membership.columns)
     return by_audience
 

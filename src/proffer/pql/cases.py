@@ -40,9 +40,7 @@ def run_case(case: Mapping[str, Any]) -> CaseResult:
     roots = (*ROOTS, *env_document.get("vars", {}))
     compiled = compile_formula(case["expr"], roots=roots)
     if not isinstance(compiled, CompiledFormula):
-        messages = "; ".join(
-            diagnostic.message for diagnostic in compiled.diagnostics if diagnostic.is_error
-        )
+        messages = "; ".join(diagnostic.message for diagnostic in compiled.diagnostics if diagnostic.is_error)
         passed = case["expect"] == REFUSED
         return CaseResult(passed, False, {"compiler": f"refused: {messages}"})
     results: dict[str, Any] = {
@@ -63,9 +61,7 @@ def run_case(case: Mapping[str, Any]) -> CaseResult:
 def environment(env_document: Mapping[str, Any]) -> Environment:
     """Return the environment described by the `env` of a case."""
     parameters = env_document.get("params", [])
-    variables = {f"${at}": value for at, value in enumerate(parameters, 1)} | env_document.get(
-        "vars", {}
-    )
+    variables = {f"${at}": value for at, value in enumerate(parameters, 1)} | env_document.get("vars", {})
     return Environment(
         profile=parameters[0] if parameters else env_document.get("profile", {}),
         now=datetime.fromisoformat(env_document.get("now", NOON)),
@@ -110,16 +106,13 @@ def _evaluate_in_columns(compiled: CompiledFormula, env_document: Mapping[str, A
 def agrees(actual: Any, expected: Any) -> bool:
     """Return whether a result equals the expected one: numbers by value, times as instants."""
     if isinstance(actual, date):
-        return isinstance(expected, str) and _instant(actual) == _instant(
-            datetime.fromisoformat(expected)
-        )
+        return isinstance(expected, str) and _instant(actual) == _instant(datetime.fromisoformat(expected))
     if isinstance(actual, (list, tuple)):
         return (
             isinstance(expected, list)
             and len(actual) == len(expected)
             and all(
-                agrees(actual_item, expected_item)
-                for actual_item, expected_item in zip(actual, expected, strict=True)
+                agrees(actual_item, expected_item) for actual_item, expected_item in zip(actual, expected, strict=True)
             )
         )
     if isinstance(actual, dict):
@@ -128,11 +121,7 @@ def agrees(actual: Any, expected: Any) -> bool:
             and actual.keys() == expected.keys()
             and all(agrees(actual[key], expected[key]) for key in actual)
         )
-    if (
-        isinstance(actual, bool)
-        or isinstance(expected, bool)
-        or not isinstance(actual, (int, float))
-    ):
+    if isinstance(actual, bool) or isinstance(expected, bool) or not isinstance(actual, (int, float)):
         return type(actual) is type(expected) and bool(actual == expected)
     return isinstance(expected, (int, float)) and math.isclose(actual, expected, rel_tol=1e-9)
 

@@ -145,28 +145,20 @@ def check_text(
     return _check(text, options, kind)[1]
 
 
-_TOO_DEEP = Diagnostic(
-    "pql.too-deep", "this rule is nested too deeply", "split it into several rules"
-)
+_TOO_DEEP = Diagnostic("pql.too-deep", "this rule is nested too deeply", "split it into several rules")
 
 
-def _compile(
-    text: str | Tree, options: CheckOptions, name: str
-) -> CompileErrors | tuple[str, CheckedRule, str, str]:
+def _compile(text: str | Tree, options: CheckOptions, name: str) -> CompileErrors | tuple[str, CheckedRule, str, str]:
     checked, findings, source_text = _check(text, options, name)
     if checked is None:
-        return CompileErrors(
-            source_text, tuple(sorted(findings, key=lambda diagnostic: not diagnostic.is_error))
-        )
+        return CompileErrors(source_text, tuple(sorted(findings, key=lambda diagnostic: not diagnostic.is_error)))
     try:
         return source_text, checked, to_python(checked), name
     except RecursionError:
         return CompileErrors(source_text, (_TOO_DEEP,))
 
 
-def _check(
-    text: str | Tree, options: CheckOptions, name: str
-) -> tuple[CheckedRule | None, list[Diagnostic], str]:
+def _check(text: str | Tree, options: CheckOptions, name: str) -> tuple[CheckedRule | None, list[Diagnostic], str]:
     """Return the checked rule or None, all findings, and the text their spans refer to."""
     try:
         return _parse_and_check(text, options, name)

@@ -42,10 +42,7 @@ class Monitoring:
             return
 
         def revisions() -> dict[Labels, float]:
-            return {
-                (container_id,): revision
-                for container_id, revision, _ in registry.published_revisions()
-            }
+            return {(container_id,): revision for container_id, revision, _ in registry.published_revisions()}
 
         def ages() -> dict[Labels, float]:
             now_us = clock()
@@ -55,9 +52,7 @@ class Monitoring:
                 if published_us is not None
             }
 
-        self.metrics.gauge(
-            DEGRADED, lambda: {(name,): 1 for name in self.health.degraded_reasons()}
-        )
+        self.metrics.gauge(DEGRADED, lambda: {(name,): 1 for name in self.health.degraded_reasons()})
         self.metrics.gauge(SNAPSHOT_REVISION, revisions)
         self.metrics.gauge(SNAPSHOT_AGE, ages)
         if isinstance(store, GroupCommitStore):

@@ -317,9 +317,7 @@ class Connection(HttpToolsProtocol):
             return
         waited_s = shared.now - self.since
         if self.phase in _WITHOUT_REQUEST:
-            if waited_s > (
-                shared.idle_timeout_s if self.phase is Phase.IDLE else shared.new_timeout_s
-            ):
+            if waited_s > (shared.idle_timeout_s if self.phase is Phase.IDLE else shared.new_timeout_s):
                 self.transport.close()
         elif self.phase is not Phase.RESPONSE and waited_s > (
             shared.head_timeout_s if self.phase is Phase.HEAD else shared.body_timeout_s
@@ -340,9 +338,7 @@ class Connection(HttpToolsProtocol):
 
     def _time_out_request(self) -> None:
         """Respond 408, unless a response was started already, and close."""
-        is_response_started = self.phase is Phase.BODY and (
-            self.cycle.response_complete or self.cycle.response_started
-        )
+        is_response_started = self.phase is Phase.BODY and (self.cycle.response_complete or self.cycle.response_started)
         if is_response_started:
             self.transport.close()
         else:
@@ -391,19 +387,11 @@ OVERLOADED = encode(
         "too many requests are in progress; try again in a second",
     )
 )
-TOO_SLOW = encode(
-    problems.problem(408, "request-timeout", "the request was not received within the time limit")
-)
+TOO_SLOW = encode(problems.problem(408, "request-timeout", "the request was not received within the time limit"))
 INTERNAL = encode(
-    problems.problem(
-        500, "internal", "the server failed to process this request; its log has the reason"
-    )
+    problems.problem(500, "internal", "the server failed to process this request; its log has the reason")
 )
-NOT_HTTP = encode(
-    problems.problem(400, "not-http", "this is not a valid HTTP/1.1 request; see RFC 9112")
-)
+NOT_HTTP = encode(problems.problem(400, "not-http", "this is not a valid HTTP/1.1 request; see RFC 9112"))
 HEAD_TOO_LARGE = encode(
-    problems.problem(
-        431, "head-too-large", f"the head of the request is larger than {MAX_HEAD:,} bytes"
-    )
+    problems.problem(431, "head-too-large", f"the head of the request is larger than {MAX_HEAD:,} bytes")
 )

@@ -52,9 +52,7 @@ class Worker:
 class Parent:
     """Runs the workers until a signal; `make_server` is called in each worker."""
 
-    def __init__(
-        self, settings: Settings, listeners: Sequence[socket.socket], make_server: MakeServer
-    ) -> None:
+    def __init__(self, settings: Settings, listeners: Sequence[socket.socket], make_server: MakeServer) -> None:
         self._settings = settings
         self._listeners = listeners
         self._make_server = make_server
@@ -113,9 +111,7 @@ class Parent:
         elif signal.SIGINT in signals:  # Ctrl-C again
             self._kill(self._workers.values())
         if signal.SIGHUP in signals and not self._stopping:
-            self._to_replace = [
-                pid for pid, worker in self._workers.items() if worker.deadline is None
-            ]
+            self._to_replace = [pid for pid, worker in self._workers.items() if worker.deadline is None]
 
     def _wait(self) -> None:
         with suppress(InterruptedError):
@@ -173,13 +169,7 @@ class Parent:
 
     def _stop(self, worker: Worker, stop_signal: signal.Signals = signal.SIGTERM) -> None:
         """Tell a worker to stop gracefully, and set the time after which it is killed."""
-        worker.deadline = (
-            time.monotonic()
-            + self._settings.drain_delay
-            + self._settings.shutdown_timeout
-            + FLUSH_S
-            + 2
-        )
+        worker.deadline = time.monotonic() + self._settings.drain_delay + self._settings.shutdown_timeout + FLUSH_S + 2
         with suppress(ProcessLookupError):
             os.kill(worker.pid, stop_signal)
 

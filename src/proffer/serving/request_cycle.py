@@ -11,10 +11,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-STATUS_LINES = {
-    status.value: b"HTTP/1.1 %d %b\r\n" % (status.value, status.phrase.encode())
-    for status in HTTPStatus
-}
+STATUS_LINES = {status.value: b"HTTP/1.1 %d %b\r\n" % (status.value, status.phrase.encode()) for status in HTTPStatus}
 _MESSAGES_ONLY = frozenset({b"connection", b"transfer-encoding"})
 """A response with one of these headers is sent by messages."""
 _BODILESS = frozenset({204, 304})
@@ -36,9 +33,7 @@ class FastRequestCycle(RequestResponseCycle):
         """Return the request body; None if it has not arrived completely."""
         return None if self.more_body else bytes(self.body)
 
-    def send_response(
-        self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes
-    ) -> bool:
+    def send_response(self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> bool:
         """Send a complete response; return False, with nothing sent, if it must be sent by messages."""
         status_line = STATUS_LINES.get(status)
         if (
@@ -58,9 +53,7 @@ class FastRequestCycle(RequestResponseCycle):
             pieces += (name, b": ", value, b"\r\n")
         head = b"".join(pieces)
         if head.count(b"\n") != 1 + self.head.count(b"\n") + len(headers) or b"\0" in head:
-            return (
-                False  # a header value contains a line break: sending by messages raises the error
-            )
+            return False  # a header value contains a line break: sending by messages raises the error
         end = b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n"
         self.response_started = self.response_complete = True
         self.waiting_for_100_continue = False

@@ -42,9 +42,7 @@ def run(settings: Settings, listener: socket.socket | None = None) -> None:
         tls_context(settings)
         if settings.traces:
             request_traces().close()  # raises if the extra is missing
-        store = asyncio.run(
-            _open_store(settings)
-        )  # an error inside the server would be a traceback
+        store = asyncio.run(_open_store(settings))  # an error inside the server would be a traceback
     except BaseException:
         listener.close()
         raise
@@ -83,9 +81,7 @@ def make_server(
     slot: WorkerSlot | None = None,
 ) -> Server:
     """Return a server of the app on a listener; with a slot it is one of several workers."""
-    monitoring = Monitoring(
-        metrics_enabled=settings.metrics, worker=str(slot.index) if slot is not None else "0"
-    )
+    monitoring = Monitoring(metrics_enabled=settings.metrics, worker=str(slot.index) if slot is not None else "0")
     aggregator = None
     if slot is not None and isinstance(monitoring.metrics, InMemoryMetrics):
         aggregator = MetricsAggregator(monitoring.metrics, slot)
@@ -123,10 +119,7 @@ def _make_worker_server(settings: Settings, listener: socket.socket, slot: Worke
 def _log_config(defaults: dict[str, Any]) -> dict[str, Any]:
     """Return uvicorn's log configuration limited to warnings, errors and the access log."""
     levels = {"uvicorn": "WARNING", "uvicorn.error": "WARNING", "uvicorn.access": "INFO"}
-    loggers = {
-        name: {**defaults["loggers"].get(name, {}), "level": level}
-        for name, level in levels.items()
-    }
+    loggers = {name: {**defaults["loggers"].get(name, {}), "level": level} for name, level in levels.items()}
     return {**defaults, "loggers": loggers}
 
 

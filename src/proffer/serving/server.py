@@ -113,12 +113,8 @@ class Server(uvicorn.Server):
         self.servers = [accepting]
         if self._slot is None:
             metrics, shared = self._monitoring.metrics, self.server_state
-            metrics.gauge(
-                CONNECTIONS, lambda: {(self._monitoring.worker,): len(shared.connections)}
-            )
-            metrics.gauge(
-                REQUESTS_IN_PROGRESS, lambda: {(self._monitoring.worker,): len(shared.tasks)}
-            )
+            metrics.gauge(CONNECTIONS, lambda: {(self._monitoring.worker,): len(shared.connections)})
+            metrics.gauge(REQUESTS_IN_PROGRESS, lambda: {(self._monitoring.worker,): len(shared.tasks)})
             metrics.gauge(WORKERS, lambda: {(): 1})
         self.started = True
         if self._slot is not None:

@@ -23,9 +23,7 @@ class RequestTraces:
         self._tracer = provider.get_tracer("proffer", version("proffer-server"))
 
     def begin(self, scope: Scope, name: str) -> Any:
-        headers = {
-            key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]
-        }
+        headers = {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
         span = self._tracer.start_span(
             name,
             context=self._extract(headers),

@@ -153,15 +153,11 @@ class GroupCommitStore(Protocol):
 class ProfileStore(Protocol):
     """Store of customers by container. Writing to an unknown container raises `NotFound`."""
 
-    async def customers(
-        self, container_id: str, identities: Sequence[IdentityKey]
-    ) -> Sequence[Customer]:
+    async def customers(self, container_id: str, identities: Sequence[IdentityKey]) -> Sequence[Customer]:
         """Return the distinct customers with these identities, oldest first. One read per identity."""
         ...
 
-    async def lookup_for_decision(
-        self, container_id: str, identities: Sequence[IdentityKey]
-    ) -> CustomerLookup:
+    async def lookup_for_decision(self, container_id: str, identities: Sequence[IdentityKey]) -> CustomerLookup:
         """Return `customers` for one decision, with their counters where the same read gives them."""
         ...
 
@@ -169,9 +165,7 @@ class ProfileStore(Protocol):
         """Return the customer's fragments, one for each source."""
         ...
 
-    async def events(
-        self, container_id: str, keys: Sequence[int], since_us: int
-    ) -> Sequence[Attributes]:
+    async def events(self, container_id: str, keys: Sequence[int], since_us: int) -> Sequence[Attributes]:
         """Return the newest `MAX_EVENTS` events of these customers since `since_us`, oldest first."""
         ...
 
@@ -257,9 +251,7 @@ class ProfileStore(Protocol):
 class CapStore(Protocol):
     """Store of cap counters, reservations and decision events. An unknown container has none."""
 
-    async def ensure_caps(
-        self, container_id: str, revision: int, caps: Iterable[OfferCaps]
-    ) -> None:
+    async def ensure_caps(self, container_id: str, revision: int, caps: Iterable[OfferCaps]) -> None:
         """Activate the limits of all live offers at this revision, where commits did not.
 
         Does nothing when the limits in force are of this revision or a later one. Raises
@@ -313,9 +305,7 @@ class CapStore(Protocol):
         """
         ...
 
-    async def reservation(
-        self, container_id: str, decision: str, now_us: int
-    ) -> Reservation | None:
+    async def reservation(self, container_id: str, decision: str, now_us: int) -> Reservation | None:
         """Return the reservation of a decision as of now; None where there is none."""
         ...
 
@@ -331,9 +321,7 @@ class CapStore(Protocol):
         """Index the packs that edge id look-ups left out. May take long; works in short steps."""
         ...
 
-    async def decisions_of(
-        self, container_id: str, propositions: Sequence[str]
-    ) -> Mapping[str, DecisionEvent]:
+    async def decisions_of(self, container_id: str, propositions: Sequence[str]) -> Mapping[str, DecisionEvent]:
         """Return the decisions of many propositions by id; unknown ids are absent.
 
         For edge ids not indexed yet, a bounded number of the newest decisions is scanned. An older
@@ -368,9 +356,7 @@ class CapStore(Protocol):
 class FeedbackStore(Protocol):
     """Store of feedback events, attributed to decisions."""
 
-    async def add_feedback(
-        self, container_id: str, events: Sequence[AttributedFeedback]
-    ) -> Sequence[bool]:
+    async def add_feedback(self, container_id: str, events: Sequence[AttributedFeedback]) -> Sequence[bool]:
         """Store and count these events in one write; return for each whether it is new.
 
         An event whose id exists changes nothing. Every limit in force that the event counts for, by
@@ -390,9 +376,7 @@ class FeedbackStore(Protocol):
         """
         ...
 
-    async def attribute_late(
-        self, container_id: str, events: Sequence[tuple[int, AttributedFeedback]]
-    ) -> int:
+    async def attribute_late(self, container_id: str, events: Sequence[tuple[int, AttributedFeedback]]) -> int:
         """Update the attribution of stored events, by number, in one write; return how many.
 
         Only new attributions are counted. An event without new attributions, or deleted meanwhile,

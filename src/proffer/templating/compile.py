@@ -53,9 +53,7 @@ class Template:
             try:
                 json.loads(text, parse_constant=_refuse_constant)
             except (ValueError, RecursionError):
-                raise TemplateRenderError(
-                    "the result for this customer is not valid JSON"
-                ) from None
+                raise TemplateRenderError("the result for this customer is not valid JSON") from None
         return text
 
 

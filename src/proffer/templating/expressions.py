@@ -52,9 +52,7 @@ def parse_expression(
 
 def _check_choice(text: str, roots: Collection[str]) -> tuple[PqlNode | None, list[Diagnostic]]:
     if not text.strip():
-        empty_expression = Diagnostic(
-            "template", "the expression is empty", "write an expression, or remove the tag"
-        )
+        empty_expression = Diagnostic("template", "the expression is empty", "write an expression, or remove the tag")
         return None, [empty_expression]
     if (helper := find_unsupported_helper(text)) is not None:
         begin = text.index(helper)

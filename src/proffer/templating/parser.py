@@ -83,11 +83,7 @@ _EMPTY_EXPRESSION = TemplateExpression(())
 def parse_template(text: str) -> tuple[Body, list[TemplateProblem]]:
     """Parse a template. Returns its nodes and its problems in text order; with problems, ignore the nodes."""
     if len(text) > MAX_CHARACTERS:
-        return (), [
-            TemplateProblem(
-                "the template is too long", 1, 1, f"use at most {MAX_CHARACTERS:,} characters"
-            )
-        ]
+        return (), [TemplateProblem("the template is too long", 1, 1, f"use at most {MAX_CHARACTERS:,} characters")]
     parser = _TemplateParser(text)
     body = parser.run()
     source = SourceText(text)
@@ -109,9 +105,7 @@ class _TemplateParser:
             if isinstance(part, str):
                 self.stack[-1].body.append(LiteralText(part))
             elif count > 2 * MAX_TAGS:
-                self._report_problem(
-                    part.at, f"more than {MAX_TAGS:,} template tags", "split the content"
-                )
+                self._report_problem(part.at, f"more than {MAX_TAGS:,} template tags", "split the content")
                 return ()
             elif len(self.stack) > MAX_DEPTH:
                 self._report_problem(
@@ -123,9 +117,7 @@ class _TemplateParser:
             else:
                 self._parse_tag(part)
         for frame in self.stack[1:]:
-            self._report_problem(
-                frame.at, f"`{frame.keyword}` is not closed", f"close it: `{{%/{frame.keyword}%}}`"
-            )
+            self._report_problem(frame.at, f"`{frame.keyword}` is not closed", f"close it: `{{%/{frame.keyword}%}}`")
         return tuple(self.stack[0].body)
 
     def _tokens(self) -> Iterator[str | _Tag]:
@@ -202,9 +194,7 @@ class _TemplateParser:
             self._report_problem(tag_at, *unsupported_message(word))
             return
         if word not in _BLOCKS:
-            self._report_problem(
-                tag_at, f"unknown block `{word}`", f"blocks are {', '.join(_BLOCKS)}"
-            )
+            self._report_problem(tag_at, f"unknown block `{word}`", f"blocks are {', '.join(_BLOCKS)}")
             return
         names, name = self.stack[-1].names, THIS
         if word in ("each", "with"):
@@ -226,9 +216,7 @@ class _TemplateParser:
                 "open a block before it, and write `else` last",
             )
         elif is_else_if and frame.keyword != "if":
-            self._report_problem(
-                tag_at, "`else if` is valid only in an `if` block", "nest an `if` in an `else`"
-            )
+            self._report_problem(tag_at, "`else if` is valid only in an `if` block", "nest an `if` in an `else`")
         elif is_else_if:
             assert frame.test is not None
             frame.branches.append((frame.test, tuple(frame.body)))
@@ -246,9 +234,7 @@ class _TemplateParser:
             return
         frame = self.stack[-1]
         if frame.keyword != word:
-            open_block = (
-                f"the open block is `{frame.keyword}`" if frame.keyword else "no block is open"
-            )
+            open_block = f"the open block is `{frame.keyword}`" if frame.keyword else "no block is open"
             self._report_problem(
                 at,
                 f"`{word}` is closed, but {open_block}",

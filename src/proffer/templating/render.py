@@ -113,13 +113,7 @@ class _Renderer:
         if isinstance(collection, Mapping):
             items: Sequence[Any] = list(collection.values())
         else:
-            items = (
-                collection
-                if isinstance(collection, list | tuple)
-                else []
-                if collection is None
-                else [collection]
-            )
+            items = collection if isinstance(collection, list | tuple) else [] if collection is None else [collection]
         if not items:
             self.render_body(node.otherwise)
         for item in items:

@@ -49,9 +49,7 @@ def moment(moment_us: int) -> str:
 # Documents. `more` are additional members, or replacements of default ones.
 
 
-def a_placement(
-    name: str = "web", kind: str = "html", channel: str = "web", **more: Any
-) -> Document:
+def a_placement(name: str = "web", kind: str = "html", channel: str = "web", **more: Any) -> Document:
     """A placement for content of one kind: `html`, `text`, `json` or `imagelink`."""
     return {
         "@id": id_of(EntityKind.PLACEMENT, name),
@@ -122,14 +120,10 @@ def a_component(kind: str = "html", content: str = "content", *languages: str) -
     return document | ({"dc:language": list(languages)} if languages else {})
 
 
-def representations(
-    content: Mapping[str, Sequence[Document]] | Iterable[str], name: str = "content"
-) -> list[Document]:
+def representations(content: Mapping[str, Sequence[Document]] | Iterable[str], name: str = "content") -> list[Document]:
     """Return one representation per placement, by default with one HTML component."""
     components_by_placement = (
-        content
-        if isinstance(content, Mapping)
-        else {placement: [a_component("html", name)] for placement in content}
+        content if isinstance(content, Mapping) else {placement: [a_component("html", name)] for placement in content}
     )
     return [
         {
@@ -160,9 +154,7 @@ def a_constraint(
         "xdm:profileConstraintType": "allSegments" if any_audience is None else "anySegments",
         "xdm:segmentIdentities": [
             {"namespace": {"code": namespace or "ups"}, "xid": audience}
-            for namespace, _, audience in (
-                name.rpartition("/") for name in any_audience or all_audiences or ()
-            )
+            for namespace, _, audience in (name.rpartition("/") for name in any_audience or all_audiences or ())
         ],
     }
 
@@ -250,9 +242,7 @@ def a_criterion(
     }
     if formula is not None:
         document["xdm:rank"]["xdm:order"] = by_formula(formula)
-    return (
-        document if constraint is None else document | {"xdm:profileConstraint": dict(constraint)}
-    )
+    return document if constraint is None else document | {"xdm:profileConstraint": dict(constraint)}
 
 
 def a_decision(
@@ -278,15 +268,11 @@ def a_library(*documents: Mapping[str, Any]) -> list[Document]:
     kinds = {kind_of(document["@id"]) for document in library}
     if EntityKind.PLACEMENT not in kinds:
         library.append(a_placement())
-    placements = [
-        document["@id"] for document in library if kind_of(document["@id"]) is EntityKind.PLACEMENT
-    ]
+    placements = [document["@id"] for document in library if kind_of(document["@id"]) is EntityKind.PLACEMENT]
     if EntityKind.FALLBACK not in kinds:
         library.append(a_fallback(content=placements))
     if EntityKind.DECISION not in kinds:
-        offers = [
-            document["@id"] for document in library if kind_of(document["@id"]) is EntityKind.OFFER
-        ]
+        offers = [document["@id"] for document in library if kind_of(document["@id"]) is EntityKind.OFFER]
         library.append(a_collection("everything", offers))
         library.append(a_decision("decision", a_criterion("everything", placements=placements)))
     tags = {tag for document in library for tag in document.get("xdm:tags", ())}
@@ -297,9 +283,7 @@ def a_library(*documents: Mapping[str, Any]) -> list[Document]:
 # Objects made from documents.
 
 
-def an_instance(
-    document: Mapping[str, Any], *, revision: int = 1, etag: int = 1, deleted: bool = False
-) -> Instance:
+def an_instance(document: Mapping[str, Any], *, revision: int = 1, etag: int = 1, deleted: bool = False) -> Instance:
     """Return the document as a stored instance; its instance id is derived from its `@id`."""
     kind = kind_of(document["@id"])
     assert kind is not None, document["@id"]
@@ -342,21 +326,15 @@ ALWAYS_INDEXED = IndexTuning(
 """Makes snapshots of few offers use the code paths of large ones."""
 
 
-def a_snapshot(
-    documents: Iterable[Mapping[str, Any]], tuning: IndexTuning = DEFAULT_TUNING
-) -> Snapshot:
+def a_snapshot(documents: Iterable[Mapping[str, Any]], tuning: IndexTuning = DEFAULT_TUNING) -> Snapshot:
     return build_snapshot("c1", entities(documents).items(), 1, tuning)
 
 
 # Requests.
 
 
-def a_scope(
-    decision: str = "decision", placement: str = "web", item_count: int = 1
-) -> ScopeRequest:
-    return ScopeRequest(
-        id_of(EntityKind.DECISION, decision), id_of(EntityKind.PLACEMENT, placement), item_count
-    )
+def a_scope(decision: str = "decision", placement: str = "web", item_count: int = 1) -> ScopeRequest:
+    return ScopeRequest(id_of(EntityKind.DECISION, decision), id_of(EntityKind.PLACEMENT, placement), item_count)
 
 
 def some_inputs(

@@ -42,9 +42,7 @@ from proffer.testing.store_contract import (
 )
 
 DAY = 86_400 * SECOND
-ANN, BOB, COOKIE = (
-    IdentityKey(*pair) for pair in (("Email", "ann@x"), ("Email", "bob@x"), ("ECID", "c:1"))
-)
+ANN, BOB, COOKIE = (IdentityKey(*pair) for pair in (("Email", "ann@x"), ("Email", "bob@x"), ("ECID", "c:1")))
 TOTAL_LIMIT = CapLimit(name="1", limit=3, scope=CapScope.GLOBAL)
 PROFILE_LIMIT = CapLimit(name="2", limit=2, scope=CapScope.PROFILE)
 
@@ -58,9 +56,7 @@ def a_limit(limit: int, scope: str = "global", name: str = "1", **more: Any) -> 
     return CapLimit(name=name, limit=limit, scope=CapScope(scope), **more)
 
 
-def caps_of(
-    *limits: CapLimit, offer: str = "gold", approved: bool = True, **more: Any
-) -> OfferCaps:
+def caps_of(*limits: CapLimit, offer: str = "gold", approved: bool = True, **more: Any) -> OfferCaps:
     return OfferCaps(offer=offer, limits=limits, approved=approved, **{"moment_us": NOON, **more})
 
 
@@ -80,9 +76,7 @@ def a_decision(
             "decided_us": now,
             "revision": 1,
             "surface": surface,
-            "request": DecisionRequest(
-                scopes=tuple(ScopeRequest("welcome", place) for _, place in selections)
-            ),
+            "request": DecisionRequest(scopes=tuple(ScopeRequest("welcome", place) for _, place in selections)),
             "answers": tuple(
                 ScopeAnswer(
                     decision="welcome",
@@ -104,9 +98,7 @@ async def create_caps(store: Store, *caps: OfferCaps, revision: int = 1) -> None
     await store.ensure_caps("c1", revision, caps)
 
 
-async def try_record(
-    store: Store, *selections: tuple[str, str], ttl_us: int | None = None, **more: Any
-) -> bool:
+async def try_record(store: Store, *selections: tuple[str, str], ttl_us: int | None = None, **more: Any) -> bool:
     """Record such a decision; return whether it was accepted."""
     outcome = await store.record("c1", a_decision(*selections, **more), ttl_us=ttl_us)
     return isinstance(outcome, DecisionRecorded)
@@ -133,9 +125,7 @@ async def usage_of(
 
 async def link_identities(store: Store, *identities: IdentityKey) -> None:
     """Write a record that links these identities to one customer."""
-    record = ProfileRecord(
-        identities=identities, dataset="crm", stamped_us=NOON, attributes={"a": 1}
-    )
+    record = ProfileRecord(identities=identities, dataset="crm", stamped_us=NOON, attributes={"a": 1})
     await store.apply_changes("c1", [record], now_us=NOON)
 
 
@@ -158,20 +148,11 @@ class CapsContract(Contract):
         """Of eighty concurrent decisions the limits' number is accepted exactly."""
         await create_caps(store, caps_of(a_limit(30), a_limit(2, "profile", name="2")))
         customers = [IdentityKey("Email", f"{number % 20}@x") for number in range(80)]
-        outcomes = await asyncio.gather(
-            *(try_record(store, who=[customer]) for customer in customers)
-        )
+        outcomes = await asyncio.gather(*(try_record(store, who=[customer]) for customer in customers))
 
         assert sum(outcomes) == 30
         for person in set(customers):
-            assert (
-                sum(
-                    ok
-                    for ok, customer in zip(outcomes, customers, strict=True)
-                    if customer == person
-                )
-                <= 2
-            )
+            assert sum(ok for ok, customer in zip(outcomes, customers, strict=True) if customer == person) <= 2
 
     @store_test
     async def test_each_profile_is_counted_for_itself(self, store: Store) -> None:
@@ -202,9 +183,7 @@ class CapsContract(Contract):
     async def test_placements_are_counted_together_apart_or_by_name(self, store: Store) -> None:
         """A limit counts over all placements, per placement, or only named placements."""
         per_placement = a_limit(1, entity=CapEntity.PLACEMENT)
-        limit_by_name = a_limit(
-            1, name="2", entity=CapEntity.PLACEMENT, placements=frozenset({"app", "tv"})
-        )
+        limit_by_name = a_limit(1, name="2", entity=CapEntity.PLACEMENT, placements=frozenset({"app", "tv"}))
         await create_caps(store, caps_of(per_placement), caps_of(limit_by_name, offer="silver"))
 
         places = ["web", "web", "app", "app"]
@@ -261,9 +240,7 @@ class CapsContract(Contract):
         assert await try_record(store, now=end + 1)
         assert not await try_record(store, ("silver", "web"), now=parse_us("2027-12-31T23:00"))
         for moment in ("2028-01-01T00:00", "2031-01-01T00:00"):
-            outcomes = [
-                await try_record(store, ("silver", "web"), now=parse_us(moment)) for _ in range(2)
-            ]
+            outcomes = [await try_record(store, ("silver", "web"), now=parse_us(moment)) for _ in range(2)]
             assert outcomes == [True, False]
 
     @store_test
@@ -393,9 +370,7 @@ class CapsContract(Contract):
         assert [await try_record(store, who=[BOB, ANN]) for _ in range(2)] == [True, False]
 
     @store_test
-    async def test_the_primary_identity_is_counted_until_somebody_claims_it(
-        self, store: Store
-    ) -> None:
+    async def test_the_primary_identity_is_counted_until_somebody_claims_it(self, store: Store) -> None:
         """Counts of an identity go to the customer once it is linked."""
         await create_caps(store, caps_of(a_limit(3, "profile", name="2")))
         assert await try_record(store, who=[COOKIE, BOB])
@@ -442,9 +417,7 @@ class CapsContract(Contract):
         """Bulk-imported records of unknown customers claim the counts of their identities."""
         await create_caps(store, caps_of(PROFILE_LIMIT))
         assert await try_record(store, who=[ANN])
-        await store.bulk_apply(
-            "c1", [(((ANN.namespace, ANN.id),), "crm", NOON, b"{}")], now_us=NOON
-        )
+        await store.bulk_apply("c1", [(((ANN.namespace, ANN.id),), "crm", NOON, b"{}")], now_us=NOON)
         assert await usage_of(store, PROFILE_LIMIT, who=[ANN]) == [1]
         assert [await try_record(store) for _ in range(2)] == [True, False]
 
@@ -519,9 +492,7 @@ class CapsContract(Contract):
             [0, 1],
         )
         assert await usage_of(store, PROFILE_LIMIT, who=customers[1:]) == [0]
-        attempts = [
-            try_record(store, who=[item], now=NOON + 5) for item in customers for _ in range(2)
-        ]
+        attempts = [try_record(store, who=[item], now=NOON + 5) for item in customers for _ in range(2)]
         assert sum(await asyncio.gather(*attempts)) == 299
 
     @store_test
@@ -582,9 +553,7 @@ class CapsContract(Contract):
                     placement="web",
                     placement_etag=2,
                     selections=(
-                        Selection(
-                            offer="gold", etag=7, rank=1, score=0.1, formula="f", component=2
-                        ),
+                        Selection(offer="gold", etag=7, rank=1, score=0.1, formula="f", component=2),
                         Selection(offer="silver", etag=1, rank=2),
                     ),
                     fallback=None,
@@ -634,18 +603,14 @@ class CapsContract(Contract):
         assert await store.decision_event("c1", edge_proposition_id(hub.id, 0)) is None
 
     @store_test
-    async def test_ids_of_the_edge_are_found_whenever_they_are_asked_for(
-        self, store: Store
-    ) -> None:
+    async def test_ids_of_the_edge_are_found_whenever_they_are_asked_for(self, store: Store) -> None:
         """Edge ids are found at once and later, per container."""
         await create_caps(store)
         await store.ensure_container(a_container("c2", sandbox="other"))
         decisions: list[DecisionEvent] = []
         for number in range(30):
             new_decisions = [
-                a_decision(
-                    ("free", "web"), ("free", "app"), now=NOON + number * 90_000_000, surface="edge"
-                )
+                a_decision(("free", "web"), ("free", "app"), now=NOON + number * 90_000_000, surface="edge")
                 for _ in range(number % 3)
             ]
             for event in new_decisions:
@@ -662,9 +627,7 @@ class CapsContract(Contract):
         assert await _by_edge(store, "c2", decisions) == []
         assert await store.purge_decisions(NOON + 10 * 90_000_000) > 0
         await store.purge_counters(NOON)
-        remaining = [
-            decision for decision in decisions if decision.decided_us >= NOON + 10 * 90_000_000
-        ]
+        remaining = [decision for decision in decisions if decision.decided_us >= NOON + 10 * 90_000_000]
         assert await _by_edge(store, "c1", decisions) == remaining
 
     @store_test
@@ -735,9 +698,7 @@ def _members(event: DecisionEvent) -> dict[str, Any]:
     return {name: getattr(event, name) for name in event.__struct_fields__}
 
 
-async def _by_edge(
-    store: Store, container: str, events: Sequence[DecisionEvent]
-) -> list[DecisionEvent]:
+async def _by_edge(store: Store, container: str, events: Sequence[DecisionEvent]) -> list[DecisionEvent]:
     """Return the decisions found by the edge ids of their last scopes."""
     ids = [edge_proposition_id(item.id, len(item.answers) - 1) for item in events]
     decision_by_id = await store.decisions_of(container, ids)

@@ -33,22 +33,15 @@ from proffer.testing.store_contract import (
 )
 
 ANN, ANNE, BOB, COOKIE = (
-    IdentityKey(*pair)
-    for pair in (("Email", "ann@x"), ("CRMID", "7"), ("Email", "bob@x"), ("ECID", "1"))
+    IdentityKey(*pair) for pair in (("Email", "ann@x"), ("CRMID", "7"), ("Email", "bob@x"), ("ECID", "1"))
 )
 
 
-def a_record(
-    *identities: IdentityKey, at: int = 0, dataset: str = "crm", **attributes: Any
-) -> ProfileRecord:
-    return ProfileRecord(
-        identities=identities, dataset=dataset, stamped_us=NOON + at * SECOND, attributes=attributes
-    )
+def a_record(*identities: IdentityKey, at: int = 0, dataset: str = "crm", **attributes: Any) -> ProfileRecord:
+    return ProfileRecord(identities=identities, dataset=dataset, stamped_us=NOON + at * SECOND, attributes=attributes)
 
 
-def an_event(
-    *identities: IdentityKey, at: int = 0, key: str = "e", **members: Any
-) -> ExperienceEvent:
+def an_event(*identities: IdentityKey, at: int = 0, key: str = "e", **members: Any) -> ExperienceEvent:
     return ExperienceEvent(
         identities=identities,
         id=key,
@@ -114,14 +107,10 @@ class CustomerContract(Contract):
     @store_test
     async def test_a_later_record_is_merged_and_null_removes(self, store: Store) -> None:
         """Objects are merged, lists replaced, null removes a member."""
-        await apply_changes(
-            store, a_record(ANN, person={"age": 3, "name": "Ann"}, tags=[1, 2], city="Ulm")
-        )
+        await apply_changes(store, a_record(ANN, person={"age": 3, "name": "Ann"}, tags=[1, 2], city="Ulm"))
         await apply_changes(store, a_record(ANN, at=1, person={"age": 4}, tags=[3], city=None))
 
-        assert await attributes_of(store, ANN) == [
-            {"person": {"age": 4, "name": "Ann"}, "tags": [3]}
-        ]
+        assert await attributes_of(store, ANN) == [{"person": {"age": 4, "name": "Ann"}, "tags": [3]}]
 
     @store_test
     async def test_a_record_that_comes_late_fills_gaps_only(self, store: Store) -> None:
@@ -140,8 +129,7 @@ class CustomerContract(Contract):
         (customer,) = await store.customers("c1", [ANN])
         assert customer.attributes == {"city": "Ulm", "zip": "1"}
         attributes_by_dataset = {
-            fragment.source.dataset: fragment.attributes
-            for fragment in await store.fragments("c1", customer)
+            fragment.source.dataset: fragment.attributes for fragment in await store.fragments("c1", customer)
         }
         assert attributes_by_dataset == {
             "crm": {"city": "Ulm"},
@@ -152,9 +140,7 @@ class CustomerContract(Contract):
     @store_test
     async def test_identities_of_several_customers_make_them_one(self, store: Store) -> None:
         """Linked customers merge into the oldest; circular links are harmless."""
-        await apply_changes(
-            store, a_record(ANN, at=1, city="Ulm"), a_record(BOB, at=2, city="Rome", zip="1")
-        )
+        await apply_changes(store, a_record(ANN, at=1, city="Ulm"), a_record(BOB, at=2, city="Rome", zip="1"))
         await apply_changes(store, an_event(ANN, key="e1"), an_event(BOB, key="e2", at=1))
         (ann,) = await store.customers("c1", [ANN])
         await apply_changes(store, a_record(ANN, BOB, at=0, tag="x"))
@@ -187,9 +173,7 @@ class CustomerContract(Contract):
     @store_test
     async def test_the_same_record_again_changes_nothing(self, store: Store) -> None:
         """A known digest is skipped; once forgotten it is applied again."""
-        early = ProfileRecord(
-            identities=(ANN,), dataset="crm", stamped_us=NOON, attributes={"n": 1}, digest=b"1"
-        )
+        early = ProfileRecord(identities=(ANN,), dataset="crm", stamped_us=NOON, attributes={"n": 1}, digest=b"1")
         await apply_changes(store, early, a_record(ANN, n=2))
         (again,) = await apply_changes(store, early)
         assert again.is_duplicate
@@ -214,9 +198,7 @@ class CustomerContract(Contract):
 
         assert await ids() == ["a", "b"]
         assert await ids(NOON + 2 * SECOND) == ["b"]
-        await apply_changes(
-            store, *[an_event(ANN, key=f"{n:03}", at=n) for n in range(3, MAX_EVENTS + 9)]
-        )
+        await apply_changes(store, *[an_event(ANN, key=f"{n:03}", at=n) for n in range(3, MAX_EVENTS + 9)])
         assert await ids() == [f"{n:03}" for n in range(9, MAX_EVENTS + 9)]
         young = EventLimits(max_age_us=-SECOND * MAX_EVENTS)
         await apply_changes(store, an_event(ANN, key="z", at=500), limits=young)
@@ -239,9 +221,7 @@ class CustomerContract(Contract):
             member = len(events()) > 0 and customer.attributes.get("city") == "Ulm"
             return {"a1": AudienceMembership(MembershipStatus.REALIZED, now_us)} if member else {}
 
-        await apply_changes(
-            store, a_record(ANN, city="Ulm"), an_event(ANN), a_record(BOB), qualify=qualify
-        )
+        await apply_changes(store, a_record(ANN, city="Ulm"), an_event(ANN), a_record(BOB), qualify=qualify)
         ann, bob = await store.page("c1", 0, 10)
         assert ann.membership == {"a1": AudienceMembership(MembershipStatus.REALIZED, NOON)}
         assert bob.membership == {}
@@ -259,23 +239,15 @@ class CustomerContract(Contract):
     @store_test
     async def test_a_list_puts_its_customers_in_the_audience(self, store: Store) -> None:
         """A membership change stores its columns; a second one replaces them."""
-        line = MembershipChange(
-            identities=(ANN,), audience="a1", columns={"tier": "gold"}, stamped_us=NOON
-        )
+        line = MembershipChange(identities=(ANN,), audience="a1", columns={"tier": "gold"}, stamped_us=NOON)
         await apply_changes(store, a_record(BOB), line)
         (customer,) = await store.customers("c1", [ANN])
-        assert customer.membership == {
-            "a1": AudienceMembership(MembershipStatus.REALIZED, NOON, {"tier": "gold"})
-        }
+        assert customer.membership == {"a1": AudienceMembership(MembershipStatus.REALIZED, NOON, {"tier": "gold"})}
 
-        later = MembershipChange(
-            identities=(ANN,), audience="a1", columns={"n": 1}, stamped_us=NOON + 1
-        )
+        later = MembershipChange(identities=(ANN,), audience="a1", columns={"n": 1}, stamped_us=NOON + 1)
         await apply_changes(store, later)
         (customer,) = await store.customers("c1", [ANN])
-        assert customer.membership == {
-            "a1": AudienceMembership(MembershipStatus.EXISTING, NOON + 1, {"n": 1})
-        }
+        assert customer.membership == {"a1": AudienceMembership(MembershipStatus.EXISTING, NOON + 1, {"n": 1})}
 
     @store_test
     async def test_pages_show_everybody_once(self, store: Store) -> None:
@@ -290,20 +262,14 @@ class CustomerContract(Contract):
         assert keys == sorted(keys)
         count, low, high = await store.customer_count("c1")
         assert (count, low <= keys[0], keys[-1] <= high) == (25, True, True)
-        assert [item.key for item in await store.customers_by_key("c1", [keys[3], high + 7])] == [
-            keys[3]
-        ]
+        assert [item.key for item in await store.customers_by_key("c1", [keys[3], high + 7])] == [keys[3]]
 
     @store_test
     async def test_erasing_leaves_nothing(self, store: Store) -> None:
         """Erasure deletes all data of a customer and returns the counts."""
         line = MembershipChange(identities=(ANN,), audience="a1", columns={}, stamped_us=NOON)
-        await apply_changes(
-            store, a_record(ANN, COOKIE, city="Ulm", zip="1"), an_event(COOKIE), line
-        )
-        await apply_changes(
-            store, a_record(ANN, dataset="web", city="Rome"), a_record(BOB, city="Bonn")
-        )
+        await apply_changes(store, a_record(ANN, COOKIE, city="Ulm", zip="1"), an_event(COOKIE), line)
+        await apply_changes(store, a_record(ANN, dataset="web", city="Rome"), a_record(BOB, city="Bonn"))
 
         erased = await store.erase("c1", COOKIE)
 
@@ -353,14 +319,11 @@ class CustomerContract(Contract):
         def qualify(customer: Customer, _: EventLoader, now_us: int) -> Memberships:
             evaluated_keys.append(customer.key)
             lives_there = customer.attributes.get("city") == "Ulm"
-            return (
-                {"a1": AudienceMembership(MembershipStatus.REALIZED, now_us)} if lives_there else {}
-            )
+            return {"a1": AudienceMembership(MembershipStatus.REALIZED, now_us)} if lives_there else {}
 
         async def members(at: int, *cities: tuple[IdentityKey, str]) -> list[bool]:
             records: list[EncodedRecord] = [
-                ((item,), "crm", NOON + at, msgspec.json.encode({"city": city}))
-                for item, city in cities
+                ((item,), "crm", NOON + at, msgspec.json.encode({"city": city})) for item, city in cities
             ]
             evaluated_keys.clear()
             await store.bulk_apply("c1", records, now_us=NOON + at, qualify=qualify)
@@ -385,9 +348,7 @@ class CustomerContract(Contract):
         first, second = await store.bulk_apply("c1", new, now_us=NOON)
         assert first.key != second.key
         again = [encoded(1, "Bonn", BOB), encoded(1, "Kiel", ANNE), encoded(2, "Linz", ANNE)]
-        taken_again = await store.bulk_apply(
-            "c1", again, now_us=NOON, checkpoint=Checkpoint(name="f", note=b"1")
-        )
+        taken_again = await store.bulk_apply("c1", again, now_us=NOON, checkpoint=Checkpoint(name="f", note=b"1"))
         assert taken_again[0].key == second.key
         assert taken_again[1].key == taken_again[2].key
         assert await attributes_of(store, ANN, BOB, ANNE) == [

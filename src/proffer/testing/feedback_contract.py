@@ -31,9 +31,7 @@ from proffer.model.request import DecisionRequest, ScopeRequest
 from proffer.store.ports import Store
 from proffer.testing.store_contract import NOON, SECOND, Contract, a_container, store_test
 
-ANN, COOKIE, BOB = (
-    IdentityKey(*pair) for pair in (("Email", "ann@x"), ("ECID", "1"), ("Email", "bob@x"))
-)
+ANN, COOKIE, BOB = (IdentityKey(*pair) for pair in (("Email", "ann@x"), ("ECID", "1"), ("Email", "bob@x")))
 GOLD, WEB, MAIL = "xcore:personalized-offer:1", "xcore:offer-placement:1", "xcore:offer-placement:2"
 DAY = 86_400 * SECOND
 
@@ -126,9 +124,7 @@ async def usage_of(
 ) -> dict[tuple[str, str], int]:
     """Return the counts of these limits of GOLD, by (name, placement)."""
     await store.catch_up(NOON + at * SECOND)
-    usage: CapUsage = await store.usage(
-        "c1", [(GOLD, limit) for limit in limits], who, NOON + at * SECOND
-    )
+    usage: CapUsage = await store.usage("c1", [(GOLD, limit) for limit in limits], who, NOON + at * SECOND)
     return {(name, placement): count for (_, name, placement), count in usage.counts.items()}
 
 
@@ -165,9 +161,7 @@ class FeedbackContract(Contract):
 
         assert list(await store.add_feedback("c1", [an_event(), an_event()])) == [True, False]
         assert list(await store.add_feedback("c1", [again])) == [False]
-        results = await asyncio.gather(
-            *(store.add_feedback("c1", [an_event("e2"), an_event("e3")]) for _ in range(5))
-        )
+        results = await asyncio.gather(*(store.add_feedback("c1", [an_event("e2"), an_event("e3")]) for _ in range(5)))
 
         assert sorted(flag for flags in results for flag in flags).count(True) == 2
         assert await usage_of(store, limit) == {("1", ""): 3}

@@ -61,9 +61,7 @@ class Oracle:
         self.entities = entities
         # Compiling is the only precomputation.
         self.compiled = {
-            key: compile_rule(
-                rule.condition, roots={"profile", "xEvent", "offer", *rule.roots}, name=rule.name
-            )
+            key: compile_rule(rule.condition, roots={"profile", "xEvent", "offer", *rule.roots}, name=rule.name)
             for key, rule in entities.items()
             if isinstance(rule, EligibilityRule)
         }
@@ -209,9 +207,7 @@ class _Request:
             case ConstraintType.ALL_AUDIENCES:
                 for audience in constraint.audiences:
                     if not self.is_member(audience):
-                        return (
-                            f"the profile is not in audience `{audience.namespace}/{audience.id}`"
-                        )
+                        return f"the profile is not in audience `{audience.namespace}/{audience.id}`"
                 return None if constraint.audiences else "the constraint has no rules or audiences"
 
     def rule_failure(self, rules: Iterable[str], offer: PersonalizedOffer) -> str | None:
@@ -224,10 +220,7 @@ class _Request:
                 first = compiled.diagnostics[0].message
                 return f"rule `{rule.name}` does not compile and counts as false: {first}"
             if not compiled.holds(self.environment(offer)):
-                values = ", ".join(
-                    f"{path} {self.describe_value(path, offer)}"
-                    for path in sorted(compiled.reads)[:8]
-                )
+                values = ", ".join(f"{path} {self.describe_value(path, offer)}" for path in sorted(compiled.reads)[:8])
                 return f"rule `{rule.name}` does not hold" + (f": {values}" if values else "")
         return None if rules else "the constraint has no rules or audiences"
 
@@ -303,9 +296,7 @@ class _Scope:
                 seen.add(scored.offer.id)
             if not is_full:  # later groups are evaluated for the trace only
                 self.ineligible = {
-                    key
-                    for key in self.exclusions
-                    if self.farthest_exclusion(key)[0] in INELIGIBLE_STAGES
+                    key for key in self.exclusions if self.farthest_exclusion(key)[0] in INELIGIBLE_STAGES
                 }
                 self.ineligible -= {scored.offer.id for scored in self.ranked}
         options = tuple(
@@ -322,18 +313,12 @@ class _Scope:
             decision=self.decision,
             placement=self.placement,
             options=options,
-            fallback=None
-            if options
-            else FallbackChoice(offer=self.fallback, component=self.component(self.fallback)),
+            fallback=None if options else FallbackChoice(offer=self.fallback, component=self.component(self.fallback)),
         )
 
     def groups(self) -> Iterator[list[Criterion]]:
         """Yield this placement's criteria in groups of equal priority, highest first."""
-        criteria = [
-            criterion
-            for criterion in self.decision.criteria
-            if self.placement.id in criterion.placements
-        ]
+        criteria = [criterion for criterion in self.decision.criteria if self.placement.id in criterion.placements]
         for priority in sorted({criterion.priority for criterion in criteria}, reverse=True):
             yield [criterion for criterion in criteria if criterion.priority == priority]
 
@@ -348,9 +333,7 @@ class _Scope:
                 if failure is not None:
                     self.add_exclusion(offer, *failure)
                 elif offer.id not in seen:
-                    scored = _ScoredOffer(
-                        offer, *self.request.score(criterion, offer, count_faults=count_faults)
-                    )
+                    scored = _ScoredOffer(offer, *self.request.score(criterion, offer, count_faults=count_faults))
                     if offer.id not in best_by_id or scored.score > best_by_id[offer.id].score:
                         best_by_id[offer.id] = scored
         return best_by_id
@@ -409,11 +392,7 @@ class _Scope:
     def admit(self, scored: "_ScoredOffer") -> None:
         offer = scored.offer
         clash = next(
-            (
-                scope
-                for earlier, scope in self.request.proposed
-                if self.is_clash(offer, earlier, scope)
-            ),
+            (scope for earlier, scope in self.request.proposed if self.is_clash(offer, earlier, scope)),
             None,
         )
         if clash is not None:
@@ -428,9 +407,7 @@ class _Scope:
         else:
             self.ranked.append(scored)
 
-    def is_clash(
-        self, offer: PersonalizedOffer, earlier: PersonalizedOffer, scope: "_Scope"
-    ) -> bool:
+    def is_clash(self, offer: PersonalizedOffer, earlier: PersonalizedOffer, scope: "_Scope") -> bool:
         """Return whether the offer may not repeat that of a scope (spec 4.5)."""
         other_decision = scope.decision.id != self.decision.id
         other_placement = scope.placement.id != self.placement.id

@@ -196,9 +196,7 @@ class CatalogStoreContract(Contract):
         written = [a_version(1, document=HARD_JSON), a_version(2, "deep", document=_deep(50))]
         await store.commit("c1", 0, written)
 
-        assert with_encoded_documents(written) == with_encoded_documents(
-            (await store.live("c1"))[1]
-        )
+        assert with_encoded_documents(written) == with_encoded_documents((await store.live("c1"))[1])
         assert with_encoded_documents(written) == with_encoded_documents(await store.since("c1", 0))
         assert with_encoded_documents(written[:1]) == with_encoded_documents(
             await store.history("c1", "instance of one")

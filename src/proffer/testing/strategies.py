@@ -145,9 +145,7 @@ def a_predicate(dice: Dice, depth: int = 0) -> str:
     """Return a random predicate, usual or unusual: nested, negated, on one or several paths."""
     if depth < 3 and dice.number(0, 2) == 0:
         inner = [a_predicate(dice, depth + 1) for _ in range(dice.number(2, 3))]
-        return dice.choose(
-            [f"({' or '.join(inner)})", f"({' and '.join(inner)})", f"not ({inner[0]})"]
-        )
+        return dice.choose([f"({' or '.join(inner)})", f"({' and '.join(inner)})", f"not ({inner[0]})"])
     path, constant = dice.usually(dice.choose(PATHS), *EXPRESSIONS), dice.choose(CONSTANTS)
     constants = ", ".join(dice.sample(CONSTANTS, 1)[:4])
     return dice.usually(
@@ -356,9 +354,7 @@ def some_profile(dice: Dice) -> dict[str, Any]:
     members: dict[str, Any] = {
         "person": {
             "age": dice.usually(dice.choose([17, 18, 30, 70]), *UNUSUAL_VALUES),
-            "birthDate": dice.choose(
-                ["1999-12-31", "2000-01-01T00:00:00Z", "2030-01-01", "x", 3, None]
-            ),
+            "birthDate": dice.choose(["1999-12-31", "2000-01-01T00:00:00Z", "2030-01-01", "x", 3, None]),
         },
         "homeAddress": {"country": dice.usually(dice.choose(["FR", "DE"]), *UNUSUAL_VALUES)},
         "loyalty": dice.choose(
@@ -374,9 +370,7 @@ def some_profile(dice: Dice) -> dict[str, Any]:
         "orders": dice.choose([[], [{"total": 9}], {"total": 9}, {"total": 1.5}, {"total": True}]),
         "segmentMembership": {
             "ups": {
-                name: dice.choose(
-                    [{"status": "realized"}, {"status": "existing"}, {"status": "exited"}, {}]
-                )
+                name: dice.choose([{"status": "realized"}, {"status": "existing"}, {"status": "exited"}, {}])
                 for name in dice.sample(["vip", "new"])
             },
             "crm": dice.choose([{"old": {"status": "realized"}}, {"old": None}, []]),
@@ -432,9 +426,7 @@ def a_random_request(seed: int, odd: int, scopes: int) -> Inputs:
 NAMES = (*PLACEMENTS, *TAGS, *RULES, *FORMULAS, *OFFERS, *COLLECTIONS, *FALLBACKS, *DECISIONS)
 
 
-def some_changes(
-    seed: int, odd: int, count: int
-) -> list[tuple[EntityKind, str, Mapping[str, Any] | None]]:
+def some_changes(seed: int, odd: int, count: int) -> list[tuple[EntityKind, str, Mapping[str, Any] | None]]:
     """Return a sequence of changes: (kind, name, new document or None if deleted)."""
     dice = Dice(seed, odd)
     return [

@@ -46,9 +46,7 @@ def decode(data: bytes, *, max_depth: int = MAX_DEPTH) -> Any:
     return value
 
 
-def decode_as(
-    type_: type[T], data: bytes, *, shape: Shape | None = None, max_depth: int = MAX_DEPTH
-) -> T:
+def decode_as(type_: type[T], data: bytes, *, shape: Shape | None = None, max_depth: int = MAX_DEPTH) -> T:
     """Decode JSON to a typed document. Fast for valid requests.
 
     Members that the type does not name are skipped. Raises `Malformed` as `decode` does. Raises `Invalid`
@@ -312,8 +310,7 @@ def _complaint_violation(complaint: str) -> Violation:
         )
     if types := _TYPES.fullmatch(what):
         expected, actual = (
-            " or ".join(_TYPE_LABELS.get(word, word) for word in group.split(" | "))
-            for group in types.groups()
+            " or ".join(_TYPE_LABELS.get(word, word) for word in group.split(" | ")) for group in types.groups()
         )
         return Violation(
             code="type",
@@ -327,6 +324,4 @@ def _complaint_violation(complaint: str) -> Violation:
         code = "range"
     else:
         code = "format"
-    return Violation(
-        code=code, message=what, path=where, help="Compare with the documented request."
-    )
+    return Violation(code=code, message=what, path=where, help="Compare with the documented request.")

@@ -24,9 +24,7 @@ _EVENT_URI = "https://ns.adobe.com/xdm/context/experienceevent"
 
 MAX_MESSAGES = 10_000
 
-_SCHEMA = ObjectShape(
-    {"id": Member(TextShape(min=1), required=True), "contentType": Member(TextShape())}
-)
+_SCHEMA = ObjectShape({"id": Member(TextShape(min=1), required=True), "contentType": Member(TextShape())})
 _NAMED_SCHEMA = ObjectShape({"name": Member(TextShape(min=1), required=True)})
 _SCHEMA_MEMBERS = {"schemaRef": Member(_SCHEMA), "xdmSchema": Member(_NAMED_SCHEMA)}
 _SCHEMA_ALTERNATIVES = [("schemaRef", "xdmSchema")]
@@ -59,9 +57,7 @@ MESSAGE: Shape = ObjectShape(
         ),
     }
 )
-BATCH: Shape = ObjectShape(
-    {"messages": Member(ListShape(AnyShape(), 1, MAX_MESSAGES), required=True)}
-)
+BATCH: Shape = ObjectShape({"messages": Member(ListShape(AnyShape(), 1, MAX_MESSAGES), required=True)})
 
 
 class _NamedSchema(Struct):

@@ -28,9 +28,7 @@ def _prefixed_names(*names: str) -> dict[str, MemberRenaming]:
     return {name: MemberRenaming(f"xdm:{name}") for name in names}
 
 
-_COMPONENT_TYPE = ValueRenaming(
-    {_CONTENT_TYPE + short: short for short in ("html", "text", "json", "imagelink")}
-)
+_COMPONENT_TYPE = ValueRenaming({_CONTENT_TYPE + short: short for short in ("html", "text", "json", "imagelink")})
 _CONSTRAINT_TYPE = ValueRenaming(
     {},  # returned as stored, as the newer API pages do
     {
@@ -51,10 +49,7 @@ _COMPONENT = ObjectRenaming(
         "language": MemberRenaming("dc:language"),
         "content": MemberRenaming("xdm:content", ("xdm:copyline",)),
         **_prefixed_names("deliveryURL", "linkURL"),
-        **{
-            name: MemberRenaming(f"repo:{name}")
-            for name in ("id", "name", "resolveURL", "repositoryID")
-        },
+        **{name: MemberRenaming(f"repo:{name}") for name in ("id", "name", "resolveURL", "repositoryID")},
     }
 )
 _REPRESENTATION = ObjectRenaming(
@@ -109,15 +104,11 @@ _CRITERION = ObjectRenaming(
             "xdm:profileConstraint", ("xdm:profileConstraints",), ObjectRenaming(_CONSTRAINT)
         ),
         **_prefixed_members(
-            optionSelection=ObjectRenaming(
-                _prefixed_names("filter", "options", "optionSelectionType")
-            )
+            optionSelection=ObjectRenaming(_prefixed_names("filter", "options", "optionSelectionType"))
         ),
     }
 )
-_PQL = ObjectRenaming(
-    {name: MemberRenaming(name, (f"xdm:{name}",)) for name in ("type", "format", "value")}
-)
+_PQL = ObjectRenaming({name: MemberRenaming(name, (f"xdm:{name}",)) for name in ("type", "format", "value")})
 _DEFINED_ON = MemberRenaming(
     "xdm:definedOn",
     ("definedOn",),
@@ -127,9 +118,7 @@ _DEFINED_ON = MemberRenaming(
                 "schema": MemberRenaming(
                     "xdm:schema",
                     ("schema",),
-                    ObjectRenaming(
-                        {"ref": MemberRenaming("$ref"), "version": MemberRenaming("version")}
-                    ),
+                    ObjectRenaming({"ref": MemberRenaming("$ref"), "version": MemberRenaming("version")}),
                 ),
                 "referencePaths": MemberRenaming("xdm:referencePaths", ("referencePaths",)),
             }
@@ -161,9 +150,7 @@ _OFFER = {
     **_prefixed_members(
         representations=ListRenaming(_REPRESENTATION),
         rank=_RANK,
-        selectionConstraint=ObjectRenaming(
-            {**_prefixed_names("startDate", "endDate"), **_CONSTRAINT}
-        ),
+        selectionConstraint=ObjectRenaming({**_prefixed_names("startDate", "endDate"), **_CONSTRAINT}),
         frequencyCappingConstraints=ListRenaming(_CAP),
         cappingConstraint=ObjectRenaming(_prefixed_names("globalCap", "profileCap")),
     ),
@@ -303,17 +290,13 @@ def receipt(
     }
 
 
-def page(
-    results: Sequence[Mapping[str, Any]], total: int, links: Mapping[str, str | None]
-) -> dict[str, Any]:
+def page(results: Sequence[Mapping[str, Any]], total: int, links: Mapping[str, str | None]) -> dict[str, Any]:
     """Return a page of entities. Links that are None are omitted."""
     return {
         "results": results,
         "count": len(results),
         "total": total,
         "_links": {
-            name: {"href": href, "type": "application/json"}
-            for name, href in links.items()
-            if href is not None
+            name: {"href": href, "type": "application/json"} for name, href in links.items() if href is not None
         },
     }

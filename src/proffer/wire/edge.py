@@ -138,16 +138,12 @@ _FLAG = _optional(BooleanShape())
 _QUERY = _optional(
     ObjectShape(
         {
-            "personalization": _optional(
-                ObjectShape({"decisionScopes": _optional(ListShape(TextShape()))})
-            ),
+            "personalization": _optional(ObjectShape({"decisionScopes": _optional(ListShape(TextShape()))})),
             "identity": _optional(ObjectShape({"fetch": _optional(ListShape(TextShape()))})),
         }
     )
 )
-_ENTRY = ObjectShape(
-    {"key": Member(TextShape(), required=True), "value": Member(TextShape(), required=True)}
-)
+_ENTRY = ObjectShape({"key": Member(TextShape(), required=True), "value": Member(TextShape(), required=True)})
 _META = _optional(
     ObjectShape(
         {
@@ -164,9 +160,7 @@ _META = _optional(
                 ObjectShape(
                     {
                         "streaming": _optional(
-                            ObjectShape(
-                                {"enabled": _FLAG, "recordSeparator": _TEXT, "lineFeed": _TEXT}
-                            )
+                            ObjectShape({"enabled": _FLAG, "recordSeparator": _TEXT, "lineFeed": _TEXT})
                         )
                     }
                 )
@@ -177,9 +171,7 @@ _META = _optional(
 _EVENT = ObjectShape({"xdm": _OBJECT, "data": _OBJECT, "query": _QUERY})
 _COMMON = {"query": _QUERY, "meta": _META, "xdm": _OBJECT, "identityMap": _OBJECT}
 
-EVENTS_SHAPE: Shape = ObjectShape(
-    {"events": Member(ListShape(_EVENT, 1, MAX_EVENTS), required=True), **_COMMON}
-)
+EVENTS_SHAPE: Shape = ObjectShape({"events": Member(ListShape(_EVENT, 1, MAX_EVENTS), required=True), **_COMMON})
 EVENT_SHAPE: Shape = ObjectShape({"event": Member(_EVENT, required=True), **_COMMON})
 ACQUIRE_SHAPE: Shape = ObjectShape(_COMMON)
 CONSENT_SHAPE: Shape = ObjectShape(
@@ -261,11 +253,7 @@ def response_body(
 
 def decisions_handle(propositions: Sequence[bytes], event: int) -> bytes:
     """Return the handle of an event's decisions. `propositions` are encoded already."""
-    return (
-        b'{"type":"%b","eventIndex":%d,"payload":[' % (_DECISIONS, event)
-        + b",".join(propositions)
-        + b"]}"
-    )
+    return b'{"type":"%b","eventIndex":%d,"payload":[' % (_DECISIONS, event) + b",".join(propositions) + b"]}"
 
 
 def identity_handle(ecid: str) -> bytes:
@@ -284,6 +272,4 @@ def state_entry(key: str, value: str, max_age: int) -> dict[str, Any]:
 
 
 _DECISIONS = DECISIONS.encode()
-_IDENTITY = (
-    b'{"type":"' + IDENTITY.encode() + b'","payload":[{"id":"%b","namespace":{"code":"ECID"}}]}'
-)
+_IDENTITY = b'{"type":"' + IDENTITY.encode() + b'","payload":[{"id":"%b","namespace":{"code":"ECID"}}]}'

@@ -25,6 +25,4 @@ FEEDBACK_EVENT = ObjectShape(
         "data": Member(MapShape(AnyShape())),
     }
 )
-FEEDBACK: Shape = ObjectShape(
-    {"events": Member(ListShape(FEEDBACK_EVENT, 1, MAX_EVENTS), required=True)}
-)
+FEEDBACK: Shape = ObjectShape({"events": Member(ListShape(FEEDBACK_EVENT, 1, MAX_EVENTS), required=True)})

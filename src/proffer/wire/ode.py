@@ -78,9 +78,7 @@ class FormatDoc(Struct):
 class ScopeDoc(Struct):
     activity: str = field(name="xdm:activityId")
     placement: str = field(name="xdm:placementId")
-    item_count: Annotated[int, Meta(ge=1, le=MAX_ITEMS)] | None = field(
-        name="xdm:itemCount", default=None
-    )
+    item_count: Annotated[int, Meta(ge=1, le=MAX_ITEMS)] | None = field(name="xdm:itemCount", default=None)
 
 
 class ProfileDoc(Struct):
@@ -97,9 +95,7 @@ class DecisionRequestDoc(Struct):
     requests: Annotated[list[ScopeDoc], Meta(min_length=1, max_length=MAX_SCOPES)] = field(
         name="xdm:propositionRequests"
     )
-    profiles: Annotated[list[ProfileDoc], Meta(min_length=1, max_length=1)] = field(
-        name="xdm:profiles"
-    )
+    profiles: Annotated[list[ProfileDoc], Meta(min_length=1, max_length=1)] = field(name="xdm:profiles")
     duplicates: DuplicatesDoc | None = field(name="xdm:allowDuplicatePropositions", default=None)
     format: FormatDoc | None = field(name="xdm:responseFormat", default=None)
     dry_run: bool | None = field(name="xdm:dryRun", default=None)
@@ -144,17 +140,11 @@ def _optional(shape: Shape) -> Member:
 
 
 _FLAG = _optional(BooleanShape())
-_IDENTITIES = MapShape(
-    ListShape(ObjectShape({"xdm:id": Member(TextShape(min=1), required=True), "primary": _FLAG}))
-)
+_IDENTITIES = MapShape(ListShape(ObjectShape({"xdm:id": Member(TextShape(min=1), required=True), "primary": _FLAG})))
 _ATTRIBUTES = _optional(MapShape(AnyShape()))
-_CONTEXT = _optional(
-    ListShape(ObjectShape({"@type": Member(TextShape(), required=True), "xdm:data": _ATTRIBUTES}))
-)
+_CONTEXT = _optional(ListShape(ObjectShape({"@type": Member(TextShape(), required=True), "xdm:data": _ATTRIBUTES})))
 _DUPLICATES = _optional(ObjectShape({"xdm:acrossActivities": _FLAG, "xdm:acrossPlacements": _FLAG}))
-_RESERVATION = _optional(
-    ObjectShape({"xdm:ttl": Member(IntegerShape(min=1, max=MAX_RESERVED_S), required=True)})
-)
+_RESERVATION = _optional(ObjectShape({"xdm:ttl": Member(IntegerShape(min=1, max=MAX_RESERVED_S), required=True)}))
 _NAMES = _optional(ListShape(TextShape()))
 _METADATA = ObjectShape({"xdm:activity": _NAMES, "xdm:placement": _NAMES, "xdm:option": _NAMES})
 _SCOPE = ObjectShape(

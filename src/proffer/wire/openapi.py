@@ -96,9 +96,7 @@ def openapi_document(
     """Return the OpenAPI 3.1 document of these operations."""
     paths: dict[str, dict[str, Any]] = {}
     for operation in operations:
-        paths.setdefault(operation.path, {})[operation.method.lower()] = _operation_object(
-            operation
-        )
+        paths.setdefault(operation.path, {})[operation.method.lower()] = _operation_object(operation)
     return {
         "openapi": "3.1.0",
         "info": {"title": title, "version": version, "description": about},
@@ -133,8 +131,7 @@ def _operation_object(operation: Operation) -> dict[str, Any]:
             "content": _content_object(operation.body),
         }
     operation_object["responses"] = {
-        str(status): _response_object(response)
-        for status, response in sorted(operation.responses.items())
+        str(status): _response_object(response) for status, response in sorted(operation.responses.items())
     } | {
         str(status): {
             "description": when,
@@ -148,9 +145,7 @@ def _operation_object(operation: Operation) -> dict[str, Any]:
 
 
 def _parameter_object(parameter: OperationParameter) -> dict[str, Any]:
-    schema = (
-        {"type": "array", "items": parameter.schema} if parameter.repeated else parameter.schema
-    )
+    schema = {"type": "array", "items": parameter.schema} if parameter.repeated else parameter.schema
     parameter_object: dict[str, Any] = {
         "name": parameter.name,
         "in": parameter.location,
@@ -169,8 +164,7 @@ def _response_object(response: OperationResponse) -> dict[str, Any]:
     response_object: dict[str, Any] = {"description": response.about}
     if response.headers:
         response_object["headers"] = {
-            name: {"description": text, "schema": {"type": "string"}}
-            for name, text in response.headers.items()
+            name: {"description": text, "schema": {"type": "string"}} for name, text in response.headers.items()
         }
     if response.content:
         response_object["content"] = _content_object(response.content)
@@ -179,8 +173,7 @@ def _response_object(response: OperationResponse) -> dict[str, Any]:
 
 def _content_object(by_type: Mapping[str, MediaTypeContent]) -> dict[str, Any]:
     return {
-        media_type: {"schema": content.schema}
-        | ({"example": content.example} if content.example is not None else {})
+        media_type: {"schema": content.schema} | ({"example": content.example} if content.example is not None else {})
         for media_type, content in by_type.items()
     }
 
@@ -247,14 +240,8 @@ def _object_schema(shape: ObjectShape) -> JsonSchema:
         for name, member in shape.members.items()
         for spelling in (name, *member.aliases)
     }
-    required = [
-        name for name, member in shape.members.items() if member.required and not member.aliases
-    ]
-    groups = [
-        _spellings(name, member)
-        for name, member in shape.members.items()
-        if member.required and member.aliases
-    ]
+    required = [name for name, member in shape.members.items() if member.required and not member.aliases]
+    groups = [_spellings(name, member) for name, member in shape.members.items() if member.required and member.aliases]
     groups += [
         [spelling for name in group for spelling in _spellings(name, shape.members.get(name))]
         for group in shape.at_least_one_of

@@ -201,9 +201,7 @@ class _Patcher:
 
     def _remove(self, pointer: str, member: str) -> Any:
         if not pointer:
-            raise _OperationError(
-                "root", "The whole document cannot be removed", "Delete the object instead.", member
-            )
+            raise _OperationError("root", "The whole document cannot be removed", "Delete the object instead.", member)
         parent, name = self._find_parent(pointer, member)
         if isinstance(parent, list):
             return parent.pop(_index(pointer, name, len(parent) - 1, member))
@@ -269,9 +267,7 @@ def _depth(value: Any) -> int:
     level = [value]
     while level := [item for item in level if isinstance(item, dict | list)]:
         depth += 1
-        level = [
-            child for item in level for child in (item.values() if isinstance(item, dict) else item)
-        ]
+        level = [child for item in level for child in (item.values() if isinstance(item, dict) else item)]
     return depth
 
 

@@ -70,9 +70,7 @@ class ObjectRenaming:
     def __init__(self, members: Mapping[str, MemberRenaming]) -> None:
         self.members = dict(members)
         self.public_by_stored_name = {member.stored: public for public, member in members.items()}
-        self.public_by_alias = {
-            alias: public for public, member in members.items() for alias in member.aliases
-        }
+        self.public_by_alias = {alias: public for public, member in members.items() for alias in member.aliases}
         # Its own inverse: one mapping serves both directions.
         self.exchange = {
             source: target
@@ -126,24 +124,17 @@ def to_stored(renaming: Renaming, value: Any, original: Any = None) -> Any:
         return original
     match renaming:
         case ValueRenaming() if isinstance(value, str):
-            stored_by_public = {
-                word: stored_value for stored_value, word in renaming.public_by_stored.items()
-            } | dict(renaming.stored_by_accepted)
+            stored_by_public = {word: stored_value for stored_value, word in renaming.public_by_stored.items()} | dict(
+                renaming.stored_by_accepted
+            )
             return stored_by_public.get(value, value)
         case ListRenaming() if isinstance(value, list):
-            return list(
-                _list_to_stored(renaming.of, value, original if isinstance(original, list) else [])
-            )
+            return list(_list_to_stored(renaming.of, value, original if isinstance(original, list) else []))
         case MapRenaming() if isinstance(value, Mapping):
             before = original if isinstance(original, Mapping) else {}
-            return {
-                name: to_stored(renaming.of, element, before.get(name))
-                for name, element in value.items()
-            }
+            return {name: to_stored(renaming.of, element, before.get(name)) for name, element in value.items()}
         case ObjectRenaming() if isinstance(value, Mapping):
-            return _object_to_stored(
-                renaming, value, original if isinstance(original, Mapping) else {}
-            )
+            return _object_to_stored(renaming, value, original if isinstance(original, Mapping) else {})
         case _:
             return value
 
@@ -153,29 +144,19 @@ def _list_to_stored(renaming: Renaming, values: list[Any], before: list[Any]) ->
     shift = len(before) - len(values)
     for index, value in enumerate(values):
         originals = [before[at] for at in (index, index + shift) if 0 <= at < len(before)]
-        unchanged = (
-            original for original in originals if json_equal(to_public(renaming, original), value)
-        )
-        yield next(unchanged, None) or to_stored(
-            renaming, value, originals[0] if originals else None
-        )
+        unchanged = (original for original in originals if json_equal(to_public(renaming, original), value))
+        yield next(unchanged, None) or to_stored(renaming, value, originals[0] if originals else None)
 
 
-def _object_to_stored(
-    renaming: ObjectRenaming, value: Mapping[str, Any], before: Mapping[str, Any]
-) -> dict[str, Any]:
+def _object_to_stored(renaming: ObjectRenaming, value: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
     stored_names = {renaming.exchange.get(name, name) for name in value}
     stored_document: dict[str, Any] = {}
     for name, member in value.items():
         stored_name = renaming.exchange.get(name, name)
         original_name = renaming.stored_name(name, before) if name in renaming.members else None
-        if original_name is not None and (
-            original_name == stored_name or original_name not in stored_names
-        ):
+        if original_name is not None and (original_name == stored_name or original_name not in stored_names):
             stored_name = original_name
-        stored_document[stored_name] = to_stored(
-            _member_renaming(renaming, name), member, before.get(stored_name)
-        )
+        stored_document[stored_name] = to_stored(_member_renaming(renaming, name), member, before.get(stored_name))
     return stored_document
 
 
@@ -193,11 +174,7 @@ def public_shape(renaming: Renaming, shape: Shape) -> Shape:
         return replace(shape, shapes=[public_shape(renaming, choice) for choice in shape.shapes])
     if isinstance(renaming, ValueRenaming) and isinstance(shape, TextShape) and shape.one_of:
         public_values = [renaming.public_by_stored.get(word, word) for word in shape.one_of]
-        extra_values = [
-            word
-            for word in (*shape.one_of, *renaming.stored_by_accepted)
-            if word not in public_values
-        ]
+        extra_values = [word for word in (*shape.one_of, *renaming.stored_by_accepted) if word not in public_values]
         return replace(shape, one_of=[*public_values, *extra_values])
     if isinstance(renaming, ListRenaming) and isinstance(shape, ListShape):
         return replace(shape, shape=public_shape(renaming.of, shape.shape))
@@ -223,9 +200,7 @@ def _public_object_shape(renaming: ObjectRenaming, shape: ObjectShape) -> Object
     return replace(shape, members=members, at_least_one_of=groups)
 
 
-_STEP = re.compile(
-    r'\.(?P<name>[A-Za-z0-9_@][A-Za-z0-9_@:-]*)|(?P<quoted>\["(?:[^"\\]|\\.)*"\])|(?P<index>\[\d+\])'
-)
+_STEP = re.compile(r'\.(?P<name>[A-Za-z0-9_@][A-Za-z0-9_@:-]*)|(?P<quoted>\["(?:[^"\\]|\\.)*"\])|(?P<index>\[\d+\])')
 
 
 def public_path(renaming: Renaming, path: str) -> str:
@@ -235,9 +210,7 @@ def public_path(renaming: Renaming, path: str) -> str:
         name = step["name"]
         if name is None:
             parts.append(step[0])
-            renaming = (
-                renaming.of if isinstance(renaming, ListRenaming | MapRenaming) else _NO_RENAMING
-            )
+            renaming = renaming.of if isinstance(renaming, ListRenaming | MapRenaming) else _NO_RENAMING
         elif isinstance(renaming, ObjectRenaming):
             name = renaming.public_by_alias.get(name) or renaming.exchange.get(name, name)
             parts.append(f".{name}")
@@ -258,11 +231,7 @@ def public_words(renaming: Renaming) -> dict[str, str]:
             words |= public_words(renaming.of)
         case ObjectRenaming():
             for name, member in renaming.members.items():
-                words |= {
-                    stored_name: name
-                    for stored_name in (member.stored, *member.aliases)
-                    if stored_name != name
-                }
+                words |= {stored_name: name for stored_name in (member.stored, *member.aliases) if stored_name != name}
                 words |= public_words(member.of)
         case _:
             pass

@@ -7,9 +7,7 @@ from proffer.validation import AnyShape, MapShape, Member, ObjectShape, OneOfSha
 
 PREVIEW_REQUEST: Shape = ObjectShape(
     {
-        "predicateExpression": Member(
-            OneOfShape([TextShape(min=1), MapShape(AnyShape())]), required=True
-        ),
+        "predicateExpression": Member(OneOfShape([TextShape(min=1), MapShape(AnyShape())]), required=True),
         "predicateType": Member(TextShape(one_of=["pql/text", "pql/json"])),
         "predicateModel": Member(TextShape()),
     }
@@ -95,9 +93,7 @@ def merge_policy(
 IDENTITY_DESCRIPTOR = "xdm:descriptorIdentity"
 
 
-def descriptor(
-    document: Mapping[str, Any], *, key: str, organisation: str, etag: int
-) -> dict[str, Any]:
+def descriptor(document: Mapping[str, Any], *, key: str, organisation: str, etag: int) -> dict[str, Any]:
     members = {name: value for name, value in document.items() if name != "@id"}
     return {
         "@id": key,

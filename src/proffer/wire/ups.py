@@ -81,9 +81,7 @@ def missing_entity(xid: str) -> dict[str, Any]:
     }
 
 
-def events_page(
-    children: Sequence[Mapping[str, Any]], *, orderby: str, next_id: str, href: str
-) -> dict[str, Any]:
+def events_page(children: Sequence[Mapping[str, Any]], *, orderby: str, next_id: str, href: str) -> dict[str, Any]:
     """Return a page of experience events. `next_id` is the first id of the next page, or empty."""
     return {
         "_page": {

@@ -121,9 +121,7 @@ def page(
     }
 
 
-def container(
-    audit: Mapping[str, Any], *, container_id: str, name: str, sandbox: str, parent: str
-) -> dict[str, Any]:
+def container(audit: Mapping[str, Any], *, container_id: str, name: str, sandbox: str, parent: str) -> dict[str, Any]:
     """Return a container in its HAL envelope, as embedded in the home resource."""
     return {
         "instanceId": container_id,

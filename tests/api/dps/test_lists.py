@@ -76,9 +76,7 @@ def test_filters(client: TestClient, query: str, found: list[str]) -> None:
         ("placements", "property=componentType==html"),
     ],
 )  # fmt: skip
-def test_filters_speak_this_surfaces_language(
-    client: TestClient, collection: str, query: str
-) -> None:
+def test_filters_speak_this_surfaces_language(client: TestClient, collection: str, query: str) -> None:
     """Names and values of a filter are those that the objects are read with."""
     assert len(names(client, query, collection)) == 1
 
@@ -109,9 +107,7 @@ def walk(client: TestClient, first: str, direction: str = "next") -> Iterator[An
         href = page["_links"].get(direction, {}).get("href")
 
 
-@pytest.mark.parametrize(
-    "order", ["-modified", "modified", "-size,-name", "description,size", "id"]
-)
+@pytest.mark.parametrize("order", ["-modified", "modified", "-size,-name", "description,size", "id"])
 @pytest.mark.parametrize("limit", [1, 3, 8, 50])
 def test_pages_forward_and_back(client: TestClient, order: str, limit: int) -> None:
     """Rows of one moment are told apart: each comes once, in the same order, forward and back."""
@@ -129,19 +125,14 @@ def test_pages_forward_and_back(client: TestClient, order: str, limit: int) -> N
 
 def test_links_keep_what_was_asked(client: TestClient) -> None:
     """Order, limit, filters and offer type; relative to the base of the API."""
-    page = client.get(
-        f"{DPS}/offers?offer-type=PERSONALIZED&limit=1&property=name~Fibre.*,status==approved"
-    ).json()
+    page = client.get(f"{DPS}/offers?offer-type=PERSONALIZED&limit=1&property=name~Fibre.*,status==approved").json()
     links = page["_links"]
 
     assert links["self"] == {
-        "href": "/offers?orderby=-modified&limit=1&offer-type=PERSONALIZED"
-        "&property=name~Fibre.*,status==approved",
+        "href": "/offers?orderby=-modified&limit=1&offer-type=PERSONALIZED&property=name~Fibre.*,status==approved",
         "type": "application/json",
     }
-    assert links["next"]["href"].startswith(
-        "/offers?orderby=-modified&limit=1&start=2025-02-03T10%3A11%3A12.345Z"
-    )
+    assert links["next"]["href"].startswith("/offers?orderby=-modified&limit=1&start=2025-02-03T10%3A11%3A12.345Z")
     href = links["next"]["href"]
     followed = client.get(f"{DPS}/offers", params={"offer-type": "personalized", "href": href})
     assert followed.json()["results"] == client.get(DPS + href).json()["results"]
@@ -218,6 +209,4 @@ def test_what_does_not_change_is_listed_once(
 
 def test_one_is_found_by_its_id_among_many(client: TestClient) -> None:
     """An id in a filter, with a type of offers."""
-    assert names(client, f"offer-type=personalized&property=id=={OFFER}", "offers") == [
-        "Fibre 500 upgrade"
-    ]
+    assert names(client, f"offer-type=personalized&property=id=={OFFER}", "offers") == ["Fibre 500 upgrade"]

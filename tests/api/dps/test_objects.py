@@ -48,9 +48,7 @@ def violations(answer: Any) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("document", documents(), ids=lambda one: one["name"])
-def test_what_was_created_is_read_as_it_was_written(
-    client: TestClient, document: dict[str, Any]
-) -> None:
+def test_what_was_created_is_read_as_it_was_written(client: TestClient, document: dict[str, Any]) -> None:
     """Every documented member comes back under its name, beside the six of the envelope."""
     answer = client.get(at(document["id"]))
 
@@ -94,9 +92,7 @@ def test_both_spellings_of_an_id_name_one_object(client: TestClient) -> None:
 def test_an_object_of_the_repository_keeps_its_id(client: TestClient) -> None:
     """Born in the repository it is `xcore:` on both surfaces, and a tag by any name is one tag."""
     media = 'application/schema-instance+json; schema="https://ns.adobe.com/experience/offer-management/tag"'
-    made = client.post(
-        f"{XCORE}/instances", json={"xdm:name": "old"}, headers={"Content-Type": media}
-    ).json()
+    made = client.post(f"{XCORE}/instances", json={"xdm:name": "old"}, headers={"Content-Type": media}).json()
     read = client.get(f"{DPS}/tags/{made['@id'].replace('xcore:', 'dps:')}").json()
 
     assert read["id"] == made["@id"]

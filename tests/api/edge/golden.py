@@ -60,15 +60,11 @@ def run(client: TestClient, case: dict[str, Any]) -> dict[str, Any]:
         first = send(client, load(FOLDER / f"{case['after']}.json")["request"])
         text = first.text.strip("\0\n")
         handles = json.loads(text)["handle"]
-        (payload,) = (
-            one["payload"] for one in handles if one["type"] == "personalization:decisions"
-        )
+        (payload,) = (one["payload"] for one in handles if one["type"] == "personalization:decisions")
         request = json.loads(json.dumps(request).replace("<proposition>", payload[0]["id"]))
     answer = send(client, request)
     said: dict[str, Any] = {"status": answer.status_code}
-    said["headers"] = {
-        name: masked(answer.headers[name]) for name in _HEADERS if name in answer.headers
-    }
+    said["headers"] = {name: masked(answer.headers[name]) for name in _HEADERS if name in answer.headers}
     text = answer.text
     if text.startswith("\0"):
         said["framed"] = True

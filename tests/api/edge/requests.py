@@ -50,9 +50,7 @@ def handles(answer: Response, type_: str) -> list[dict[str, Any]]:
 
 def propositions(answer: Response) -> list[dict[str, Any]]:
     """All propositions of an answer."""
-    return [
-        one for handle in handles(answer, "personalization:decisions") for one in handle["payload"]
-    ]
+    return [one for handle in handles(answer, "personalization:decisions") for one in handle["payload"]]
 
 
 def offers(answer: Response) -> list[list[str]]:

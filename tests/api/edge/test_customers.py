@@ -27,9 +27,7 @@ def client() -> Iterator[TestClient]:
 
 def ask(client: TestClient, path: str = "/ee/v1/interact?configId=dev", **ids: Any) -> bool:
     """Whether the offer for adults is among the two best; identities are ids or entries."""
-    listed = {
-        namespace: [one if isinstance(one, dict) else {"id": one}] for namespace, one in ids.items()
-    }
+    listed = {namespace: [one if isinstance(one, dict) else {"id": one}] for namespace, one in ids.items()}
     answer = interact(client, body(TWO, xdm={"identityMap": listed}), path)
     (found,) = offers(answer)
     assert FOR_ALL in found

@@ -129,9 +129,7 @@ def test_what_is_not_an_object_is_refused(client: TestClient) -> None:
 
 def test_snippets_are_ready_to_paste(client: TestClient) -> None:
     """For each decision and placement; names cannot break out of where they stand."""
-    answer = client.get(
-        "/api/datastreams/dev/snippets", params={"decision": HOME, "domain": "e.test"}
-    )
+    answer = client.get("/api/datastreams/dev/snippets", params={"decision": HOME, "domain": "e.test"})
     found = {one["placement"]["id"]: one for one in answer.json()["snippets"]}
     hero = found[HERO]
 

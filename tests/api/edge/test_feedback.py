@@ -47,9 +47,7 @@ def report(shown: Sequence[dict[str, Any]], kind: str = "display", **more: Any) 
     event_type = f"decisioning.proposition{kind.capitalize()}"
     marks = {"propositionEventType": {kind: 1}}
     decisioning = {"propositions": list(shown), **marks}
-    return body(
-        xdm={**ANN, "eventType": event_type, "_experience": {"decisioning": decisioning}, **more}
-    )
+    return body(xdm={**ANN, "eventType": event_type, "_experience": {"decisioning": decisioning}, **more})
 
 
 def bare(proposition: dict[str, Any]) -> dict[str, Any]:
@@ -57,9 +55,7 @@ def bare(proposition: dict[str, Any]) -> dict[str, Any]:
     return {key: proposition[key] for key in ("id", "scope", "scopeDetails")}
 
 
-@pytest.mark.parametrize(
-    "path", ["/ee/v1/interact", "/ee/v1/collect", "/ee/or2/v1/collect", "/ee/v2/collect"]
-)
+@pytest.mark.parametrize("path", ["/ee/v1/interact", "/ee/v1/collect", "/ee/or2/v1/collect", "/ee/v2/collect"])
 def test_a_display_moves_the_next_decision(client: TestClient, path: str) -> None:
     """The next offer, then the fallback; decisions alone move nothing here."""
     assert offers(fetch(client)) == offers(fetch(client)) == [[GOLD]]
@@ -188,9 +184,7 @@ def test_reports_in_the_spelling_of_addresses_count(client: TestClient) -> None:
         {"propositionEventType": 1, "propositions": [{"id": "a"}]},
     ],
 )
-def test_reports_that_cannot_be_read_are_refused(
-    client: TestClient, decisioning: dict[str, Any]
-) -> None:
+def test_reports_that_cannot_be_read_are_refused(client: TestClient, decisioning: dict[str, Any]) -> None:
     """With the path, and before anything of the request has an effect."""
     (shown,) = propositions(fetch(client))
     document = report([bare(shown)])

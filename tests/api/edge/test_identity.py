@@ -94,14 +94,10 @@ def test_first_party_hosts_set_cookies(client: TestClient, host: str, cookie: bo
     assert ("set-cookie" in answer.headers) is cookie
     assert (handles(answer, "state:store") == []) is cookie
     if cookie:
-        assert "Domain=shop.test; Path=/; Max-Age=34128000; SameSite=None; Secure" in str(
-            answer.headers["set-cookie"]
-        )
+        assert "Domain=shop.test; Path=/; Max-Age=34128000; SameSite=None; Secure" in str(answer.headers["set-cookie"])
 
 
-@pytest.mark.parametrize(
-    "domain", ["test", "", "sh\u00f6p.test", "a b.test", "127.0.0.1", ";.test"]
-)
+@pytest.mark.parametrize("domain", ["test", "", "sh\u00f6p.test", "a b.test", "127.0.0.1", ";.test"])
 def test_odd_domains_get_no_cookie(client: TestClient, domain: str) -> None:
     """What is no domain cannot be written into a header."""
     answer = interact(client, body(**state(domain=domain)), host="edge.127.0.0.1")
@@ -140,9 +136,7 @@ def test_the_value_of_real_clients_is_read() -> None:
     assert decode_identity(real.replace("-", "+") + "==") == decode_identity(real)
 
 
-@pytest.mark.parametrize(
-    "ecid", ["1", "4011223344556677889900112233445566778x", "４" * 38, "0" * 39]
-)
+@pytest.mark.parametrize("ecid", ["1", "4011223344556677889900112233445566778x", "４" * 38, "0" * 39])
 def test_an_ecid_that_is_none_is_refused(client: TestClient, ecid: str) -> None:
     answer = interact(client, body(xdm={"identityMap": {"ECID": [{"id": ecid}]}}))
 
@@ -207,13 +201,9 @@ def test_identities_without_id_are_left_out(client: TestClient) -> None:
         ),
     ],
 )
-def test_consent_is_kept_by_the_client(
-    client: TestClient, consent: dict[str, object], kept: str
-) -> None:
+def test_consent_is_kept_by_the_client(client: TestClient, consent: dict[str, object], kept: str) -> None:
     """In every standard that clients speak, for half a year."""
-    answer = interact(
-        client, {"consent": [consent], **FETCH}, "/ee/v1/privacy/set-consent?configId=dev"
-    )
+    answer = interact(client, {"consent": [consent], **FETCH}, "/ee/v1/privacy/set-consent?configId=dev")
     entries = {one["key"]: one for one in handles(answer, "state:store")[0]["payload"]}
 
     assert entries[CONSENT_KEY]["value"] == f"general={kept}"
@@ -234,9 +224,7 @@ def test_consent_is_kept_by_the_client(
         {"standard": "IAB TCF", "version": "2.0", "value": "AAAA"},
     ],
 )
-def test_consent_that_cannot_be_read_is_refused(
-    client: TestClient, consent: dict[str, object]
-) -> None:
+def test_consent_that_cannot_be_read_is_refused(client: TestClient, consent: dict[str, object]) -> None:
     answer = interact(client, {"consent": [consent]}, "/ee/v1/privacy/set-consent?configId=dev")
 
     assert (answer.status_code, answer.json()["code"]) == (422, "EXEG-0104-422")

@@ -39,10 +39,7 @@ SCHEMAS = [
     f"https://ns.adobe.com/experience/offer-management/content-component-{kind}"
     for kind in ("html", "json", "imagelink", "text")
 ]
-OTHERS = [
-    f"https://ns.adobe.com/personalization/{kind}-content-item"
-    for kind in ("default", "html", "json")
-]
+OTHERS = [f"https://ns.adobe.com/personalization/{kind}-content-item" for kind in ("default", "html", "json")]
 TYPED = {"application/json", "text/plain", "text/html"}
 SEPARATOR, LINE_FEED = "\0", "\n"
 
@@ -72,9 +69,7 @@ class Phone:
         entries = [{"key": key, "value": value} for key, value in self.kept.items()]
         document = {
             "xdm": {
-                "identityMap": {
-                    "ECID": [{"id": self.ecid, "authenticatedState": "ambiguous", "primary": False}]
-                },
+                "identityMap": {"ECID": [{"id": self.ecid, "authenticatedState": "ambiguous", "primary": False}]},
                 "implementationDetails": {
                     "version": "3.5.0+3.0.2",
                     "environment": "app",
@@ -213,9 +208,7 @@ def phone(client: TestClient, request: pytest.FixtureRequest) -> Phone:
 @pytest.fixture
 def fetched(phone: Phone) -> Phone:
     """A phone that has asked for offers in four places, one of them unknown."""
-    phone.fetch(
-        HERO_SCOPE, CARD_SCOPE, PICTURE_SCOPE, decision_scope("xcore:offer-activity:99", HERO)
-    )
+    phone.fetch(HERO_SCOPE, CARD_SCOPE, PICTURE_SCOPE, decision_scope("xcore:offer-activity:99", HERO))
     return phone
 
 
@@ -325,9 +318,7 @@ def test_d12_propositions_have_id_and_scope(fetched: Phone) -> None:
     [
         HERO_SCOPE,
         decision_scope(HOME, HERO, 2),
-        base64.b64encode(
-            f'{{"xdm:placementId": "{HERO}",  "xdm:activityId": "{HOME}"}}'.encode()
-        ).decode(),
+        base64.b64encode(f'{{"xdm:placementId": "{HERO}",  "xdm:activityId": "{HOME}"}}'.encode()).decode(),
     ],
 )
 def test_d13_the_scope_is_the_key(phone: Phone, scope: str) -> None:
@@ -384,9 +375,7 @@ def test_d20_scores_are_numbers() -> None:
             b.a_decision("decision", b.a_criterion(options=["gold"], formula="double")),
         )
         phone = Phone(client)
-        scope = decision_scope(
-            b.id_of(EntityKind.DECISION, "decision"), b.id_of(EntityKind.PLACEMENT, "web")
-        )
+        scope = decision_scope(b.id_of(EntityKind.DECISION, "decision"), b.id_of(EntityKind.PLACEMENT, "web"))
         phone.fetch(scope)
         (item,) = phone.offers[scope]
     assert item["score"] == 5.0
@@ -400,9 +389,7 @@ def test_d21_extra_members_are_ignored(fetched: Phone) -> None:
 
 
 def test_d22_every_item_has_data(fetched: Phone) -> None:
-    assert all(
-        isinstance(item["data"], dict) for items in fetched.offers.values() for item in items
-    )
+    assert all(isinstance(item["data"], dict) for items in fetched.offers.values() for item in items)
 
 
 def test_d23_formats_are_bare_and_in_lower_case(fetched: Phone) -> None:
@@ -461,9 +448,7 @@ def test_d29_reports_of_both_platforms_count(platform: str) -> None:
             always(b.an_offer("silver", priority=1, caps=[clicks])),
         )
         phone = Phone(client, platform=platform)
-        scope = decision_scope(
-            b.id_of(EntityKind.DECISION, "decision"), b.id_of(EntityKind.PLACEMENT, "web")
-        )
+        scope = decision_scope(b.id_of(EntityKind.DECISION, "decision"), b.id_of(EntityKind.PLACEMENT, "web"))
         given = []
         for kind in ("display", "interact", "display"):
             phone.fetch(scope)
@@ -508,7 +493,6 @@ def test_the_hub_gives_the_phone_the_same(fetched: Phone) -> None:
         headers={"Content-Type": f'application/vnd.adobe.xdm+json; schema="{REQUEST};version=1.0"'},
     )
     given = [
-        (one.get("xdm:options") or [one["xdm:fallback"]])[0]["xdm:id"]
-        for one in answer.json()["xdm:propositions"]
+        (one.get("xdm:options") or [one["xdm:fallback"]])[0]["xdm:id"] for one in answer.json()["xdm:propositions"]
     ]
     assert given == [items[0]["id"] for items in fetched.offers.values()]

@@ -53,9 +53,7 @@ def test_a_thousand_idle_connections_harm_nobody(place: tuple[str, int]) -> None
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = IDLE + 200
     if soft < wanted:
-        assert hard == resource.RLIM_INFINITY or hard >= wanted, (
-            "too few open files are allowed here"
-        )
+        assert hard == resource.RLIM_INFINITY or hard >= wanted, "too few open files are allowed here"
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
     try:
         with ExitStack() as stack:

@@ -27,9 +27,7 @@ def test_a_location_hint_changes_nothing(client: TestClient, path: str) -> None:
     assert offers(interact(client, body(HERO_SCOPE), f"{path}?configId=dev")) == [[FOR_ALL]]
 
 
-@pytest.mark.parametrize(
-    "media", ["application/json", "text/plain", "text/javascript; charset=x", "TEXT/PLAIN"]
-)
+@pytest.mark.parametrize("media", ["application/json", "text/plain", "text/javascript; charset=x", "TEXT/PLAIN"])
 def test_json_is_read_whatever_it_is_called(client: TestClient, media: str) -> None:
     assert offers(interact(client, body(HERO_SCOPE), content_type=media)) == [[FOR_ALL]]
 
@@ -62,9 +60,7 @@ def test_queries_of_event_and_request_add_up(client: TestClient) -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    "scope", ["__view__", "mbox", "", "e30=", "eydh", "\u00e9", "bnVsbA==", "x" * 3_000]
-)
+@pytest.mark.parametrize("scope", ["__view__", "mbox", "", "e30=", "eydh", "\u00e9", "bnVsbA==", "x" * 3_000])
 def test_scopes_of_others_are_passed_over(client: TestClient, scope: str) -> None:
     """They neither fail nor are told, and harm nobody."""
     answer = interact(client, body(scope, HERO_SCOPE))
@@ -122,9 +118,7 @@ def test_the_fallback_is_an_item_like_any_other(client: TestClient) -> None:
 
     for item in items:
         assert item["data"]["id"] == item["id"]
-        assert item["schema"].startswith(
-            "https://ns.adobe.com/experience/offer-management/content-component-"
-        )
+        assert item["schema"].startswith("https://ns.adobe.com/experience/offer-management/content-component-")
     assert HOUSE in [item["id"] for item in items]
 
 
@@ -220,9 +214,7 @@ def test_31_scopes_are_too_many(client: TestClient) -> None:
 
 
 def test_more_offers_than_an_answer_holds_are_refused(client: TestClient) -> None:
-    scopes = [
-        encode_mobile_scope(f"xcore:offer-activity:9{number}", HERO, 30) for number in range(4)
-    ]
+    scopes = [encode_mobile_scope(f"xcore:offer-activity:9{number}", HERO, 30) for number in range(4)]
 
     assert interact(client, body(*scopes)).json()["code"] == "EXEG-0104-422"
 
@@ -249,9 +241,7 @@ def test_unread_types_are_refused(client: TestClient) -> None:
     assert (answer.status_code, answer.json()["code"]) == (415, "EXEG-0111-415")
 
 
-@pytest.mark.parametrize(
-    "path", ["/ee/v1/nothing", "/ee/OR2/v1/interact", "/ee/a/b/v1/interact", "/v2/x", "/ee/"]
-)
+@pytest.mark.parametrize("path", ["/ee/v1/nothing", "/ee/OR2/v1/interact", "/ee/a/b/v1/interact", "/v2/x", "/ee/"])
 def test_addresses_nearby_answer_so_that_a_page_sees_it(client: TestClient, path: str) -> None:
     answer = interact(client, body(), f"{path}?configId=dev")
 

@@ -42,9 +42,7 @@ def test_a_record_of_the_public_page_is_taken_in(client: TestClient) -> None:
     }
     assert answer.json()["synchronousValidation"] == {"status": "pass"}
     assert "syncValidation" not in client.post("/collection/dev", json=sent).json()
-    assert client.post("/collection/dev?syncValidation=true", json=sent).json()[
-        "syncValidation"
-    ] == {"status": "pass"}
+    assert client.post("/collection/dev?syncValidation=true", json=sent).json()["syncValidation"] == {"status": "pass"}
     assert person(client, "ann@x")["entity"]["person"] == {"name": {"firstName": "Jane"}}
 
 
@@ -158,9 +156,7 @@ WRONG: dict[str, tuple[Any, str]] = {
 
 
 @pytest.mark.parametrize(("sent", "path"), WRONG.values(), ids=WRONG)
-def test_a_wrong_message_is_refused_and_nothing_is_kept(
-    client: TestClient, sent: Any, path: str
-) -> None:
+def test_a_wrong_message_is_refused_and_nothing_is_kept(client: TestClient, sent: Any, path: str) -> None:
     """400 with the place of the mistake and the words of the original; nobody is created."""
     answer = client.post("/collection/dev?syncValidation=true", json=sent)
 

@@ -7,9 +7,7 @@ from support.server import ODE, XCORE, server
 TAG = 'application/schema-instance+json; schema="https://ns.adobe.com/experience/offer-management/tag"'
 
 
-@pytest.mark.parametrize(
-    "origin", ["http://evil.example", "null", "http://127.0.0.1.evil.example", "http://["]
-)
+@pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://127.0.0.1.evil.example", "http://["])
 def test_a_page_of_another_site_cannot_write(origin: str) -> None:
     """Its browser would send the request without asking; the server refuses, and nothing is written."""
     with server() as client:
@@ -23,9 +21,7 @@ def test_a_page_of_another_site_cannot_write(origin: str) -> None:
     assert kept["_embedded"]["total"] == 0
 
 
-@pytest.mark.parametrize(
-    "origin", ["http://localhost:3000", "http://127.0.0.1:8700", "https://shop.localhost"]
-)
+@pytest.mark.parametrize("origin", ["http://localhost:3000", "http://127.0.0.1:8700", "https://shop.localhost"])
 def test_a_page_of_this_machine_may(origin: str) -> None:
     """A developer's own page, on any port, is the developer."""
     with server() as client:

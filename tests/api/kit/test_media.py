@@ -61,9 +61,7 @@ def test_a_content_type_is_read(header: str | None, type_: str, schemas: list[Sc
 
 def test_the_media_types_own_version_is_kept_apart() -> None:
     """`version` beside the schema is a parameter like any other; the first of two counts."""
-    media = parse_content_type(
-        f'{INSTANCE}; version=1; schema="{TAG};version=0.1"; Version=2; a="b\\"c" x; d'
-    )
+    media = parse_content_type(f'{INSTANCE}; version=1; schema="{TAG};version=0.1"; Version=2; a="b\\"c" x; d')
     assert media.parameters == {
         "version": "1",
         "schema": f"{TAG};version=0.1",
@@ -111,7 +109,7 @@ def test_no_header_text_raises(header: str) -> None:
 def test_long_nonsense_is_read_quickly(text: str) -> None:
     """A header of 64 KB is as far as servers go."""
     header = "a;schema=" + text * (65_536 // len(text))
-    started = time.perf_counter()
+    started = time.process_time()
     schema_names(parse_content_type(header))
     schema_names(parse_content_type(text * 20_000))
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 10  # quadratic parsing takes minutes

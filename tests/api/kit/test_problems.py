@@ -92,9 +92,7 @@ def test_some_errors_oblige_headers() -> None:
 
 def test_an_answer_repeats_what_the_document_says() -> None:
     """Status and request id, and the media type of problems."""
-    answer = problem_response(
-        problem(418, "teapot", "d", requestId="r", report={}), {"Allow": "GET"}
-    )
+    answer = problem_response(problem(418, "teapot", "d", requestId="r", report={}), {"Allow": "GET"})
 
     assert answer.status_code == 418
     assert answer.headers["content-type"] == "application/problem+json"

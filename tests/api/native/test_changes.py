@@ -113,9 +113,7 @@ def test_the_library_of_a_moment(client: TestClient, moment: list[int]) -> None:
         assert answer.status_code == 200, answer.text
         return answer.json()
 
-    empty, first, second, now = (
-        library(f"2025-02-03T10:11:{second:02d}Z") for second in (11, 12, 13, 14)
-    )
+    empty, first, second, now = (library(f"2025-02-03T10:11:{second:02d}Z") for second in (11, 12, 13, 14))
     assert sum(map(len, empty["library"].values())) == 0
     assert (first["revision"], second["revision"], now["revision"]) == (9, 10, 11)
     assert first["library"]["tags"][0]["xdm:name"] == "fibre"
@@ -130,8 +128,7 @@ def test_the_library_of_a_moment(client: TestClient, moment: list[int]) -> None:
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(0, 2) | st.sampled_from(["a", "~/"]),
     lambda inside: (
-        st.lists(inside, max_size=4)
-        | st.dictionaries(st.sampled_from(["a", "b", "~", "/", ""]), inside, max_size=3)
+        st.lists(inside, max_size=4) | st.dictionaries(st.sampled_from(["a", "b", "~", "/", ""]), inside, max_size=3)
     ),
     max_leaves=8,
 )

@@ -239,9 +239,7 @@ def test_mistakes_are_all_told(client: TestClient) -> None:
     offers(client)
     refused = client.post(
         "/api/feedback",
-        json={
-            "events": [{"type": "display"}, {"id": "", "type": 1, "propositionId": "p", "at": "x"}]
-        },
+        json={"events": [{"type": "display"}, {"id": "", "type": 1, "propositionId": "p", "at": "x"}]},
     )
     assert refused.status_code == 422
     assert [one["path"] for one in refused.json()["report"]["violations"]] == [

@@ -75,9 +75,7 @@ def test_a_formula_and_a_tree_can_be_checked() -> None:
     assert written["canonical"] == 'country = "US"'
 
 
-@pytest.mark.parametrize(
-    "body", [{}, {"value": 5}, {"value": "x", "kind": "poem"}, [], {"value": "x", "definedOn": 1}]
-)
+@pytest.mark.parametrize("body", [{}, {"value": 5}, {"value": "x", "kind": "poem"}, [], {"value": "x", "definedOn": 1}])
 def test_a_check_of_nothing_is_refused(body: Any) -> None:
     """With the path of what is wrong."""
     with server() as client:
@@ -100,9 +98,7 @@ def test_what_does_not_check_is_not_saved(way: str, kind: str, member: str, medi
         receipt = create(client, kind, sound)
         at = f"{XCORE}/instances/{receipt['instanceId']}"
         if way == "create":
-            refused = client.post(
-                f"{XCORE}/instances", json=broken, headers={"Content-Type": media}
-            )
+            refused = client.post(f"{XCORE}/instances", json=broken, headers={"Content-Type": media})
         elif way == "replace":
             refused = client.put(at, json=broken, headers={"Content-Type": media})
         else:

@@ -16,9 +16,7 @@ HERO, CARD, BANNER = (f"xcore:offer-placement:a{number}" for number in (1, 2, 3)
 ADULTS, HOT = "xcore:eligibility-rule:b1", "xcore:eligibility-rule:b2"
 ALL = "xcore:tag:c1"
 COLLECTION = "xcore:offer-filter:d1"
-FOR_ALL, FOR_ADULTS, WHEN_HOT, DRAFT, ENDED, PICTURE = (
-    f"xcore:personalized-offer:e{number}" for number in range(1, 7)
-)
+FOR_ALL, FOR_ADULTS, WHEN_HOT, DRAFT, ENDED, PICTURE = (f"xcore:personalized-offer:e{number}" for number in range(1, 7))
 HOUSE = "xcore:fallback-offer:f1"
 HOME, SHOP, PAUSED, OVER = (f"xcore:offer-activity:1{number}" for number in range(1, 5))
 
@@ -55,10 +53,7 @@ def image(name: str) -> dict[str, Any]:
 def shown(**by_placement: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Representations; the keywords are `hero`, `card` and `banner`."""
     ids = {"hero": HERO, "card": CARD, "banner": BANNER}
-    return [
-        {"xdm:placement": ids[name], "xdm:components": components}
-        for name, components in by_placement.items()
-    ]
+    return [{"xdm:placement": ids[name], "xdm:components": components} for name, components in by_placement.items()]
 
 
 def offer(
@@ -70,11 +65,7 @@ def offer(
     rule: str | None = None,
     **members: Any,
 ) -> tuple[str, dict[str, Any]]:
-    constraint = (
-        {"xdm:profileConstraintType": "eligibilityRule", "xdm:eligibilityRule": rule}
-        if rule
-        else {}
-    )
+    constraint = {"xdm:profileConstraintType": "eligibilityRule", "xdm:eligibilityRule": rule} if rule else {}
     return "personalized-offer", {
         "@id": entity_id,
         "xdm:name": name,
@@ -92,17 +83,13 @@ def rule(entity_id: str, name: str, pql: str) -> tuple[str, dict[str, Any]]:
     return "eligibility-rule", {"@id": entity_id, "xdm:name": name, "xdm:condition": condition}
 
 
-def decision(
-    entity_id: str, name: str, placements: list[str], **members: Any
-) -> tuple[str, dict[str, Any]]:
+def decision(entity_id: str, name: str, placements: list[str], **members: Any) -> tuple[str, dict[str, Any]]:
     return "offer-activity", {
         "@id": entity_id,
         "xdm:name": name,
         "xdm:status": "live",
         "xdm:fallback": HOUSE,
-        "xdm:criteria": [
-            {"xdm:placements": placements, "xdm:optionSelection": {"xdm:filter": COLLECTION}}
-        ],
+        "xdm:criteria": [{"xdm:placements": placements, "xdm:optionSelection": {"xdm:filter": COLLECTION}}],
         **members,
     }
 
@@ -178,15 +165,12 @@ def asked(*scopes: tuple[str, str] | tuple[str, str, int], **members: Any) -> di
     """A 1.0 request. `profile` holds members of the profile; all others stand at the top."""
     profile = members.pop("profile", {})
     requests = [
-        {"xdm:activityId": one[0], "xdm:placementId": one[1]}
-        | ({"xdm:itemCount": one[2]} if len(one) == 3 else {})
+        {"xdm:activityId": one[0], "xdm:placementId": one[1]} | ({"xdm:itemCount": one[2]} if len(one) == 3 else {})
         for one in scopes
     ]
     return {
         "xdm:propositionRequests": requests,
-        "xdm:profiles": [
-            {"xdm:identityMap": {"Email": [{"xdm:id": "ada@example.org"}]}, **profile}
-        ],
+        "xdm:profiles": [{"xdm:identityMap": {"Email": [{"xdm:id": "ada@example.org"}]}, **profile}],
         **{f"xdm:{name}": value for name, value in members.items()},
     }
 
@@ -200,16 +184,12 @@ def asked_09(*decisions: str, **members: Any) -> dict[str, Any]:
     }
 
 
-def decide(
-    client: TestClient, body: Any, query: str = "", status: int = 200, **headers: str | None
-) -> Any:
+def decide(client: TestClient, body: Any, query: str = "", status: int = 200, **headers: str | None) -> Any:
     """POST /decisions; the answer's document."""
     answer = client.post(
         f"{ODE}/decisions{query}",
         json=body,
-        headers={
-            name.replace("_", "-"): value for name, value in headers.items() if value is not None
-        },
+        headers={name.replace("_", "-"): value for name, value in headers.items() if value is not None},
     )
     assert answer.status_code == status, answer.text
     return answer.json()

@@ -85,9 +85,7 @@ def test_other_containers_are_not_there(method: str, path: str, body: Any) -> No
 def test_another_organisation_in_the_header() -> None:
     """403 where the header names another organisation than the token's."""
     with guarded(Permission.DECISIONS_EXECUTE) as (client, base, headers):
-        answer = client.get(
-            f"{base}/diagnostics", headers={**headers, "x-gw-ims-org-id": "B@AdobeOrg"}
-        )
+        answer = client.get(f"{base}/diagnostics", headers={**headers, "x-gw-ims-org-id": "B@AdobeOrg"})
 
     assert answer.status_code == 403
     assert answer.json()["code"] == "organisation-mismatch"

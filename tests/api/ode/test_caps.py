@@ -58,17 +58,11 @@ def capped(
 
 
 def xdm(members: dict[str, Any]) -> dict[str, Any]:
-    return {
-        f"xdm:{name}": xdm(value) if isinstance(value, dict) else value
-        for name, value in members.items()
-    }
+    return {f"xdm:{name}": xdm(value) if isinstance(value, dict) else value for name, value in members.items()}
 
 
 def patch(client: TestClient, members: dict[str, Any], status: int = 200) -> Any:
-    operations = [
-        {"op": "add", "path": f"/_instance/xdm:{name}", "value": value}
-        for name, value in members.items()
-    ]
+    operations = [{"op": "add", "path": f"/_instance/xdm:{name}", "value": value} for name, value in members.items()]
     answer = client.patch(
         instance_of(client, "personalized-offer", FOR_ALL),
         json=operations,
@@ -106,9 +100,9 @@ def test_an_offer_is_given_as_often_as_all_its_caps_allow() -> None:
 def test_both_generations_and_both_doors_count() -> None:
     """A request 0.9 means every placement of the decision, and each counts."""
     with capped(a_cap(2, entity="offer")) as client:
-        (hero, card) = decide(
-            client, asked_09(HOME, allowDuplicatePropositions={"xdm:acrossPlacements": True})
-        )["xdm:propositions"]
+        (hero, card) = decide(client, asked_09(HOME, allowDuplicatePropositions={"xdm:acrossPlacements": True}))[
+            "xdm:propositions"
+        ]
         assert hero["xdm:offers"] == card["xdm:offers"] == [FOR_ALL]
         assert not given(client)
 

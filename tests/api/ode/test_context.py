@@ -40,9 +40,7 @@ async def with_schema(_: Settings) -> Store:
     await services.tokens.container(DEV_ORGANISATION, "prod", new_id=DEV_CONTAINER)
     await services.registry.catch_up()
     everything = frozenset({Permission.ADMIN})
-    by = Principal(
-        organisation=DEV_ORGANISATION, sandbox="prod", permissions=everything, user="u", client="c"
-    )
+    by = Principal(organisation=DEV_ORGANISATION, sandbox="prod", permissions=everything, user="u", client="c")
     await services.schemas.load(services.registry.authorize(by, DEV_CONTAINER), f"@{TYPE}", FIELDS)
     return store
 

@@ -87,9 +87,7 @@ def test_the_preferred_language_is_that_of_the_profile(client: TestClient) -> No
     """As if the request had said so."""
     ingest(client, {"identityMap": identities(Email=ADA), "preferredLanguage": "de"})
 
-    (proposition,) = answer(client, top={"responseFormat": {"xdm:includeContent": True}})[
-        "xdm:propositions"
-    ]
+    (proposition,) = answer(client, top={"responseFormat": {"xdm:includeContent": True}})["xdm:propositions"]
     assert proposition["xdm:options"][0]["xdm:content"] == "<p>alle</p>"
 
 

@@ -91,9 +91,7 @@ def test_a_body_of_version_0_9_is_read_as_such(client: TestClient, media: str) -
 
 def test_the_version_shows_in_members_not_in_text(client: TestClient) -> None:
     """The names of one version inside the customer's data do not make a request of the other."""
-    hidden: dict[str, Any] = {
-        "xdm:attributes": {"a": {"xdm:offerActivities": [], "xdm:propositionRequests": []}}
-    }
+    hidden: dict[str, Any] = {"xdm:attributes": {"a": {"xdm:offerActivities": [], "xdm:propositionRequests": []}}}
     newer = decide(client, asked((HOME, HERO), profile=hidden))
     older = decide(client, {**asked_09(HOME), **hidden})
 
@@ -103,9 +101,7 @@ def test_the_version_shows_in_members_not_in_text(client: TestClient) -> None:
 
 def test_escaped_member_names_are_read(client: TestClient) -> None:
     """JSON may escape any character of a name."""
-    body = json.dumps(asked((HOME, HERO))).replace(
-        '"xdm:propositionRequests"', '"xdm:proposition\\u0052equests"'
-    )
+    body = json.dumps(asked((HOME, HERO))).replace('"xdm:propositionRequests"', '"xdm:proposition\\u0052equests"')
     answer = client.post(f"{ODE}/decisions", content=body)
 
     assert answer.status_code == 200, answer.text
@@ -129,9 +125,7 @@ def test_a_schema_of_something_else_is_unsupported(client: TestClient) -> None:
         ("image/png", "application/json"),
     ],
 )
-def test_accept_chooses_the_words_of_the_answer(
-    client: TestClient, accept: str, expected: str
-) -> None:
+def test_accept_chooses_the_words_of_the_answer(client: TestClient, accept: str, expected: str) -> None:
     """The documented media type for who asks for it; nothing is refused for its Accept header."""
     answer = client.post(f"{ODE}/decisions", json=asked((HOME, HERO)), headers={"Accept": accept})
 
@@ -183,9 +177,7 @@ def test_unknown_members_are_ignored(client: TestClient) -> None:
 def test_null_is_the_same_as_absent(client: TestClient) -> None:
     """An optional member may be null, at any depth."""
     nothing = dict.fromkeys(["xdm:attributes", "xdm:contextData", "xdm:decisionRequestId"])
-    body = asked(
-        (HOME, HERO), profile=nothing, allowDuplicatePropositions=None, responseFormat=None
-    )
+    body = asked((HOME, HERO), profile=nothing, allowDuplicatePropositions=None, responseFormat=None)
     body |= dict.fromkeys(["xdm:dryRun", "xdm:mergePolicy"])
     body["xdm:propositionRequests"][0]["xdm:itemCount"] = None
     body["xdm:profiles"][0]["xdm:identityMap"]["Email"][0]["primary"] = None
@@ -249,9 +241,7 @@ def test_any_number_of_identities_will_do(client: TestClient, identities: Any) -
         ),
     ],
 )
-def test_a_mistake_is_told_with_its_path(
-    client: TestClient, change: dict[str, Any], path: str
-) -> None:
+def test_a_mistake_is_told_with_its_path(client: TestClient, change: dict[str, Any], path: str) -> None:
     """422, and the JSON path of what is wrong."""
     answer = decide(client, {**asked((HOME, HERO)), **change}, status=422)
 
@@ -438,9 +428,7 @@ def test_content_only_where_it_is_asked_for(client: TestClient) -> None:
         ),
     ],
 )
-def test_metadata_comes_list_by_list(
-    client: TestClient, listed: dict[str, Any], where: str, members: set[str]
-) -> None:
+def test_metadata_comes_list_by_list(client: TestClient, listed: dict[str, Any], where: str, members: set[str]) -> None:
     """Each list adds its own members, and nothing to its neighbours."""
     wanted = {"xdm:includeMetadata": listed}
     proposition = decide(client, asked((HOME, HERO), responseFormat=wanted))["xdm:propositions"][0]
@@ -609,9 +597,7 @@ def test_a_trace_has_every_candidate(client: TestClient) -> None:
     """A trace per scope: the proposition id as seed, ranked offers first, everybody with stage and reason."""
     answer = decide(client, asked((HOME, HERO), (HOME, CARD)), "?explain=true")
 
-    assert [one["scope"] for one in answer["trace"]] == [
-        one["xdm:scope"] for one in answer["xdm:propositions"]
-    ]
+    assert [one["scope"] for one in answer["trace"]] == [one["xdm:scope"] for one in answer["xdm:propositions"]]
     for scope in answer["trace"]:
         assert scope.keys() == {"scope", "seed", "candidates"}
         assert scope["seed"] == answer["xdm:propositionId"]
@@ -643,7 +629,5 @@ def test_a_trace_in_part_has_unknown_scopes(client: TestClient) -> None:
 def test_the_request_id_header_comes_back(client: TestClient) -> None:
     """Any text will do, on success and on refusal."""
     for body in (asked((HOME, HERO)), {}):
-        answer = client.post(
-            f"{ODE}/decisions", json=body, headers={"x-request-id": "any text at all"}
-        )
+        answer = client.post(f"{ODE}/decisions", json=body, headers={"x-request-id": "any text at all"})
         assert answer.headers["x-request-id"] == "any text at all"

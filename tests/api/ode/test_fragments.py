@@ -25,9 +25,7 @@ from proffer.testing.builders import (
 from proffer.wire.codec import decode, encode
 
 NONE: frozenset[str] = frozenset()
-ALL = field_selection(
-    True, frozenset({"name"}), frozenset({"name", "channel"}), frozenset({"priority"})
-)
+ALL = field_selection(True, frozenset({"name"}), frozenset({"name", "channel"}), frozenset({"priority"}))
 
 
 def answered(content: str = "hello", profile: dict[str, Any] | None = None) -> Proposition:

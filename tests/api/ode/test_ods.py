@@ -122,26 +122,20 @@ def test_the_older_path_does_not_ask_placements() -> None:
         (False, False, True, True),
     ],
 )
-def test_all_placements_must_allow_duplicates(
-    first: bool, second: bool, asked: bool | None, repeated: bool
-) -> None:
+def test_all_placements_must_allow_duplicates(first: bool, second: bool, asked: bool | None, repeated: bool) -> None:
     """Unless the request says; one that forbids them forbids them for all (spec 4.5)."""
     other = "dps:offer-placement:a2"
     with server() as client:
         fill(client, {"allowDuplicatePlacements": first})
         document = {"id": other, "name": "Second", "channel": "x", "componentType": "html"}
-        client.post(
-            f"{DPS}/placements", json={**document, "allowDuplicatePlacements": second}
-        ).raise_for_status()
+        client.post(f"{DPS}/placements", json={**document, "allowDuplicatePlacements": second}).raise_for_status()
         for one in (OFFER, ORDINARY, FALLBACK):
             value = content(other, "<p>too</p>")
             patch = [{"op": "add", "path": "/representations/-", "value": value}]
             client.patch(at(one), json=patch).raise_for_status()
         patch = [{"op": "add", "path": "/criteria/0/placements/-", "value": other}]
         client.patch(at(DECISION), json=patch).raise_for_status()
-        scopes = [
-            {"xdm:activityId": DECISION, "xdm:placementId": one} for one in (PLACEMENT, other)
-        ]
+        scopes = [{"xdm:activityId": DECISION, "xdm:placementId": one} for one in (PLACEMENT, other)]
         members: dict[str, Any] = {"xdm:propositionRequests": scopes}
         if asked is not None:
             members["xdm:allowDuplicatePropositions"] = {"xdm:acrossPlacements": asked}

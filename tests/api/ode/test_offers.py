@@ -39,9 +39,9 @@ def test_every_link_can_be_followed() -> None:
     """Addresses are absolute and lead to the object with the etag that is told, as text here, a number there."""
     with server() as client:
         fill(client)
-        (one,) = client.get(
-            f"/data/core/ode/{DEV_CONTAINER.upper()}/offers?activityId={HOME}"
-        ).json()["xdm:activityOffers"]
+        (one,) = client.get(f"/data/core/ode/{DEV_CONTAINER.upper()}/offers?activityId={HOME}").json()[
+            "xdm:activityOffers"
+        ]
         for reference in (one["xdm:offerActivity"], one["xdm:fallbackOffer"], *one["xdm:offers"]):
             href = reference["_links"]["self"]["href"]
             assert href.startswith("http://127.0.0.1:8700/data/core/xcore/")
@@ -56,9 +56,7 @@ def test_an_etag_tells_that_a_change_has_arrived() -> None:
         fill(client)
         patch = [{"op": "replace", "path": "/_instance/xdm:name", "value": "New"}]
         receipt = client.patch(instance_of(client, "personalized-offer", FOR_ALL), json=patch)
-        (one,) = client.get(f"{ODE}/offers", params={"activityId": HOME}).json()[
-            "xdm:activityOffers"
-        ]
+        (one,) = client.get(f"{ODE}/offers", params={"activityId": HOME}).json()["xdm:activityOffers"]
         etags = {offer["@id"]: offer["repo:etag"] for offer in one["xdm:offers"]}
 
     assert etags[FOR_ALL] == str(receipt.json()["repo:etag"]) == "2"

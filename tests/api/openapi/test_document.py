@@ -104,9 +104,7 @@ def test_every_example_fits_its_schema(document: Any) -> None:
 def test_the_examples_work_as_they_stand(client: TestClient, document: Any) -> None:
     """Created in the order of the document, they make a library; its decision gives the answer shown."""
     container = example_of(document, "getContainer", "container")
-    create = next(
-        one for _, _, one in operations(document) if one["operationId"] == "createInstance"
-    )
+    create = next(one for _, _, one in operations(document) if one["operationId"] == "createInstance")
     for media_type, content in create["requestBody"]["content"].items():
         if "schema=" in media_type:
             answer = client.post(
@@ -132,9 +130,7 @@ def test_the_examples_work_as_they_stand(client: TestClient, document: Any) -> N
 
 
 def example_of(document: Any, operation_id: str, parameter: str) -> str:
-    operation = next(
-        one for _, _, one in operations(document) if one["operationId"] == operation_id
-    )
+    operation = next(one for _, _, one in operations(document) if one["operationId"] == operation_id)
     return str(next(one["example"] for one in operation["parameters"] if one["name"] == parameter))
 
 
@@ -142,9 +138,7 @@ def example_of(document: Any, operation_id: str, parameter: str) -> str:
 def test_schemas_of_kinds_agree_with_the_validation(document: Any, kind: EntityKind) -> None:
     """What the validation accepts, the schema accepts; a missing member and a wrong type are refused by both."""
     schema = document["components"]["schemas"][kind]
-    create = next(
-        one for _, _, one in operations(document) if one["operationId"] == "createInstance"
-    )
+    create = next(one for _, _, one in operations(document) if one["operationId"] == "createInstance")
     (example,) = (
         content["example"]
         for media_type, content in create["requestBody"]["content"].items()

@@ -166,9 +166,7 @@ def test_a_wrong_definition_is_told(client: TestClient, sent: Any, path: str) ->
     assert answer.status_code == 422, answer.text
     told = answer.json()["report"]["violations"]
     assert path in [one["path"] for one in told]
-    assert all(
-        (one["line"], one["column"] > 0) == (1, True) for one in told if "pql." in one["code"]
-    )
+    assert all((one["line"], one["column"] > 0) == (1, True) for one in told if "pql." in one["code"])
 
 
 def test_a_profile_enters_stays_and_leaves(client: TestClient) -> None:
@@ -255,9 +253,7 @@ def test_audiences_are_no_objects_of_the_library(client: TestClient) -> None:
     assert client.get(f"{XCORE}/instances/{audience}").status_code == 404
     assert client.delete(f"{XCORE}/instances/{audience}").status_code == 404
     schema = 'application/schema-instance+json; schema="https://ns.adobe.com/experience/offer-management/audience"'
-    answer = client.post(
-        f"{XCORE}/instances", json=definition("true"), headers={"Content-Type": schema}
-    )
+    answer = client.post(f"{XCORE}/instances", json=definition("true"), headers={"Content-Type": schema})
     assert answer.status_code == 415
 
 

@@ -41,9 +41,7 @@ def test_a_decision_names_its_merge_policy(client: TestClient) -> None:
         return FOR_ADULTS in offered(answer["xdm:propositions"][0])
 
     assert [is_adult(one) for one in (None, crm_first, "unknown")] == [False, True, False]
-    assert person(client, "ada@example.org", mergePolicyId=crm_first)["entity"]["person"] == {
-        "age": 30
-    }
+    assert person(client, "ada@example.org", mergePolicyId=crm_first)["entity"]["person"] == {"age": 30}
     ours = policy(client, "crm", default=True)
     assert [is_adult(one) for one in (None, "timestampOrdered")] == [True, False]
     assert client.delete(f"{POLICIES}/{ours}").status_code == 200
@@ -55,9 +53,7 @@ def test_policies_are_read_replaced_and_deleted(client: TestClient) -> None:
     key = policy(client, "a")
     found = client.get(f"{POLICIES}/{key}").json()
     assert found["attributeMerge"] == {"type": "dataSetPrecedence", "order": ["a"]}
-    replaced = client.put(
-        f"{POLICIES}/{key}", json={**found, "attributeMerge": {"type": "timestampOrdered"}}
-    )
+    replaced = client.put(f"{POLICIES}/{key}", json={**found, "attributeMerge": {"type": "timestampOrdered"}})
     assert replaced.json()["attributeMerge"] == {"type": "timestampOrdered"}
     listed = client.get(POLICIES).json()
     assert [one["id"] for one in listed["children"]] == [key]

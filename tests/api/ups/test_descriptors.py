@@ -55,9 +55,7 @@ def test_declared_fields_name_the_person(client: TestClient) -> None:
 
     found = person(client, "8", "ECID")["entity"]
     assert found["personalEmail"] == {"address": "ada@example.org"}
-    assert found["identityMap"] == identities(Email="ada@example.org") | {
-        "ECID": [{"id": "7"}, {"id": "8"}]
-    }
+    assert found["identityMap"] == identities(Email="ada@example.org") | {"ECID": [{"id": "7"}, {"id": "8"}]}
     (told,) = refused(client, {"personalEmail": {"address": ""}, "devices": []})
     assert "`personalEmail.address` or `devices.id`" in told["help"]
     (told,) = refused(client, {"personalEmail": {"address": "a@x"}, "devices": [{"id": 1.5}]})

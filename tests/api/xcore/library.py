@@ -100,16 +100,11 @@ def library() -> Iterator[tuple[TestClient, dict[str, str]]]:
     with server() as client:
         yield (
             client,
-            {
-                kind: create(client, kind, document)["instanceId"]
-                for kind, document in documents().items()
-            },
+            {kind: create(client, kind, document)["instanceId"] for kind, document in documents().items()},
         )
 
 
-def post(
-    client: TestClient, kind: str, document: object, headers: Mapping[str, str] | None = None
-) -> Response:
+def post(client: TestClient, kind: str, document: object, headers: Mapping[str, str] | None = None) -> Response:
     """Create an instance; the caller looks at the answer."""
     media = {"Content-Type": f'{BARE}; version=1;  schema="{NAMESPACE}{kind}"'}
     return client.post(f"{XCORE}/instances", json=document, headers={**media, **(headers or {})})

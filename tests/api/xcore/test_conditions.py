@@ -20,9 +20,7 @@ def test_a_write_on_what_was_seen_is_done(method: str, given: str) -> None:
         decision = ids["offer-activity"]
         patch(client, decision, set_to("xdm:name", "second"))
         body: Any = {"PUT": stored(client, decision), "PATCH": [], "DELETE": None}[method]
-        answer = client.request(
-            method, f"{XCORE}/instances/{decision}", json=body, headers={"If-Match": given}
-        )
+        answer = client.request(method, f"{XCORE}/instances/{decision}", json=body, headers={"If-Match": given})
 
     assert answer.status_code == (202 if method == "DELETE" else 200)
 
@@ -78,9 +76,7 @@ def test_of_two_writers_one_is_told() -> None:
     with library() as (client, ids), ThreadPoolExecutor(10) as many:
         answers = list(
             many.map(
-                lambda number: patch(
-                    client, ids["tag"], set_to("xdm:name", f"by {number}"), If_Match='"1"'
-                ),
+                lambda number: patch(client, ids["tag"], set_to("xdm:name", f"by {number}"), If_Match='"1"'),
                 range(10),
             )
         )

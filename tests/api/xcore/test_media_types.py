@@ -78,9 +78,7 @@ REFUSED = [
 def test_a_schema_nobody_serves_is_415_with_help(media: str, code: str, help_: str) -> None:
     """No schema and no telltale, a schema of nobody's, or two kinds at once: refused, saying what to send."""
     with server() as client:
-        answer = client.post(
-            f"{XCORE}/instances", json={"xdm:name": "a"}, headers={"Content-Type": media}
-        )
+        answer = client.post(f"{XCORE}/instances", json={"xdm:name": "a"}, headers={"Content-Type": media})
 
     assert (answer.status_code, answer.json()["code"]) == (415, code)
     assert help_ in answer.json()["detail"]

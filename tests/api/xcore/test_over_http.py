@@ -47,21 +47,15 @@ def ask(address: Send, *lines: bytes, body: bytes = b"") -> tuple[int, bytes, by
 def test_odd_bytes_in_a_header_are_echoed_as_they_came(address: Send, given: bytes) -> None:
     """A request id that is no ASCII comes back byte for byte, and harms no other header."""
     for path in (b"/data/core/xcore/", b"/nothing"):
-        _, head, _ = ask(
-            address, b"GET " + path + b" HTTP/1.1", b"Host: x", b"x-request-id: " + given
-        )
+        _, head, _ = ask(address, b"GET " + path + b" HTTP/1.1", b"Host: x", b"x-request-id: " + given)
         assert b"x-request-id: " + given.strip() in head.split(b"\r\n")
 
 
-@pytest.mark.parametrize(
-    "header", [b"Accept: \xff", b"If-Match: \xb2", b"x-api-key: \xe9", b"x-sandbox-name: \xe9"]
-)
+@pytest.mark.parametrize("header", [b"Accept: \xff", b"If-Match: \xb2", b"x-api-key: \xe9", b"x-sandbox-name: \xe9"])
 def test_odd_bytes_in_other_headers_are_no_bug(address: Send, header: bytes) -> None:
     """They are compared, kept or ignored; nothing fails over them."""
     body = b'{"xdm:name": "%s"}' % header.split(b":")[0]
-    status, _, _ = ask(
-        address, POST, b"Host: x", header, TAG, b"Content-Length: %d" % len(body), body=body
-    )
+    status, _, _ = ask(address, POST, b"Host: x", header, TAG, b"Content-Length: %d" % len(body), body=body)
     assert status == 201
 
 
@@ -84,9 +78,7 @@ def test_who_sends_too_much_gets_to_read_why(address: Send, path: str, chunked: 
     else:
         length, body = b"Content-Length: 4000000", b"x" * 4_000_000
     line = f"POST {path}/instances HTTP/1.1".encode()
-    status, head, answer = ask(
-        address, line, b"Host: x", b"Connection: close", TAG, length, body=body
-    )
+    status, head, answer = ask(address, line, b"Host: x", b"Connection: close", TAG, length, body=body)
     assert status == (413 if path == XCORE else 404)
     assert b"application/problem+json" in head
     assert b'"requestId"' in answer
@@ -118,9 +110,7 @@ def test_one_who_hangs_up_harms_nobody(address: Send) -> None:
     """Clients that leave in the middle of a body, or before the answer; others are served as before."""
     for sent in (b'{"xdm:na', b'{"xdm:name": "left"}'):
         with socket.create_connection(address) as connection:
-            connection.sendall(
-                b"\r\n".join([POST, b"Host: x", TAG, b"Content-Length: 20"]) + b"\r\n\r\n" + sent
-            )
+            connection.sendall(b"\r\n".join([POST, b"Host: x", TAG, b"Content-Length: 20"]) + b"\r\n\r\n" + sent)
     body = b'{"xdm:name": "stayed"}'
     status, _, _ = ask(address, POST, b"Host: x", TAG, b"Content-Length: %d" % len(body), body=body)
     assert status == 201
@@ -133,9 +123,7 @@ def test_the_reason_phrase_is_not_empty(address: Send) -> None:
         assert len(head.split(b"\r\n")[0].split(b" ", 2)[2]) > 1
 
 
-@pytest.mark.parametrize(
-    "query", [b"&name=%zz%ff", b"&q=%", b"&q=%00", b"#fragment", b"&orderby=+repo:createdDate"]
-)
+@pytest.mark.parametrize("query", [b"&name=%zz%ff", b"&q=%", b"&q=%00", b"#fragment", b"&orderby=+repo:createdDate"])
 def test_a_query_arrives_as_it_was_sent(address: Send, query: bytes) -> None:
     """Raw `;`, `:`, `=` and what cannot be decoded."""
     path = f"{XCORE}/instances?schema={NAMESPACE}tag;version=0.1&property=repo:etag==1".encode()

@@ -119,9 +119,7 @@ def the_shop() -> Iterator[tuple[TestClient, list[str]]]:
 
 @pytest.mark.parametrize(("query", "found"), QUERIES)
 @pytest.mark.parametrize("search", [False, True], ids=["instances", "search"])
-def test_a_query_finds(
-    the_shop: tuple[TestClient, list[str]], query: str, found: list[int], search: bool
-) -> None:
+def test_a_query_finds(the_shop: tuple[TestClient, list[str]], query: str, found: list[int], search: bool) -> None:
     """The same on both paths: they take the same parameters (spec 2.2)."""
     assert offers(the_shop[0], query, search=search) == [ALL[index] for index in found]
 
@@ -203,9 +201,7 @@ def test_next_links_lead_through_everything_once(
         page = answer.json()
         assert page["_embedded"]["total"] == len(whole) - len(seen)
         seen += names(answer)
-        assert (
-            page["_links"]["self"]["@type"] == "https://ns.adobe.com/experience/xcore/hal/results"
-        )
+        assert page["_links"]["self"]["@type"] == "https://ns.adobe.com/experience/xcore/hal/results"
         following = page["_links"].get("next")
         if following is None:
             break
@@ -221,12 +217,9 @@ def test_the_documented_form_of_cursors(the_shop: tuple[TestClient, list[str]]) 
     plain = listed(client, "personalized-offer", "&limit=2").json()
     last = plain["_embedded"]["results"][-1]["instanceId"]
     assert plain["_links"]["next"]["href"] == (
-        f"/{DEV_CONTAINER}/instances?start={last}&orderby=instanceId"
-        f"&schema={NAMESPACE}personalized-offer&limit=2"
+        f"/{DEV_CONTAINER}/instances?start={last}&orderby=instanceId&schema={NAMESPACE}personalized-offer&limit=2"
     )
-    dated = listed(
-        client, "personalized-offer", "&limit=1&orderBy=-repo:createdDate", search=True
-    ).json()
+    dated = listed(client, "personalized-offer", "&limit=1&orderBy=-repo:createdDate", search=True).json()
     (result,) = dated["_embedded"]["results"]
     start, rest = dated["_links"]["next"]["href"].partition("start=")[2].split("&", 1)
     assert rest.startswith("orderby=-repo:createdDate,instanceId&")

@@ -41,9 +41,7 @@ APPLIED: list[tuple[str, list[dict[str, Any]], Any]] = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("operations", "tags"), [case[1:] for case in APPLIED], ids=[case[0] for case in APPLIED]
-)
+@pytest.mark.parametrize(("operations", "tags"), [case[1:] for case in APPLIED], ids=[case[0] for case in APPLIED])
 def test_operations_are_applied(operations: list[dict[str, Any]], tags: Any) -> None:
     """All six, on members and lists of the instance; `test` may look at the whole envelope."""
     with library() as (client, ids):
@@ -121,9 +119,7 @@ REFUSED: list[tuple[str, Any, list[tuple[str, str]]]] = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("operations", "found"), [case[1:] for case in REFUSED], ids=[case[0] for case in REFUSED]
-)
+@pytest.mark.parametrize(("operations", "found"), [case[1:] for case in REFUSED], ids=[case[0] for case in REFUSED])
 def test_what_cannot_be_applied_changes_nothing(operations: Any, found: Any) -> None:
     """422, each mistake with its path: in the patch for what is wrong with it, in the result for the rest."""
     with library() as (client, ids):

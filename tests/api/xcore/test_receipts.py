@@ -101,9 +101,7 @@ def test_a_write_says_who_wrote_and_keeps_who_created() -> None:
     """The creator's client stays; the last writer's is the last writer's."""
     with server() as client:
         first = post(client, "tag", {"xdm:name": "a"}, {"x-api-key": "studio"}).json()
-        second = patch(
-            client, first["instanceId"], set_to("xdm:name", "b"), x_api_key="exc_app"
-        ).json()
+        second = patch(client, first["instanceId"], set_to("xdm:name", "b"), x_api_key="exc_app").json()
 
     assert second["repo:createdByClientId"] == "studio"
     assert second["repo:lastModifiedByClientId"] == "exc_app"

@@ -45,12 +45,8 @@ MALFORMED: list[tuple[str, bytes, str, int, int]] = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("body", "code", "line", "column"), [c[1:] for c in MALFORMED], ids=[c[0] for c in MALFORMED]
-)
-def test_what_is_no_json_is_400_with_its_place(
-    body: bytes, code: str, line: int, column: int
-) -> None:
+@pytest.mark.parametrize(("body", "code", "line", "column"), [c[1:] for c in MALFORMED], ids=[c[0] for c in MALFORMED])
+def test_what_is_no_json_is_400_with_its_place(body: bytes, code: str, line: int, column: int) -> None:
     """Syntax, encoding, half characters and depth, on every method that takes a body."""
     with library() as (client, ids):
         instance = f"{XCORE}/instances/{ids['tag']}"
@@ -146,9 +142,7 @@ DATES: list[tuple[str, str, list[tuple[str, str]]]] = [
 
 
 @pytest.mark.parametrize(("start", "end", "mistakes"), DATES)
-def test_dates_have_a_zone_and_an_order(
-    start: str, end: str, mistakes: list[tuple[str, str]]
-) -> None:
+def test_dates_have_a_zone_and_an_order(start: str, end: str, mistakes: list[tuple[str, str]]) -> None:
     """Any zone will do, none will not; the end is not before the start (R15, R39)."""
     dates = {"xdm:startDate": start, "xdm:endDate": end}
     with library() as (client, _):
@@ -263,9 +257,7 @@ ADDRESSES = [
 
 
 @pytest.mark.parametrize(("method", "path", "status", "code"), ADDRESSES)
-def test_an_address_nobody_serves_is_a_problem(
-    method: str, path: str, status: int, code: str
-) -> None:
+def test_an_address_nobody_serves_is_a_problem(method: str, path: str, status: int, code: str) -> None:
     """Unknown paths, ids and methods; what is echoed of the path is bounded, and nothing redirects."""
     with server() as client:
         answer = client.request(method, path, follow_redirects=False)

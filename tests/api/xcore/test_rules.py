@@ -67,9 +67,7 @@ REFERENCES = [
 @pytest.mark.parametrize(("kind", "pointer", "target"), REFERENCES)
 def test_what_is_referred_to_exists(kind: str, pointer: str, target: str) -> None:
     """A reference to nothing, to another kind, or to what is no id is refused at its place."""
-    path = "$._instance" + "".join(
-        f"[{step}]" if step.isdigit() else f".{step}" for step in pointer.split("/")
-    )
+    path = "$._instance" + "".join(f"[{step}]" if step.isdigit() else f".{step}" for step in pointer.split("/"))
     with library() as (client, ids):
         for given, code in (
             (f"xcore:{target}:dead", "unknown-reference"),
@@ -119,9 +117,7 @@ def archive(client: TestClient, ids: dict[str, str]) -> Any:
 
 
 def no_representation(client: TestClient, ids: dict[str, str]) -> Any:
-    return patch(
-        client, ids["fallback-offer"], {"op": "remove", "path": "/_instance/xdm:representations/0"}
-    )
+    return patch(client, ids["fallback-offer"], {"op": "remove", "path": "/_instance/xdm:representations/0"})
 
 
 def no_components(client: TestClient, ids: dict[str, str]) -> Any:
@@ -205,9 +201,7 @@ def test_no_write_takes_the_answer_from_a_live_decision(attempt: Break, path: st
         assert "House" in answer.json()["report"]["violations"][0]["message"]
 
 
-@pytest.mark.parametrize(
-    "attempt", [unapprove, archive, no_representation, other_component, other_placement_type]
-)
+@pytest.mark.parametrize("attempt", [unapprove, archive, no_representation, other_component, other_placement_type])
 def test_a_decision_that_is_not_live_may_be_incomplete(attempt: Break) -> None:
     """The same writes are fine while no live decision depends on them (R10, R11)."""
     with library() as (client, ids):

@@ -56,10 +56,7 @@ def test_a_rule_that_does_not_compile_is_reported_with_the_reasons() -> None:
     snapshot = a_snapshot(a_library(an_offer("gold", rule="bad"), a_rule("bad", "person.age >=")))
     rule = an_entity(a_rule("bad", "person.age >="))
     assert isinstance(rule, EligibilityRule)
-    reasons = tuple(
-        SnapshotDiagnostic(description=one.message)
-        for one in bind_rule(rule, schema_with({})).diagnostics
-    )
+    reasons = tuple(SnapshotDiagnostic(description=one.message) for one in bind_rule(rule, schema_with({})).diagnostics)
 
     assert reasons
     assert snapshot.diagnostics == (
@@ -74,11 +71,7 @@ def test_a_rule_that_does_not_compile_is_reported_with_the_reasons() -> None:
                     id=rule.id,
                     instance_id=rule.instance_id,
                     etag=1,
-                    causes=(
-                        SnapshotDiagnostic(
-                            description="Error while validating PQL query", causes=reasons
-                        ),
-                    ),
+                    causes=(SnapshotDiagnostic(description="Error while validating PQL query", causes=reasons),),
                 ),
             ),
         ),
@@ -108,24 +101,18 @@ def test_what_is_not_in_the_library_is_reported() -> None:
     nothing = "Encountered issues with the dependency: `{}` is not in the library"
 
     assert told(an_offer("gold", rule="x")) == [nothing.format(id_of(EntityKind.RULE, "x"))]
-    assert told(a_decision("d", a_criterion("x"))) == [
-        nothing.format(id_of(EntityKind.COLLECTION, "x"))
-    ]
+    assert told(a_decision("d", a_criterion("x"))) == [nothing.format(id_of(EntityKind.COLLECTION, "x"))]
     assert told(a_decision("d", a_criterion(placements=["web", "x"]))) == [
         nothing.format(id_of(EntityKind.PLACEMENT, "x"))
     ]
-    assert told(a_decision("d", a_criterion(), fallback="x")) == [
-        nothing.format(id_of(EntityKind.FALLBACK, "x"))
-    ]
+    assert told(a_decision("d", a_criterion(), fallback="x")) == [nothing.format(id_of(EntityKind.FALLBACK, "x"))]
 
 
 def test_a_fallback_that_breaks_the_guarantee_is_reported() -> None:
     """It is served all the same: a poor answer is better than none."""
     decision = a_decision("d", a_criterion())
 
-    assert told(decision, a_fallback(status="draft")) == [
-        "The fallback offer `fallback` is draft, not approved"
-    ]
+    assert told(decision, a_fallback(status="draft")) == ["The fallback offer `fallback` is draft, not approved"]
     lacking: list[dict[str, list[Document]]] = [{}, {"web": []}, {"web": [a_component("json")]}]
     for content in lacking:
         assert told(decision, a_fallback(content=content)) == [

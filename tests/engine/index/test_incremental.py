@@ -200,9 +200,7 @@ def test_sets_and_lists_follow_moves(data: st.DataObject, size: int) -> None:
     """Who has gone is in none of them, who has come is where it is said, all others keep their order."""
     gone = data.draw(st.sets(st.integers(0, size - 1), max_size=5))
     come = data.draw(st.lists(st.integers(0, size - len(gone)), max_size=5).map(sorted))
-    moves = PositionChanges(
-        tuple(sorted(gone)), tuple(place + number for number, place in enumerate(come))
-    )
+    moves = PositionChanges(tuple(sorted(gone)), tuple(place + number for number, place in enumerate(come)))
     before = list(range(size))
     chosen = data.draw(st.sets(st.sampled_from(before)))
     draws = [at * 3 for at in before]

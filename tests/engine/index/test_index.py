@@ -50,9 +50,7 @@ def test_arrays_say_what_bits_say(size: int, data: st.DataObject) -> None:
     assert bulk.positions(offers) == sorted(chosen)
     assert bulk.without(offers, sorted(gone)) == bits_of(chosen - gone)
     assert bulk.order_by_level(offers, seed) == sorted(chosen, key=place)
-    assert bulk.order_ties(offers, 0, seed) == sorted(
-        chosen, key=lambda at: tie_key(seed, draws[at])
-    )
+    assert bulk.order_ties(offers, 0, seed) == sorted(chosen, key=lambda at: tie_key(seed, draws[at]))
 
 
 def test_equal_lots_keep_the_order_of_ids() -> None:
@@ -83,9 +81,7 @@ def test_lots_that_differ_in_their_last_bits_only_are_told_apart() -> None:
 
 
 @given(st.dictionaries(st.integers(1, 40), st.integers(0, 2**80)), st.integers(0, 2**80))
-def test_a_row_that_is_too_long_to_write_out_says_the_same(
-    changes: dict[int, int], first: int
-) -> None:
+def test_a_row_that_is_too_long_to_write_out_says_the_same(changes: dict[int, int], first: int) -> None:
     """Whatever room it has: every set, or every so many and the changes between them."""
     row = list(accumulate((changes.get(at, 0) for at in range(1, 41)), xor, initial=first))
 
@@ -94,9 +90,7 @@ def test_a_row_that_is_too_long_to_write_out_says_the_same(
         assert [steps[at] for at in range(41)] == row
         assert steps.is_expanded == (most > 41 * (80 // 8 + 28))
         if not steps.is_expanded:
-            assert [steps.delta(at) for at in range(1, 41)] == [
-                changes.get(at, 0) for at in range(1, 41)
-            ]
+            assert [steps.delta(at) for at in range(1, 41)] == [changes.get(at, 0) for at in range(1, 41)]
 
 
 def test_changes_are_where_segments_begin_and_end() -> None:
@@ -127,9 +121,7 @@ TEXTS = [
 
 @pytest.mark.parametrize("most", [1 << 21, 64])
 @pytest.mark.parametrize("texts", [TEXTS, TEXTS[:8], TEXTS[8:16]])
-def test_a_slot_lets_pass_whose_conditions_hold(
-    texts: list[str], most: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_slot_lets_pass_whose_conditions_hold(texts: list[str], most: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """For values of every kind, with tables written out or not; who has no condition here always passes."""
     monkeypatch.setattr(DeltaBitmaps.__init__, "__defaults__", (most,))
     conditions = [(a_condition(text), [at]) for at, text in enumerate(texts)]
@@ -149,9 +141,7 @@ def test_a_slot_lets_pass_whose_conditions_hold(
 def test_a_slot_says_when_it_has_no_table(value: Any) -> None:
     """Of what no JSON has: the rules are asked themselves then."""
     with pytest.raises(UnindexableValue):
-        run_to_completion(build_field_index(1, [(a_condition("person.x > 1"), [0])], list)).lookup(
-            value
-        )
+        run_to_completion(build_field_index(1, [(a_condition("person.x > 1"), [0])], list)).lookup(value)
 
 
 EDGES = st.none() | st.integers(0, 9)
@@ -169,9 +159,7 @@ def test_a_calendar_knows_whose_dates_include_a_moment(
         assert calendar.open_at(moment) == bits_of(inside)
 
 
-NAMED = st.lists(
-    st.builds(AudienceRef, st.sampled_from(["ups", "crm"]), st.sampled_from("abc")), max_size=3
-).map(tuple)
+NAMED = st.lists(st.builds(AudienceRef, st.sampled_from(["ups", "crm"]), st.sampled_from("abc")), max_size=3).map(tuple)
 KINDS = st.sampled_from([ConstraintType.ANY_AUDIENCE, ConstraintType.ALL_AUDIENCES])
 STANDINGS = st.sampled_from(
     [{"status": "realized"}, {"status": "existing"}, {"status": "exited"}, {}, None, {"status": 3}]
@@ -188,9 +176,7 @@ def test_audiences_lead_to_the_offers_for_their_members(
 ) -> None:
     """Any of several, or all; an offer without such a constraint always passes."""
     profile = {"segmentMembership": memberships}
-    audiences = AudienceIndex(
-        len(constraints) + 1, [(one, 1 << at) for at, one in enumerate(constraints)]
-    )
+    audiences = AudienceIndex(len(constraints) + 1, [(one, 1 << at) for at, one in enumerate(constraints)])
     expected = [at for at, one in enumerate(constraints) if qualifies(profile, one)]
 
     assert audiences.lookup(profile) == bits_of([*expected, len(constraints)])

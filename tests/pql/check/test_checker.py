@@ -6,9 +6,7 @@ from proffer.pql import CompiledRule, Diagnostic, check_text, compile_rule, rend
 from proffer.pql.check.schema import Schema
 from proffer.pql.syntax.diagnostics import Severity
 
-STRICT = Schema.of(
-    {"profile": {"person": {"age": "integer", "tier": "text: gold|silver"}, "tags": ["text"]}}
-)
+STRICT = Schema.of({"profile": {"person": {"age": "integer", "tier": "text: gold|silver"}, "tags": ["text"]}})
 
 
 def found(text: str, **terms: object) -> list[tuple[str, str]]:
@@ -113,9 +111,7 @@ LOOKING_BACK = [
 @pytest.mark.parametrize("text", LOOKING_BACK)
 def test_looking_back_cannot_be_saved(text: str) -> None:
     """It may be evaluated, but not saved."""
-    assert {code for severity, code in found(text, saving=True) if severity == "error"} == {
-        "pql.look-back"
-    }
+    assert {code for severity, code in found(text, saving=True) if severity == "error"} == {"pql.look-back"}
     assert not [code for severity, code in found(text) if severity == "error"]
 
 
@@ -133,11 +129,7 @@ def test_formulas_may_not_search_events(text: str, rule: list[str], formula: lis
 
     def errors(kind: str) -> list[str]:
         roots = ("profile", "xEvent", "offer")
-        return [
-            each.code
-            for each in check_text(text, kind=kind, saving=True, roots=roots)
-            if each.is_error
-        ]
+        return [each.code for each in check_text(text, kind=kind, saving=True, roots=roots) if each.is_error]
 
     assert [errors("rule"), errors("formula")] == [rule, formula]
 
@@ -153,10 +145,7 @@ def test_a_formula_has_eight_kilobytes() -> None:
     """Rules have fifteen."""
     text = 'a = "' + "x" * 9_000 + '"'
 
-    assert [
-        [each.code for each in check_text(text, kind=kind) if each.is_error]
-        for kind in ("rule", "formula")
-    ] == [
+    assert [[each.code for each in check_text(text, kind=kind) if each.is_error] for kind in ("rule", "formula")] == [
         [],
         ["pql.limit"],
     ]

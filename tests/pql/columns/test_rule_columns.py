@@ -18,9 +18,7 @@ from proffer.pql.columns.columns import EncodedColumn, ProfileTable  # noqa: E40
 from proffer.pql.columns.rule_columns import ColumnFormula, ColumnRule, NoColumnForm, to_columns  # noqa: E402
 
 NOW = datetime(2024, 11, 20, 12, tzinfo=UTC)
-IN_COLUMNS = [
-    case for case in ACCEPTED if not isinstance(to_columns(as_rule(case).checked), NoColumnForm)
-]
+IN_COLUMNS = [case for case in ACCEPTED if not isinstance(to_columns(as_rule(case).checked), NoColumnForm)]
 
 
 def rule(text: str) -> CompiledRule:
@@ -117,9 +115,7 @@ def test_columns_of_anything_agree_with_rows(text: str) -> None:
 
 def test_integers_beyond_doubles_stay_exact() -> None:
     """A product that a double cannot hold is computed as the rows compute it."""
-    columns, rows = both_ways(
-        rule("a * a = 9007199254740994 * 1 or a * 3 > b"), [{"a": 3**33, "b": 3**34 - 1}]
-    )
+    columns, rows = both_ways(rule("a * a = 9007199254740994 * 1 or a * 3 > b"), [{"a": 3**33, "b": 3**34 - 1}])
 
     assert columns == rows
 
@@ -142,9 +138,7 @@ def test_a_missing_root_is_the_same_for_every_row() -> None:
 def test_membership_is_a_column() -> None:
     """`inSegment` reads the memberships of each row."""
     member = {"segmentMembership": {"ups": {"x": {"status": "realized"}}}}
-    columns, rows = both_ways(
-        rule('inSegment("x") and a = 1'), [{**member, "a": 1}, {"a": 1}, member]
-    )
+    columns, rows = both_ways(rule('inSegment("x") and a = 1'), [{**member, "a": 1}, {"a": 1}, member])
 
     assert columns == rows == [True, False, False]
 
@@ -172,11 +166,7 @@ def test_an_arrow_batch_is_a_table() -> None:
         Environment({}, NOW),
     )
 
-    assert (
-        found.tolist()
-        == [compiled.holds(Environment(profile, NOW)) for profile in profiles]
-        == [True, True, False]
-    )
+    assert found.tolist() == [compiled.holds(Environment(profile, NOW)) for profile in profiles] == [True, True, False]
 
 
 def test_values_of_different_types_are_different() -> None:

@@ -87,9 +87,7 @@ def test_a_third_parameter_of_equals_is_the_case_flag() -> None:
         ({"format": "pql/json", "value": json.dumps(LOOKUP)}, LOOKUP),
     ],
 )
-def test_a_condition_is_read_in_either_spelling(
-    condition: dict[str, Any], expected: object
-) -> None:
+def test_a_condition_is_read_in_either_spelling(condition: dict[str, Any], expected: object) -> None:
     """With or without prefix, as a tree or as text that holds one."""
     assert read_condition(condition) == expected
 

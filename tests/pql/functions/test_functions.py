@@ -74,17 +74,13 @@ def test_a_function_takes_anything_without_raising(declared: Function) -> None:
     """Wrong types give null, false or nothing, whatever argument they come in."""
     if declared.is_higher_order:
         for value in ANYTHING:
-            declared.apply(
-                ENV, [value, 1, "b"], [value, value, 2], *[3] * (declared.min_arguments - 2)
-            )
+            declared.apply(ENV, [value, 1, "b"], [value, value, 2], *[3] * (declared.min_arguments - 2))
         return
     for first in ANYTHING:
         for second in ANYTHING:
             declared.apply(
                 ENV,
-                *[first, second, first, second][
-                    : 4 if declared.max_arguments is None else declared.max_arguments
-                ],
+                *[first, second, first, second][: 4 if declared.max_arguments is None else declared.max_arguments],
             )
 
 

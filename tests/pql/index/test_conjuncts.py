@@ -23,9 +23,7 @@ NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 ROOTS = {"profile", "xEvent", "offer"}
 VALUES = st.one_of(
     st.sampled_from(strategies.UNUSUAL_VALUES),
-    st.sampled_from(
-        ["17", "18", "FR", "F", "FRA", "-1", "1.5", "100", "1e2", "", "a", "z", "\x00"]
-    ),
+    st.sampled_from(["17", "18", "FR", "F", "FRA", "-1", "1.5", "100", "1e2", "", "a", "z", "\x00"]),
     st.integers(-3, 120),
     st.floats(-3, 120),
     st.text(max_size=3),
@@ -85,9 +83,7 @@ def test_the_tests_of_a_part_say_what_the_part_says(seed: int) -> None:
         if part.predicate_tree is not None:
             conditions = part.predicate_tree.conditions
             found = values([one.subject for one in conditions], env)
-            known = {
-                f"c{at}": said(*one) for at, one in enumerate(zip(conditions, found, strict=True))
-            }
+            known = {f"c{at}": said(*one) for at, one in enumerate(zip(conditions, found, strict=True))}
 
             shape = re.sub(r"(\d+)", r"c\1", part.predicate_tree.shape)
             assert eval(shape, known) == part.holds(env)  # noqa: S307
@@ -151,9 +147,7 @@ def test_what_is_a_condition(text: str, conditions: int, parts: int) -> None:
         ('loyalty.tier = "x" or person.age in [1, 2]', "(0 | 1)", 2),
     ],
 )
-def test_parts_are_tests_where_they_ask_nothing_of_the_offer(
-    text: str, shape: str, subjects: int
-) -> None:
+def test_parts_are_tests_where_they_ask_nothing_of_the_offer(text: str, shape: str, subjects: int) -> None:
     """With expressions as subjects, and with and and or between them; not is moved inwards."""
     (part,) = apart(text).residuals
 

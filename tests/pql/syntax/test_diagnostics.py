@@ -14,10 +14,7 @@ def test_a_diagnostic_shows_the_text_and_points_at_it() -> None:
     [found] = check_text("person.age == 4")
 
     assert render_diagnostic(found, "person.age == 4", "vip") == (
-        "error[pql.syntax] `==` is not an operator\n"
-        "  --> vip:1:12\n"
-        "  person.age == 4\n"
-        "             ^^ help: use `=`"
+        "error[pql.syntax] `==` is not an operator\n  --> vip:1:12\n  person.age == 4\n             ^^ help: use `=`"
     )
 
 
@@ -26,9 +23,7 @@ def test_carets_stand_under_the_right_line() -> None:
     text = "a = 1 and\n\tb == 2"
     [found] = check_text(text)
 
-    assert "rule:2:4\n      b == 2\n        ^^" in render_diagnostic(found, text).replace(
-        "  --> ", ""
-    )
+    assert "rule:2:4\n      b == 2\n        ^^" in render_diagnostic(found, text).replace("  --> ", "")
 
 
 def test_all_wrong_characters_are_reported_together() -> None:

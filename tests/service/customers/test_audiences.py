@@ -52,9 +52,7 @@ async def define(services: Services, container: str, pql: str) -> str:
         "expression": {"type": "PQL", "format": "pql/text", "value": pql},
         "evaluationInfo": BATCH,
     }
-    return (
-        await services.audiences.create(services.registry.authorize(BY, container), document)
-    ).instance_id
+    return (await services.audiences.create(services.registry.authorize(BY, container), document)).instance_id
 
 
 async def test_a_batch_moves_everybody_on(tmp_path: Path) -> None:
@@ -65,18 +63,14 @@ async def test_a_batch_moves_everybody_on(tmp_path: Path) -> None:
     changed = []
     seen = []
     for _ in range(3):
-        changed.append(
-            (await services.audiences.evaluate(services.registry.authorize(BY, container))).changed
-        )
+        changed.append((await services.audiences.evaluate(services.registry.authorize(BY, container))).changed)
         *_, last = await store.page(container, 0, 2_000)
         seen.append(last.membership[audience].status)
     assert changed == [200, 200, 0]
     assert seen == [MembershipStatus.REALIZED, MembershipStatus.EXISTING, MembershipStatus.EXISTING]
     rule = {"expression": {"type": "PQL", "format": "pql/text", "value": "n < 0"}}
     await services.audiences.revise(services.registry.authorize(BY, container), audience, rule)
-    assert (
-        await services.audiences.evaluate(services.registry.authorize(BY, container))
-    ).changed == 200
+    assert (await services.audiences.evaluate(services.registry.authorize(BY, container))).changed == 200
     *_, last = await store.page(container, 0, 2_000)
     assert last.membership[audience].status is MembershipStatus.EXITED
     await store.close()
@@ -90,9 +84,7 @@ async def test_an_estimate_of_many_is_sampled_and_says_how_sure_it_is(
     monkeypatch.setattr(module, "_SAMPLE_SIZE", 2_000)
 
     services, container = await filled(MemoryStore(), 3_000)
-    found = await services.audiences.estimate(
-        services.registry.authorize(BY, container), "n >= 2000"
-    )
+    found = await services.audiences.estimate(services.registry.authorize(BY, container), "n >= 2000")
     share = found.matched / found.evaluated
     assert (found.total, found.evaluated) == (3_000, 2_000)
     assert found.error == pytest.approx(3_000 * math.sqrt(share * (1 - share) / 2_000))
@@ -142,9 +134,7 @@ def test_columns_say_what_rows_say(monkeypatch: pytest.MonkeyPatch) -> None:
         later = await define(services, container, f'inSegment("{first}") and n < 700')
         ids[later] = "of another audience"
         await services.audiences.evaluate(services.registry.authorize(BY, container))
-        qualify = services.registry.authorize(BY, container).state.customer_schema.qualify(
-            batch=True
-        )
+        qualify = services.registry.authorize(BY, container).state.customer_schema.qualify(batch=True)
         assert qualify is not None
         answered = qualify._batch.audiences  # type: ignore[attr-defined]
         kept = await store.page(container, 0, 1_000)

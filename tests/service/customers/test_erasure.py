@@ -44,9 +44,7 @@ async def decide(services: Services, who: IdentityKey) -> DecisionResult:
     return await services.decide.decide(access_to(services), request, profile, surface="test")
 
 
-async def report(
-    services: Services, key: str, decided: DecisionResult, who: IdentityKey | None
-) -> None:
+async def report(services: Services, key: str, decided: DecisionResult, who: IdentityKey | None) -> None:
     event = Feedback(
         id=key,
         kind=FeedbackKind.DISPLAY,

@@ -57,9 +57,7 @@ async def give(services: Services, who: str = "ann", **options: Any) -> list[str
     identity = ProfileIdentity(namespace="Email", id=f"{who}@x")
     profile = await services.profiles.resolve(access_to(services), Profile(identities=(identity,)))
     request = DecisionRequest(scopes=(a_scope(),))
-    decided = await services.decide.decide(
-        access_to(services), request, profile, surface="ode", **options
-    )
+    decided = await services.decide.decide(access_to(services), request, profile, surface="ode", **options)
     (answer,) = decided.outcome.scopes
     assert isinstance(answer, Proposition)
     assert bool(answer.options) != (answer.fallback is not None)
@@ -79,16 +77,12 @@ async def cap_gold(services: Services, limit: int) -> None:
 async def on_record(services: Services) -> list[str]:
     """Every offer given by a decision on record, with its number."""
     packs = await services.store.decision_events(DEV_CONTAINER, 0, 1000)
-    return sorted(
-        offer for _, events in packs for event in events for offer, _ in event.proposed_offers
-    )
+    return sorted(offer for _, events in packs for event in events for offer, _ in event.proposed_offers)
 
 
 async def test_what_others_took_meanwhile_is_decided_without() -> None:
     """Twenty at once see three left of the best; three get it, the others the next best, and each is answered."""
-    async with library(
-        an_offer("gold", priority=2, cap=3), an_offer("silver", priority=1, cap=12)
-    ) as services:
+    async with library(an_offer("gold", priority=2, cap=3), an_offer("silver", priority=1, cap=12)) as services:
         found = await asyncio.gather(*(give(services, str(number)) for number in range(20)))
         assert [found.count([GOLD]), found.count([SILVER]), found.count([])] == [3, 12, 5]
         assert await on_record(services) == sorted([GOLD] * 3 + [SILVER] * 12)
@@ -145,17 +139,13 @@ def read_only(connection: sqlite3.Connection, on: bool) -> None:
     connection.execute(f"PRAGMA query_only = {int(on)}")
 
 
-BREAKAGES: list[
-    tuple[Callable[[sqlite3.Connection], None], Callable[[sqlite3.Connection], None]]
-] = [
+BREAKAGES: list[tuple[Callable[[sqlite3.Connection], None], Callable[[sqlite3.Connection], None]]] = [
     (partial(leave_pages, count=0), partial(leave_pages, count=10_000)),
     (partial(read_only, on=True), partial(read_only, on=False)),
 ]
 
 
-@pytest.mark.parametrize(
-    ("breaking", "mending"), BREAKAGES, ids=["the disk is full", "the database is read-only"]
-)
+@pytest.mark.parametrize(("breaking", "mending"), BREAKAGES, ids=["the disk is full", "the database is read-only"])
 async def test_what_cannot_be_recorded_is_not_given(
     tmp_path: Path, breaking: Callable[..., None], mending: Callable[..., None]
 ) -> None:
@@ -167,9 +157,7 @@ async def test_what_cannot_be_recorded_is_not_given(
         held: list[sqlite3.Connection] = []
         await store.submit(held.append)
         breaking(held[0])
-        answers = await asyncio.gather(
-            *(give(services, str(number)) for number in range(200)), return_exceptions=True
-        )
+        answers = await asyncio.gather(*(give(services, str(number)) for number in range(200)), return_exceptions=True)
         refused = [one for one in answers if isinstance(one, Unavailable)]
         had = answers.count([GOLD])
         assert refused

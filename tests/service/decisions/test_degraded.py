@@ -115,9 +115,7 @@ async def decided(services: Services, *who: str, **options: Any) -> DecisionResu
         scopes=(a_scope(item_count=30),),
         context={"weather": {"celsius": 30}},
     )
-    return await services.decide.decide(
-        access_to(services), request, profile, surface="ode", **options
-    )
+    return await services.decide.decide(access_to(services), request, profile, surface="ode", **options)
 
 
 def given(one: DecisionResult) -> list[str]:
@@ -238,12 +236,8 @@ async def test_beyond_the_bound_decisions_are_refused(tmp_path: Path) -> None:
         store = MovableStore()
         async with library(store, spool, an_offer("plain")) as services:
             store.away = True
-            answers = await asyncio.gather(
-                *(decided(services) for _ in range(50)), return_exceptions=True
-            )
-            answers += await asyncio.gather(
-                *(decided(services) for _ in range(5)), return_exceptions=True
-            )
+            answers = await asyncio.gather(*(decided(services) for _ in range(50)), return_exceptions=True)
+            answers += await asyncio.gather(*(decided(services) for _ in range(5)), return_exceptions=True)
             refused = [one for one in answers if isinstance(one, StoreUnavailable)]
             had = [one.proposition_id for one in answers if isinstance(one, DecisionResult)]
             assert len(refused) + len(had) == 55

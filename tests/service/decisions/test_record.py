@@ -20,9 +20,7 @@ REQUEST = DecisionRequest(
 @pytest.mark.parametrize("reads_context", [True, False])
 def test_what_nothing_reads_is_not_kept(reads_events: bool, reads_context: bool) -> None:
     """The event and the context each by itself; that there was an event stays known."""
-    needed = ScopeRequirements(
-        caps=(), reads=frozenset(), reads_events=reads_events, reads_context=reads_context
-    )
+    needed = ScopeRequirements(caps=(), reads=frozenset(), reads_events=reads_events, reads_context=reads_context)
     kept = recorded_request(needed, REQUEST)
 
     assert kept.event == (REQUEST.event if reads_events else {})

@@ -42,9 +42,7 @@ def test_scopes_that_meet_the_same_limit_need_it_once() -> None:
 
 
 def test_scopes_that_nobody_can_answer_need_nothing() -> None:
-    needed = RequirementsCache().get(
-        a_library(), [a_scope("nothing", "web"), a_scope("home", "mars")]
-    )
+    needed = RequirementsCache().get(a_library(), [a_scope("nothing", "web"), a_scope("home", "mars")])
     assert (needed.caps, needed.reads) == ((), frozenset())
 
 

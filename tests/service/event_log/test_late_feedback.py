@@ -78,9 +78,7 @@ async def test_a_decision_that_comes_later_is_found() -> None:
     assert await world.services.feedback.attribute_late() == 0
     assert (await world.missed(), await world.counted()) == ([], {("1", ""): 4})
     ((_, event), *_) = await world.store.feedback_events("c1", 0, 10)
-    assert [(one.event, one.offer, one.placement) for one in event.delivered_offers] == [
-        (late.id, GOLD, WEB)
-    ]
+    assert [(one.event, one.offer, one.placement) for one in event.delivered_offers] == [(late.id, GOLD, WEB)]
     await world.services.stop()
 
 

@@ -20,9 +20,7 @@ async def test_sweeping_forgets_by_age() -> None:
     for day in range(4):
         await store.record("c1", a_decision_event(at=day * 86_400))
         await store.add_feedback("c1", [an_event(f"e{day}", at=day * 86_400)])
-    services = Services(
-        store, lambda: NOON + 4 * 86_400 * SECOND, retention_limits=LogLimits(days=2)
-    )
+    services = Services(store, lambda: NOON + 4 * 86_400 * SECOND, retention_limits=LogLimits(days=2))
     assert (await services.retention.sweep()) == SweepResult(decisions=2, feedback=2)
 
 

@@ -39,29 +39,21 @@ class MovableStore(MemoryStore):
         self._check()
         return await super().revisions()
 
-    async def decisions_of(
-        self, container_id: str, propositions: Sequence[str]
-    ) -> Mapping[str, DecisionEvent]:
+    async def decisions_of(self, container_id: str, propositions: Sequence[str]) -> Mapping[str, DecisionEvent]:
         self._check()
         return await super().decisions_of(container_id, propositions)
 
-    async def add_feedback(
-        self, container_id: str, events: Sequence[AttributedFeedback]
-    ) -> Sequence[bool]:
+    async def add_feedback(self, container_id: str, events: Sequence[AttributedFeedback]) -> Sequence[bool]:
         self._check()
         return await super().add_feedback(container_id, events)
 
 
 @asynccontextmanager
-async def started(
-    store: MemoryStore, folder: Path | None, most: int = 1_000_000
-) -> AsyncIterator[Services]:
+async def started(store: MemoryStore, folder: Path | None, most: int = 1_000_000) -> AsyncIterator[Services]:
     spool = None if folder is None else FeedbackSpool(folder, most)
     services = Services(store, lambda: NOON + SECOND, feedback_spool=spool)
     await services.start(dev=True)
-    await store.ensure_caps(
-        DEV_CONTAINER, 1, [OfferCaps(offer=GOLD, limits=(LIMIT,), approved=True)]
-    )
+    await store.ensure_caps(DEV_CONTAINER, 1, [OfferCaps(offer=GOLD, limits=(LIMIT,), approved=True)])
     try:
         yield services
     finally:

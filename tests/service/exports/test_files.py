@@ -62,9 +62,7 @@ def test_a_row_comes_back_from_both_forms(tmp_path: Path) -> None:
     """Every type of column, nested."""
     jsonl, parquet = tmp_path / "a.jsonl", tmp_path / "a.parquet"
 
-    assert (
-        write_atomically(jsonl, COLUMNS, [FULL]) == write_atomically(parquet, COLUMNS, [FULL]) == 1
-    )
+    assert write_atomically(jsonl, COLUMNS, [FULL]) == write_atomically(parquet, COLUMNS, [FULL]) == 1
 
     (said,) = lines(jsonl)
     assert said == {
@@ -84,9 +82,7 @@ def test_odd_values_do_not_end_an_export(tmp_path: Path) -> None:
     """What a column cannot hold stays out; a text column holds other JSON as text."""
     jsonl, parquet = tmp_path / "a.jsonl", tmp_path / "a.parquet"
 
-    assert (
-        write_atomically(jsonl, COLUMNS, ODD) == write_atomically(parquet, COLUMNS, ODD) == len(ODD)
-    )
+    assert write_atomically(jsonl, COLUMNS, ODD) == write_atomically(parquet, COLUMNS, ODD) == len(ODD)
 
     empty, wrong, strange, nested = lines(jsonl)
     assert empty == {}

@@ -220,9 +220,7 @@ async def test_identities_are_taken_from_the_fields_that_say_so(tmp_path: Path) 
         "xdm:sourceProperty": "/customer/number",
         "xdm:namespace": "CRMID",
     }
-    await services.catalog.create(
-        services.registry.authorize(BY, container.id), EntityKind.DESCRIPTOR, declared
-    )
+    await services.catalog.create(services.registry.authorize(BY, container.id), EntityKind.DESCRIPTOR, declared)
     done = await bring(store, path, schema=schema)
     assert (done.accepted, done.rejected) == (2, 1)
     assert len(await people(store)) == 2
@@ -232,9 +230,7 @@ async def test_identities_are_taken_from_the_fields_that_say_so(tmp_path: Path) 
 async def test_csv_rows_with_wrong_quotes_or_letters_are_rejects(tmp_path: Path) -> None:
     """What is not UTF-8, or goes on behind a closing quote, harms its row alone; an open quote is told by lines."""
     path = tmp_path / "a.csv"
-    path.write_bytes(
-        b'identity.CRMID,n\n1,a\n2,\xff\xfe\n3,\xc3\xbc\n4,"x"y\n5,b\n6,"open\n7,c\n8,d\n'
-    )
+    path.write_bytes(b'identity.CRMID,n\n1,a\n2,\xff\xfe\n3,\xc3\xbc\n4,"x"y\n5,b\n6,"open\n7,c\n8,d\n')
 
     store = MemoryStore()
     done = await bring(store, path)
@@ -293,9 +289,7 @@ async def test_a_stopped_import_goes_on_where_it_stopped(tmp_path: Path, name: s
             await bring(store, path, crash)
     done = await bring(store, path)
     assert (done.accepted, done.rejected, done.resumed_at) == (18, 2, 13)
-    assert sorted(one.attributes["n"] for one in await people(store)) == [
-        n for n in range(20) if n not in {4, 10}
-    ]
+    assert sorted(one.attributes["n"] for one in await people(store)) == [n for n in range(20) if n not in {4, 10}]
     again = await bring(store, path)
     assert (again.accepted, again.resumed_at) == (18, None)
     assert len(await people(store)) == 18

@@ -43,9 +43,7 @@ async def test_fifty_at_once_share_few_commits(tmp_path: Path) -> None:
         commits = []
         commit = services.store.commit
 
-        async def counted(
-            container: str, based_on: int, versions: Sequence[Instance], *caps: Any
-        ) -> None:
+        async def counted(container: str, based_on: int, versions: Sequence[Instance], *caps: Any) -> None:
             commits.append(len(versions))
             await commit(container, based_on, versions, *caps)
 
@@ -159,9 +157,7 @@ async def test_one_the_database_refuses_does_not_take_others_along() -> None:
         def wrong() -> Any:
             return make(services, EntityKind.TAG, name="no name")
 
-        results = await outcomes(
-            tag(services, "a"), dead("free"), wrong(), tag(services, "b"), tag(services, "free")
-        )
+        results = await outcomes(tag(services, "a"), dead("free"), wrong(), tag(services, "b"), tag(services, "free"))
         assert results == ["a", Conflict, Invalid, "b", "free"]
         assert await outcomes(dead("x"), wrong()) == [Conflict, Invalid]
         assert await outcomes(dead("x")) == [Conflict]

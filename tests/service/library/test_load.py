@@ -62,12 +62,8 @@ LIBRARY: dict[str, Any] = {
     ],
     "tags": [{"@id": "xcore:tag:1", "xdm:name": "t"}, {"xdm:name": "u"}],
     "offers": [offer("o", **{"xdm:tags": ["xcore:tag:1"], "strange": {"x": [1, True, None]}})],
-    "rules": [
-        {"xdm:name": "r", "condition": {"type": "PQL", "format": "pql/text", "value": "true"}}
-    ],
-    "placements": [
-        {"@id": PLACEMENT, "xdm:name": "p", "xdm:channel": "web", "xdm:componentType": HTML}
-    ],
+    "rules": [{"xdm:name": "r", "condition": {"type": "PQL", "format": "pql/text", "value": "true"}}],
+    "placements": [{"@id": PLACEMENT, "xdm:name": "p", "xdm:channel": "web", "xdm:componentType": HTML}],
 }
 
 

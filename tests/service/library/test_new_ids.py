@@ -56,9 +56,7 @@ async def test_what_is_there_keeps_its_id() -> None:
     known: dict[str, str] = {}
     first = sort_by_dependency([("$", {"tags": [{"@id": "xcore:tag:1", "xdm:name": "a"}]})])
     assert run(first, catalog, known) == [{"@id": held, "xdm:name": "a"}]
-    second = sort_by_dependency(
-        [("$", {"collections": [{"xdm:name": "c", "xdm:ids": ["xcore:tag:1"]}]})]
-    )
+    second = sort_by_dependency([("$", {"collections": [{"xdm:name": "c", "xdm:ids": ["xcore:tag:1"]}]})])
     assert run(second, catalog, known) == [{"xdm:name": "c", "xdm:ids": [held]}]
 
 

@@ -62,9 +62,7 @@ async def refused(write: Coroutine[Any, Any, Instance]) -> list[tuple[str, str]]
         ),
     ],
 )
-async def test_a_container_holds_so_many(
-    kind: EntityKind, members: dict[str, Any], word: str
-) -> None:
+async def test_a_container_holds_so_many(kind: EntityKind, members: dict[str, Any], word: str) -> None:
     """A thousand fit; the next is refused with the limit in words, until one has gone."""
     async with open_services() as services:
 

@@ -67,9 +67,7 @@ async def test_both_write_and_nothing_is_lost(tmp_path: Path) -> None:
         async def fill(services: Services, mark: str) -> list[Any]:
             names = [f"{mark}{number}" for number in range(40)]
             names += [f"both{number}" for number in range(10)]
-            return await asyncio.gather(
-                *(tag(services, name) for name in names), return_exceptions=True
-            )
+            return await asyncio.gather(*(tag(services, name) for name in names), return_exceptions=True)
 
         results = await asyncio.gather(fill(one, "a"), fill(other, "b"))
         refused = [error for both in results for error in both if isinstance(error, Exception)]
@@ -196,9 +194,7 @@ async def test_one_container_that_fails_does_not_keep_others_back(stuck: int) ->
         other = ContainerRegistry(services.store, services.clock)
         await other.catch_up()
         await tag(services, "a")
-        await services.catalog.create(
-            services.registry.authorize(owner, second.id), EntityKind.TAG, {"xdm:name": "b"}
-        )
+        await services.catalog.create(services.registry.authorize(owner, second.id), EntityKind.TAG, {"xdm:name": "b"})
         both = [
             other.authorize(OWNER, DEV_CONTAINER).state,
             other.authorize(owner, second.id).state,

@@ -24,9 +24,7 @@ class Slow(MemoryStore):
         super().__init__()
         self.sizes: list[int] = []
 
-    async def apply_changes(
-        self, container_id: str, changes: Sequence[Change], **rest: Any
-    ) -> Sequence[ChangeResult]:
+    async def apply_changes(self, container_id: str, changes: Sequence[Change], **rest: Any) -> Sequence[ChangeResult]:
         await asyncio.sleep(0)
         if any(isinstance(one, ProfileRecord) and "heavy" in one.attributes for one in changes):
             raise StoreUnavailable("the disk is full")
@@ -82,8 +80,7 @@ async def test_what_fails_does_not_fail_what_came_with_it() -> None:
     """A record that the disk has no room for; and one whose sender has gone meanwhile is kept all the same."""
     store, gathered = await gathering()
     tasks = [
-        asyncio.create_task(gathered.submit([record]))
-        for record in (of("a"), of("b", heavy=True), of("c"), of("d"))
+        asyncio.create_task(gathered.submit([record])) for record in (of("a"), of("b", heavy=True), of("c"), of("d"))
     ]
     await asyncio.sleep(0)
     tasks[3].cancel()

@@ -31,9 +31,7 @@ NOW = 1_603_395_515_489_123
 
 def instance(number: int, **members: Any) -> Instance:
     """The number is in the ids; a member's name may be given with `__` for `:`."""
-    special = {
-        name: members.pop(name) for name in ("created_us", "etag", "deleted") if name in members
-    }
+    special = {name: members.pop(name) for name in ("created_us", "etag", "deleted") if name in members}
     document = {name.replace("__", ":"): value for name, value in members.items()}
     created = special.get("created_us", NOW)
     return Instance(
@@ -269,9 +267,7 @@ def test_a_name_is_exact_but_for_wildcards(name: str, expected: list[int]) -> No
 
 TEXTS = [
     instance(1, xdm__name="Crème brûlée", note="sweet"),
-    instance(
-        2, xdm__name="Ice cream (vanilla), 10% off", xdm__components=[{"text": ["e-mail only"]}]
-    ),
+    instance(2, xdm__name="Ice cream (vanilla), 10% off", xdm__components=[{"text": ["e-mail only"]}]),
     instance(3, xdm__name="Creamy tea", rank=10),
     instance(4, xdm__name="TEA", note="ice"),
 ]

@@ -50,9 +50,7 @@ def test_every_pack_is_taken_in_once_the_newest_first(packs: list[int], newest: 
             listed = [PackInfo(one, events[one]) for one in within[: edge_ids.PACKS_TOGETHER]]
             span, chosen = next_packs(listed, gap)
             assert chosen == within[: len(chosen)]
-            assert (
-                sum(events[one] for one in chosen) <= edge_ids.EVENTS_TOGETHER or len(chosen) == 1
-            )
+            assert sum(events[one] for one in chosen) <= edge_ids.EVENTS_TOGETHER or len(chosen) == 1
             seen += chosen
             spans = add_range(spans, span)
             assert spans == sorted(spans)
@@ -79,9 +77,7 @@ def test_a_search_ends_with_what_it_found_or_what_it_may_see() -> None:
 
 
 @asynccontextmanager
-async def on_record(
-    database: str, folder: Path, count: int
-) -> AsyncIterator[tuple[Store, list[DecisionEvent]]]:
+async def on_record(database: str, folder: Path, count: int) -> AsyncIterator[tuple[Store, list[DecisionEvent]]]:
     """A store with so many decisions of the edge, each a pack of its own, with a limit on what they gave."""
     store: Store
     if database == "sqlite":
@@ -118,9 +114,7 @@ async def test_what_is_too_much_for_one_request_is_attributed_late(
 
     async with on_record(database, tmp_path, 20) as (store, events):
         old, fresh = (edge_proposition_id(events[place].id, 0) for place in (3, -2))
-        assert await store.decision_event("c1", fresh) == await store.decision_event(
-            "c1", events[-2].id
-        )
+        assert await store.decision_event("c1", fresh) == await store.decision_event("c1", events[-2].id)
         assert await store.decision_event("c1", old) is None
 
         services = Services(store, lambda: NOON + SECOND)

@@ -124,9 +124,7 @@ def test_a_killed_migration_has_not_happened() -> None:
     chance = random.Random(7)  # noqa: S311 - not a secret
     before = len(TODAY)
     for _ in range(3):
-        with subprocess.Popen(
-            [sys.executable, CHILD, url], stdout=subprocess.PIPE, text=True
-        ) as child:
+        with subprocess.Popen([sys.executable, CHILD, url], stdout=subprocess.PIPE, text=True) as child:
             assert child.stdout is not None
             child.stdout.readline()
             time.sleep(chance.uniform(0, 0.1))

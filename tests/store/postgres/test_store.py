@@ -76,9 +76,7 @@ async def test_reopening_gives_everything_back() -> None:
         await first.revoke_token("t1", 5)
         await first.close()
         second = await PostgresStore.open(url)
-        assert with_encoded_documents(written) == with_encoded_documents(
-            await second.since("c1", 0)
-        )
+        assert with_encoded_documents(written) == with_encoded_documents(await second.since("c1", 0))
         assert (3, tuple(written[1:])) == await second.live("c1")
         assert (a_token(revoked_us=5),) == await second.tokens()
         await second.commit("c1", 3, [a_version(4, "three")])
@@ -191,8 +189,7 @@ async def test_bulk_imports_at_once_share_the_people() -> None:
 
         def block(first: int) -> list[tuple[tuple[tuple[str, str], ...], str, int, bytes]]:
             return [
-                ((("CRMID", str(number)),), "crm", NOON, b'{"n":%d}' % number)
-                for number in range(first, first + 300)
+                ((("CRMID", str(number)),), "crm", NOON, b'{"n":%d}' % number) for number in range(first, first + 300)
             ]
 
         await asyncio.gather(
@@ -264,9 +261,7 @@ async def test_a_commit_that_nobody_answered_is_asked_about() -> None:
 
         async def work(connection: asyncpg.Connection) -> str:
             runs.append(1)
-            await connection.execute(
-                "INSERT INTO tokens VALUES ('t', 'd', '', '', '[]', '', 0, NULL, NULL)"
-            )
+            await connection.execute("INSERT INTO tokens VALUES ('t', 'd', '', '', '[]', '', 0, NULL, NULL)")
             return "done"
 
         async def dying(connection: asyncpg.Connection) -> str:
@@ -289,9 +284,7 @@ def test_what_is_not_there_says_so() -> None:
     async def opened() -> None:
         await PostgresStore.open(url)
 
-    with pytest.raises(
-        StoreUnavailable, match=r"postgresql://me@127.0.0.1:1/proffer.*Connect call failed"
-    ):
+    with pytest.raises(StoreUnavailable, match=r"postgresql://me@127.0.0.1:1/proffer.*Connect call failed"):
         asyncio.run(opened())
     several = "postgresql://me:sec@ret@a:1,b:2/proffer?password=secret"
     assert redacted_url(several) == "postgresql://me@a:1,b:2/proffer"

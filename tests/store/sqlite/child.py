@@ -37,9 +37,7 @@ async def write_pairs(store: SqliteStore, number: int) -> None:
     container = await store.ensure_container(a_container(key, sandbox=key))
     revision = container.revision
     while True:
-        pair = [
-            a_version(place, f"n{place}", container=key) for place in (revision + 1, revision + 2)
-        ]
+        pair = [a_version(place, f"n{place}", container=key) for place in (revision + 1, revision + 2)]
         await store.commit(key, revision, pair)
         revision += 2
         say(key, revision)

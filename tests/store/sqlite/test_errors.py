@@ -88,9 +88,7 @@ async def test_a_lock_held_too_long_is_not_waited_for(tmp_path: Path) -> None:
         with closing(sqlite3.connect(tmp_path / "proffer.db", isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
             writes = [store.add_token(a_token(f"t{number}")) for number in range(30)]
-            results = await asyncio.wait_for(
-                asyncio.gather(*writes, return_exceptions=True), timeout=2
-            )
+            results = await asyncio.wait_for(asyncio.gather(*writes, return_exceptions=True), timeout=2)
             assert {StoreUnavailable} == {type(each) for each in results}
             assert [a_container()] == list(await store.containers())
         await check_only_tokens_were_kept(store, 0)
@@ -101,9 +99,7 @@ async def test_a_turn_not_had_in_time_is_given_up(tmp_path: Path) -> None:
     async with sqlite_store(tmp_path / "proffer.db") as store:
         with (tmp_path / "proffer.db-lock").open() as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            with pytest.raises(
-                StoreUnavailable, match=r"other processes have been writing to it for 0.2 s"
-            ):
+            with pytest.raises(StoreUnavailable, match=r"other processes have been writing to it for 0.2 s"):
                 await store.add_token(a_token())
         await check_only_tokens_were_kept(store, 0)
 
@@ -132,9 +128,7 @@ async def test_a_damaged_database_is_reported(tmp_path: Path) -> None:
     ],
     ids=["a letter", "a folder", "nowhere"],
 )
-def test_what_cannot_be_opened_says_why(
-    tmp_path: Path, prepare: Callable[[Path], object], reason: str
-) -> None:
+def test_what_cannot_be_opened_says_why(tmp_path: Path, prepare: Callable[[Path], object], reason: str) -> None:
     """A path that leads to no database is named, with the reason."""
     path = tmp_path / "folder" / "proffer.db"
     path.parent.mkdir()

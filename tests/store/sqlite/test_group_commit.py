@@ -308,9 +308,7 @@ async def test_what_cannot_be_committed_does_not_harm_what_came_with_it(tmp_path
             return list(items)
 
     def prepare(connection: sqlite3.Connection) -> None:
-        connection.execute(
-            "CREATE TABLE debts (n INTEGER REFERENCES numbers (n) DEFERRABLE INITIALLY DEFERRED)"
-        )
+        connection.execute("CREATE TABLE debts (n INTEGER REFERENCES numbers (n) DEFERRABLE INITIALLY DEFERRED)")
 
     async with group_writer(tmp_path) as (writer, statements):
         await writer.submit(prepare)

@@ -20,9 +20,7 @@ ROUNDS = 8
 
 def killed(task: str, database: Path, delay_s: float) -> list[str]:
     """What a child had said before it was killed, `delay_s` after its first word."""
-    with subprocess.Popen(
-        [sys.executable, CHILD, task, database], stdout=subprocess.PIPE, text=True
-    ) as child:
+    with subprocess.Popen([sys.executable, CHILD, task, database], stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
         first = child.stdout.readline()
         time.sleep(delay_s)

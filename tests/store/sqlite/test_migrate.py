@@ -61,9 +61,7 @@ def test_an_empty_file_counts_as_absent(tmp_path: Path) -> None:
     assert asyncio.run(opened_and_closed(tmp_path / "proffer.db")) == ["c1"]
 
 
-def test_a_database_that_is_behind_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_database_that_is_behind_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The message says which migration is next and what applies it; the database is not touched."""
     path = tmp_path / "proffer.db"
     asyncio.run(opened_and_closed(path))
@@ -74,9 +72,7 @@ def test_a_database_that_is_behind_is_refused(
     assert list(migrate.pending_migrations(path)) == ["next.sql"]
 
 
-def test_a_database_that_is_behind_is_migrated_when_asked(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_database_that_is_behind_is_migrated_when_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was in it is still there."""
     path = tmp_path / "proffer.db"
     asyncio.run(opened_and_closed(path))
@@ -103,9 +99,7 @@ def test_a_database_that_is_ahead_is_refused(
         migrate.migrate(path)
 
 
-def test_a_migration_that_fails_leaves_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_migration_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its first statements are undone, and the database still opens as what it was."""
     path = tmp_path / "proffer.db"
     asyncio.run(opened_and_closed(path))
@@ -116,9 +110,7 @@ def test_a_migration_that_fails_leaves_nothing(
 
     assert asyncio.run(opened_and_closed(path)) == ["c1"]
     with closing(sqlite3.connect(path)) as connection:
-        assert (
-            connection.execute("SELECT * FROM sqlite_master WHERE name = 'next'").fetchall() == []
-        )
+        assert connection.execute("SELECT * FROM sqlite_master WHERE name = 'next'").fetchall() == []
 
 
 def test_migrating_twice_at_once_is_migrating_once(tmp_path: Path) -> None:

@@ -79,24 +79,18 @@ class TestSqliteFeedback(FeedbackContract):
         (feedback_rows.REMOVE_THROUGH, (1, 50)),
     ],
 )
-async def test_forgetting_looks_only_at_what_goes(
-    tmp_path: Path, statement: str, values: tuple[object, ...]
-) -> None:
+async def test_forgetting_looks_only_at_what_goes(tmp_path: Path, statement: str, values: tuple[object, ...]) -> None:
     """Writers wait for it, so it finds what is old by an index, however much is on record."""
     await (await SqliteStore.open(tmp_path / "proffer.db")).close()
     with closing(sqlite3.connect(tmp_path / "proffer.db")) as connection:
         plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", values)]
     logs = ("decision_packs", "cap_reservations", "decision_edge_ids", "cap_counters", "feedback")
-    assert [
-        step for step in plan if step.startswith("SCAN") and any(one in step for one in logs)
-    ] == []
+    assert [step for step in plan if step.startswith("SCAN") and any(one in step for one in logs)] == []
     if statement == cap_rows.OLD_PACKS:  # by number it would pass over all that stays
         assert any("decision_packs_by_time" in step for step in plan)
 
 
-async def test_ids_of_the_edge_go_with_their_decisions(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_ids_of_the_edge_go_with_their_decisions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """They are kept once one is asked for, and forgotten however many: more than one write forgets."""
     monkeypatch.setattr(sqlite_caps, "ROWS_TOGETHER", 3)
     path = tmp_path / "proffer.db"
@@ -129,8 +123,7 @@ def test_memberships_of_older_versions_are_read() -> None:
         "d": AudienceMembership(MembershipStatus.REALIZED, 5, {"tier": "gold"}),
     }
     older = (
-        b'{"a":["realized",5,null],"b":["realized",5,null],"c":["exited",6,null],'
-        b'"d":["realized",5,{"tier":"gold"}]}'
+        b'{"a":["realized",5,null],"b":["realized",5,null],"c":["exited",6,null],"d":["realized",5,{"tier":"gold"}]}'
     )
     assert decode_membership(older) == standings
     packed = encode_membership(standings)
@@ -222,9 +215,7 @@ async def test_processes_that_write_at_once_lose_nothing(tmp_path: Path) -> None
     """Three processes create one database together and write to one container: every write is there."""
     database = tmp_path / "proffer.db"
     children = [
-        subprocess.Popen(
-            [sys.executable, CHILD, "insist", database, name], stdout=subprocess.PIPE, text=True
-        )
+        subprocess.Popen([sys.executable, CHILD, "insist", database, name], stdout=subprocess.PIPE, text=True)
         for name in "abc"
     ]
     said = [child.communicate(timeout=60)[0] for child in children]

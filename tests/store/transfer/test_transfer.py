@@ -62,9 +62,7 @@ async def furnish(store: Store) -> None:
             a_record(ANN, at=2, dataset="web", zip="1"),
             ProfileRecord(identities=(BOB,), dataset="crm", stamped_us=NOON, digest=b"\0\xff"),
             *(an_event(ANN, key=f"e{number}", at=number) for number in range(5)),
-            MembershipChange(
-                identities=(BOB,), audience="a", columns={"tier": 1.0}, stamped_us=NOON
-            ),
+            MembershipChange(identities=(BOB,), audience="a", columns={"tier": 1.0}, stamped_us=NOON),
         ],
         now_us=NOON,
         checkpoint=Checkpoint(name="import", note=b"\0half"),
@@ -115,9 +113,7 @@ async def goes_on(store: Store) -> None:
     assert (await store.apply_changes("c1", [again], now_us=NOON))[0].is_duplicate
     repeated = feedback_contract.an_event(who=(ANN,), missed=True)
     assert list(await store.add_feedback("c1", [repeated])) == [False]
-    await store.commit(
-        "c1", 4, [a_version(5, "three")], [caps_of(TOTAL_LIMIT, PROFILE_LIMIT, offer="more")]
-    )
+    await store.commit("c1", 4, [a_version(5, "three")], [caps_of(TOTAL_LIMIT, PROFILE_LIMIT, offer="more")])
     more = a_decision(("more", "web"), who=[stranger])
     assert isinstance(await store.record("c1", more), DecisionRecorded)
 
@@ -260,9 +256,7 @@ async def test_a_source_that_was_changed_between_attempts_is_found_out(tmp_path:
         await transfer(SqliteSource(tmp_path / "a.db"), Breaking(target, 6))
     await store.revoke_token("t2", 1)
     with pytest.raises(TransferRefused, match=r"differs .* in tokens"):
-        await transfer(
-            SqliteSource(tmp_path / "a.db"), SqliteTarget(tmp_path / "b.db"), resume=True
-        )
+        await transfer(SqliteSource(tmp_path / "a.db"), SqliteTarget(tmp_path / "b.db"), resume=True)
     await store.close()
 
 

@@ -32,17 +32,10 @@ _AFTER_ALL_IDS = "z" * 36
 def read_search(kind: EntityKind, query: QueryParams) -> SearchQuery:
     """Parse the query of a list. The query of the older parameter `href` takes precedence."""
     query = _follow_href(query)
-    order = [
-        OrderKey(translate.property_path(key.path), key.descending)
-        for key in parse_order(_order_of(query))
-    ]
+    order = [OrderKey(translate.property_path(key.path), key.descending) for key in parse_order(_order_of(query))]
     return SearchQuery(
         kind=kind,
-        clauses=[
-            _clause(text)
-            for parameter in query.getlist("property")
-            for text in split_clauses(parameter)
-        ],
+        clauses=[_clause(text) for parameter in query.getlist("property") for text in split_clauses(parameter)],
         order=order,
         limit=parse_limit(query.get("limit")),
         start=_parse_cursor(order, query.get("start") or "") or None,
@@ -60,14 +53,9 @@ def links(path: str, query: QueryParams, page: Page) -> dict[str, str | None]:
             members.append(("limit", query["limit"]))
         if start:
             members.append(("start", start))
-        members += [
-            (name, value)
-            for name, value in query.multi_items()
-            if name in {"property", "offer-type"}
-        ]
+        members += [(name, value) for name, value in query.multi_items() if name in {"property", "offer-type"}]
         return f"/{path}?" + "&".join(
-            f"{name}={quote(value, safe='' if name == 'start' else _UNESCAPED)}"
-            for name, value in members
+            f"{name}={quote(value, safe='' if name == 'start' else _UNESCAPED)}" for name, value in members
         )
 
     next_start = page.next_start
@@ -76,11 +64,7 @@ def links(path: str, query: QueryParams, page: Page) -> dict[str, str | None]:
     is_past_end = not page.results and start is not None and start.startswith(BACKWARDS)
     return {
         "self": link(start),
-        "next": link(_format_cursor(page, next_start))
-        if next_start
-        else link(None)
-        if is_past_end
-        else None,
+        "next": link(_format_cursor(page, next_start)) if next_start else link(None) if is_past_end else None,
         "prev": link(_format_cursor(page, previous_start)) if previous_start else None,
     }
 
@@ -118,9 +102,7 @@ def _nonempty_text(part: list[str]) -> Iterator[str]:
 
 def _clause(text: str) -> Clause:
     clause = parse_property(text, negation=True)
-    return Clause(
-        translate.property_path(clause.path), clause.op, clause.value, negated=clause.negated
-    )
+    return Clause(translate.property_path(clause.path), clause.op, clause.value, negated=clause.negated)
 
 
 def _follow_href(query: QueryParams) -> QueryParams:
@@ -128,18 +110,14 @@ def _follow_href(query: QueryParams) -> QueryParams:
     if not href:
         return query
     _, question_mark, href_query = href.partition("?")
-    href_parameters = (
-        parse_qsl(href_query, keep_blank_values=True) if question_mark else [("start", href)]
-    )
+    href_parameters = parse_qsl(href_query, keep_blank_values=True) if question_mark else [("start", href)]
     names = {name for name, _ in href_parameters}
     own_parameters = [(n, v) for n, v in query.multi_items() if n != "href" and n not in names]
     return QueryParams([*own_parameters, *href_parameters])
 
 
 def _order_of(query: QueryParams) -> str:
-    orders = [
-        value for name, value in query.multi_items() if name.lower() == "orderby" and value.strip()
-    ]
+    orders = [value for name, value in query.multi_items() if name.lower() == "orderby" and value.strip()]
     return ",".join(orders) or DEFAULT_ORDER
 
 

@@ -72,8 +72,7 @@ _ENVELOPE: JsonSchema = {
 
 SCHEMAS: dict[str, JsonSchema] = {
     **{
-        _schema_name(kind): json_schema(public_shape(dps.RENAMING_BY_KIND[kind], SHAPES[kind]))
-        for kind in SERVED_KINDS
+        _schema_name(kind): json_schema(public_shape(dps.RENAMING_BY_KIND[kind], SHAPES[kind])) for kind in SERVED_KINDS
     },
     "dps.Envelope": _ENVELOPE,
     "dps.Receipt": _receipt(
@@ -152,9 +151,7 @@ _LIST_PARAMETERS = [
         name="start",
         about="Start of the page, taken from a link. A date without time is accepted if the order is by date.",
     ),
-    OperationParameter(
-        name="href", about="A link of a page, in place of its parameters (older form)."
-    ),
+    OperationParameter(name="href", about="A link of a page, in place of its parameters (older form)."),
 ]
 _STALE_TEXT = "The object has changed since it was read."
 
@@ -185,9 +182,7 @@ def _operations(collection: str, kinds: list[EntityKind]) -> Iterator[Operation]
     common_parameters = [SANDBOX] + ([_OFFER_TYPE] if len(kinds) > 1 else [])
     path = f"{_BASE}/{collection}"
     item = f"{path}/{{id}}"
-    schema: JsonSchema = {
-        "anyOf": [{"allOf": [ref(_schema_name(k)), ref("dps.Envelope")]} for k in kinds]
-    }
+    schema: JsonSchema = {"anyOf": [{"allOf": [ref(_schema_name(k)), ref("dps.Envelope")]} for k in kinds]}
     yield Operation(
         method="POST",
         path=path,
@@ -215,11 +210,7 @@ def _operations(collection: str, kinds: list[EntityKind]) -> Iterator[Operation]
         summary=f"List {noun}s",
         about="A page of objects, filtered and ordered. Needs `library:read`.",
         parameters=[*common_parameters, *_LIST_PARAMETERS],
-        responses={
-            200: OperationResponse(
-                about="A page.", content={_JSON: MediaTypeContent(schema=ref("dps.Page"))}
-            )
-        },
+        responses={200: OperationResponse(about="A page.", content={_JSON: MediaTypeContent(schema=ref("dps.Page"))})},
         errors=error_texts(400, 401, 403, 404, 422),
     )
     yield Operation(

@@ -131,9 +131,7 @@ def _offer_type(call: ApiCall) -> str:
     offer_type = call.query.get("offer-type", "")
     if offer_type.lower() not in dps.OFFER_TYPES:
         reason = f"not `{offer_type[:50]}`" if offer_type else "and it is missing"
-        raise Malformed(
-            f"`offer-type` must be `personalized` or `fallback`, {reason}", code="bad-parameter"
-        )
+        raise Malformed(f"`offer-type` must be `personalized` or `fallback`, {reason}", code="bad-parameter")
     return offer_type.lower()
 
 
@@ -152,9 +150,7 @@ def _require_json(call: ApiCall) -> None:
         raise Unsupported(f"send `application/json`, not `{media[:100]}`", code="not-json")
 
 
-def _json(
-    document: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None
-) -> Response:
+def _json(document: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     return Response(encode(document), status, dict(headers or {}), "application/json")
 
 

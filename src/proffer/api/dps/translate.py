@@ -143,9 +143,7 @@ def _reword_finding(kind: EntityKind, finding: Violation) -> Violation:
     return replace(
         finding,
         message=replace_words(finding.message, words),
-        path=public_path(dps.RENAMING_BY_KIND[kind], finding.path)
-        if finding.path
-        else finding.path,
+        path=public_path(dps.RENAMING_BY_KIND[kind], finding.path) if finding.path else finding.path,
         help=replace_words(finding.help, words) if finding.help else finding.help,
     )
 
@@ -154,8 +152,7 @@ def _reword_conflict(kind: EntityKind, error: Conflict) -> ProfferError:
     report = dict(error.extra.get("report", {}))
     if "referrers" in report:
         report["referrers"] = [
-            {"id": referrer["@id"], "name": referrer["xdm:name"]}
-            for referrer in report["referrers"]
+            {"id": referrer["@id"], "name": referrer["xdm:name"]} for referrer in report["referrers"]
         ]
     extra = {**error.extra, "report": report} if report else error.extra
     return Conflict(

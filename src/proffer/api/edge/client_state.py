@@ -54,14 +54,10 @@ def read_client_state(state: edge.StateDoc | None, cookies: Mapping[str, str]) -
 
 def stored_consent(stream: AuthorizedDatastream, client_state: ClientState) -> Consent | None:
     """Return the consent that the client stores; None if it stores none."""
-    return parse_stored_consent(
-        client_state.get(ecid.ClientStateKeys.of(stream.container.organisation).consent)
-    )
+    return parse_stored_consent(client_state.get(ecid.ClientStateKeys.of(stream.container.organisation).consent))
 
 
-def identify(
-    stream: AuthorizedDatastream, maps: Sequence[tuple[str, Any]], client_state: ClientState
-) -> Visitor:
+def identify(stream: AuthorizedDatastream, maps: Sequence[tuple[str, Any]], client_state: ClientState) -> Visitor:
     """Identify the visitor. Precedence: identity maps, the client's stored identity, cookies.
 
     `maps` are (JSON path, identity map). Raises `Invalid` or `Malformed` for invalid maps. An unreadable
@@ -75,21 +71,13 @@ def identify(
             request_ecid = identity.id
         elif fpid is None and identity.namespace == FPID:
             fpid = identity.id
-    cookie = (
-        client_state.cookies.get(stream.datastream.first_party_id_cookie)
-        if client_state.cookies
-        else None
-    )
+    cookie = client_state.cookies.get(stream.datastream.first_party_id_cookie) if client_state.cookies else None
     if fpid is None and cookie and len(cookie) <= MAX_ID:
         fpid = cookie
         identities.append(EventIdentity(FPID, cookie))
     value = client_state.get(ecid.ClientStateKeys.of(organisation).identity)
     stored_ecid = ecid.decode_identity(value) if value is not None else None
-    if (
-        request_ecid is None
-        and stored_ecid is None
-        and (value is not None or client_state.has_other_identity())
-    ):
+    if request_ecid is None and stored_ecid is None and (value is not None or client_state.has_other_identity()):
         warnings = [*warnings, _unreadable_warning(value is not None)]
     is_new = False
     visitor_ecid = request_ecid or stored_ecid
@@ -109,9 +97,7 @@ def identify(
 
 def require_primary(identities: Sequence[EventIdentity]) -> None:
     """Raise `Malformed` if no identity is primary or an ECID (edge 8)."""
-    if identities and not any(
-        identity.primary or identity.namespace == ECID for identity in identities
-    ):
+    if identities and not any(identity.primary or identity.namespace == ECID for identity in identities):
         raise Malformed("no identity of `identityMap` is marked `primary`", code="EXEG-0306-400")
 
 
@@ -140,9 +126,7 @@ def _read_identities(
         raise Invalid.of(findings)
     for identity in by_key.values():
         if identity.namespace == ECID and not ecid.is_ecid(identity.id):
-            raise Malformed(
-                f"`{identity.id[:50]}` is not an ECID: an ECID has 38 digits", code="EXEG-0305-400"
-            )
+            raise Malformed(f"`{identity.id[:50]}` is not an ECID: an ECID has 38 digits", code="EXEG-0305-400")
     warnings = [_empty_id_warning(empty_count)] if empty_count else []
     return list(by_key.values()), warnings
 
@@ -155,11 +139,7 @@ def _parse_identities(value: Any, path: str, findings: list[Violation]) -> Itera
         return
     for name, entries in value.items():
         if not isinstance(entries, list):
-            findings.append(
-                _identity_finding(
-                    f"{path}.{name[:100]}", "the identities of a namespace must be a list"
-                )
-            )
+            findings.append(_identity_finding(f"{path}.{name[:100]}", "the identities of a namespace must be a list"))
             continue
         namespace = _canonical_namespace(name)
         for index, entry in enumerate(entries):
@@ -238,9 +218,7 @@ def build_state_update(
     keys = ecid.ClientStateKeys.of(stream.container.organisation)
     entries: list[tuple[str, str, int]] = []
     if visitor is not None:
-        value = visitor.stored_value or ecid.encode_identity(
-            visitor.ecid, now_us // 1000, is_new=visitor.is_new
-        )
+        value = visitor.stored_value or ecid.encode_identity(visitor.ecid, now_us // 1000, is_new=visitor.is_new)
         entries.append((keys.identity, value, ecid.IDENTITY_SECONDS))
     if consent is not None:
         entries.append((keys.consent, f"general={consent}", ecid.CONSENT_SECONDS))

@@ -73,9 +73,7 @@ class EdgeFragments:
                 return b"[]"
             return b"[%b}]" % self._item(fallback.offer, fallback.component, proposition.placement)
         if len(options) == 1 and options[0].score is None:
-            return b"[%b}]" % self._item(
-                options[0].offer, options[0].component, proposition.placement
-            )
+            return b"[%b}]" % self._item(options[0].offer, options[0].component, proposition.placement)
         parts = []
         for choice in options:
             item = self._item(choice.offer, choice.component, proposition.placement)
@@ -134,9 +132,7 @@ def _is_library_content(component: Component, offer: Offer, placement: Placement
 
 def _activity(decision: Decision, placement: Placement) -> edge.AboutDoc:
     has_name = _is_returned(placement.metadata, "decisionName")
-    return edge.AboutDoc(
-        id=decision.public_id, etag=str(decision.etag), name=decision.name if has_name else UNSET
-    )
+    return edge.AboutDoc(id=decision.public_id, etag=str(decision.etag), name=decision.name if has_name else UNSET)
 
 
 def _placement(placement: Placement) -> edge.AboutDoc:

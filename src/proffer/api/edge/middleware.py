@@ -35,9 +35,7 @@ _MAX_HEADER = 1_000
 _MAX_DATASTREAM_ID = 200
 _DATASTREAM_PARAMETERS = {"v1": ("configId",), "v2": ("datastreamId", "dataStreamId", "configId")}
 
-_COMMON_CONTENT_TYPES = frozenset(
-    {"text/plain; charset=UTF-8", "text/plain;charset=UTF-8", "application/json"}
-)
+_COMMON_CONTENT_TYPES = frozenset({"text/plain; charset=UTF-8", "text/plain;charset=UTF-8", "application/json"})
 """Content types as clients usually send them."""
 _XDM_PREFIX = b'"xdm:'
 _NUL_SEPARATOR = re.compile(rb'("recordSeparator"\s*:\s*)"\\u0000"')
@@ -123,11 +121,7 @@ class EdgeMiddleware:
                 f"the datastream is missing: `?{_DATASTREAM_PARAMETERS[version][0]}=…`",
                 code="EXEG-0002-400",
             )
-        stream = (
-            self._datastreams.find(datastream_id)
-            if len(datastream_id) <= _MAX_DATASTREAM_ID
-            else None
-        )
+        stream = self._datastreams.find(datastream_id) if len(datastream_id) <= _MAX_DATASTREAM_ID else None
         if stream is None:
             raise Malformed(f"there is no datastream `{datastream_id[:100]}`", code="EXEG-0003-400")
         if not stream.datastream.enabled:
@@ -182,9 +176,7 @@ def preflight_response(request: FastRequest) -> Response:
     if requested_headers is not None and _is_safe_header(requested_headers):
         headers["Access-Control-Allow-Headers"] = requested_headers
     response = Response(status_code=204, headers=headers)
-    return with_common_headers(
-        response, request, request_id_for(request, query_parameters(request))
-    )
+    return with_common_headers(response, request, request_id_for(request, query_parameters(request)))
 
 
 def with_common_headers(response: Response, request: FastRequest, request_id: str) -> Response:
@@ -226,9 +218,7 @@ def _check_content_type(request: FastRequest) -> None:
         return  # a beacon may have no content type
     media = parse_content_type(content_type).type
     if media not in edge.CONTENT_TYPES:
-        raise Unsupported(
-            f"`{media[:100]}` is not supported; send `application/json` or `text/plain`"
-        )
+        raise Unsupported(f"`{media[:100]}` is not supported; send `application/json` or `text/plain`")
 
 
 def _is_safe_header(text: str) -> bool:

@@ -30,9 +30,7 @@ _DISPLAY = {
     "eventType": "decisioning.propositionDisplay",
     "_experience": {
         "decisioning": {
-            "propositions": [
-                {"id": "7be0c1a4-2f6d-5d1b-b0f3-1c9e8a7d6f52", "scope": _SCOPE, "items": []}
-            ],
+            "propositions": [{"id": "7be0c1a4-2f6d-5d1b-b0f3-1c9e8a7d6f52", "scope": _SCOPE, "items": []}],
             "propositionEventType": {"display": 1},
         }
     },
@@ -148,9 +146,7 @@ _REQUEST_ID = OperationParameter(
     name="requestId", about="The id that the response repeats; `x-request-id` is equivalent."
 )
 _V1 = [
-    OperationParameter(
-        name="configId", about="The id of the datastream.", required=True, example="dev"
-    ),
+    OperationParameter(name="configId", about="The id of the datastream.", required=True, example="dev"),
     _REQUEST_ID,
 ]
 _V2 = [
@@ -198,9 +194,7 @@ def _operation(path: str, name: str, summary: str, about: str, **more: Any) -> O
     )
 
 
-_EVENTS_TEXT = (
-    "Events of a page or an app: feedback is counted first, then the requested scopes are decided."
-)
+_EVENTS_TEXT = "Events of a page or an app: feedback is counted first, then the requested scopes are decided."
 _INTERACT_ANSWERS = {
     200: json_answer("Handles; several may have the same type.", ref("EdgeAnswer"), _ANSWER),
     207: json_answer(
@@ -265,11 +259,7 @@ OPERATIONS = [
         "Consent of a person, in the standards `Adobe` 1.0 and 2.0 and `IAB TCF` 2.0. The client stores it and "
         "sends it with every request. If the person refuses, no offers are returned and nothing is stored.",
         body=_body("EdgeConsent", _CONSENT),
-        responses={
-            200: json_answer(
-                "Handles with the state to store.", ref("EdgeAnswer"), _IDENTITY_ANSWER
-            )
-        },
+        responses={200: json_answer("Handles with the state to store.", ref("EdgeAnswer"), _IDENTITY_ANSWER)},
     ),
     _operation(
         "/ee/v2/interact",

@@ -61,19 +61,13 @@ def error_response(error: ProfferError, request_id: str, organisation: str | Non
     """Return the response for an expected error."""
     code = _code(error)
     status = _status(code) or problems.STATUS[error.kind]
-    document = _document(
-        status, code, error.detail, request_id, organisation, finding_texts(error.violations)
-    )
+    document = _document(status, code, error.detail, request_id, organisation, finding_texts(error.violations))
     if error.violations:
-        document["report"]["violations"] = [
-            problems.violation(finding) for finding in error.violations
-        ]
+        document["report"]["violations"] = [problems.violation(finding) for finding in error.violations]
     return problems.problem_response(document, problems.error_headers(error))
 
 
-def status_response(
-    status: int, code: str, detail: str, request_id: str, organisation: str | None = None
-) -> Response:
+def status_response(status: int, code: str, detail: str, request_id: str, organisation: str | None = None) -> Response:
     """Return the response for a status and code without a `ProfferError`."""
     return problems.problem_response(_document(status, code, detail, request_id, organisation))
 
@@ -94,18 +88,13 @@ def report_entry(code: str, status: int, title: str, detail: str, **report: Any)
 
 def finding_texts(findings: Sequence[Violation]) -> list[str]:
     """Return findings as strings: path and message."""
-    return [
-        f"{finding.path}: {finding.message}" if finding.path else finding.message
-        for finding in findings
-    ]
+    return [f"{finding.path}: {finding.message}" if finding.path else finding.message for finding in findings]
 
 
 def _code(error: ProfferError) -> str:
     if error.code.startswith("EXEG-"):
         return error.code
-    if isinstance(error, Malformed) and any(
-        finding.code == "empty" for finding in error.violations
-    ):
+    if isinstance(error, Malformed) and any(finding.code == "empty" for finding in error.violations):
         return EMPTY_BODY
     if isinstance(error, Invalid) and error.violations:
         if all(finding.code == "required" for finding in error.violations):

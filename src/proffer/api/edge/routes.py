@@ -35,9 +35,7 @@ from proffer.wire import edge
 from proffer.wire.codec import encode
 from proffer.wire.consent import Consent, parse_consent
 
-_PATH_PATTERN = re.compile(
-    r"(?:/(?:ee|ee-pre-prd)(?:/[a-z0-9]{1,20})?)?/(?P<version>v[12])/(?P<name>[a-z/-]+)"
-)
+_PATH_PATTERN = re.compile(r"(?:/(?:ee|ee-pre-prd)(?:/[a-z0-9]{1,20})?)?/(?P<version>v[12])/(?P<name>[a-z/-]+)")
 _DOCUMENTED_PATHS = (
     "/ee/v1/interact",
     "/ee/v1/collect",
@@ -67,9 +65,7 @@ class ResponseParts(Struct):
 class EdgeRoutes:
     """Routes and handlers of the edge API."""
 
-    def __init__(
-        self, service: EdgeService, datastreams: DatastreamService, authenticator: Authenticator
-    ) -> None:
+    def __init__(self, service: EdgeService, datastreams: DatastreamService, authenticator: Authenticator) -> None:
         self._service = service
         self._fragments = EdgeFragments()
         self._middleware = EdgeMiddleware(datastreams, authenticator)
@@ -83,21 +79,14 @@ class EdgeRoutes:
         }
         # Lookup for the paths of nearly all requests.
         self._common_routes: Mapping[str, tuple[EdgeHandler, str]] = {
-            f"/ee/{version}/{name}": (handler, version)
-            for (version, name), handler in self._handlers.items()
+            f"/ee/{version}/{name}": (handler, version) for (version, name), handler in self._handlers.items()
         }
 
     def routes(self) -> list[Route]:
         """Return the routes; unknown paths of the edge are answered with edge problems too."""
         return [
-            *(
-                Route(path, self._dispatch, methods=["POST"], name=f"edge{path}")
-                for path in _DOCUMENTED_PATHS
-            ),
-            *(
-                Route(path, _AnyMethodApp(self._dispatch), name=f"edge{path}")
-                for path in _OTHER_PATHS
-            ),
+            *(Route(path, self._dispatch, methods=["POST"], name=f"edge{path}") for path in _DOCUMENTED_PATHS),
+            *(Route(path, _AnyMethodApp(self._dispatch), name=f"edge{path}") for path in _OTHER_PATHS),
         ]
 
     async def interact(self, edge_request: EdgeRequest) -> Response:
@@ -119,9 +108,7 @@ class EdgeRoutes:
         await self._process_events(edge_request, request, decide=False)
         if edge_request.version == "v1" or edge_request.query.get("silent") == "true":
             return Response(status_code=204)
-        return Response(
-            encode({"requestId": edge_request.request_id}), 202, media_type=edge.JSON_TYPE
-        )
+        return Response(encode({"requestId": edge_request.request_id}), 202, media_type=edge.JSON_TYPE)
 
     async def acquire(self, edge_request: EdgeRequest) -> Response:
         """POST identity/acquire: return the identity of this client."""
@@ -130,12 +117,8 @@ class EdgeRoutes:
         client_state = _client_state(edge_request, request)
         sender = visitor.identify(edge_request.stream, request.identity_maps, client_state)
         if visitor.stored_consent(edge_request.stream, client_state) in _DENYING_CONSENTS:
-            return self._build_response(
-                edge_request, request, ResponseParts(warnings=[_no_consent_warning()]), None
-            )
-        return self._build_response(
-            edge_request, request, ResponseParts(warnings=list(sender.warnings)), sender
-        )
+            return self._build_response(edge_request, request, ResponseParts(warnings=[_no_consent_warning()]), None)
+        return self._build_response(edge_request, request, ResponseParts(warnings=list(sender.warnings)), sender)
 
     async def set_consent(self, edge_request: EdgeRequest) -> Response:
         """POST privacy/set-consent: return the consent for the client to store."""
@@ -146,9 +129,7 @@ class EdgeRoutes:
         sender = visitor.identify(edge_request.stream, request.identity_maps, client_state)
         if consent in _DENYING_CONSENTS and sender.is_new:
             # Do not assign an identity to a new visitor who does not consent.
-            return self._build_response(
-                edge_request, request, ResponseParts(), None, consent=consent
-            )
+            return self._build_response(edge_request, request, ResponseParts(), None, consent=consent)
         return self._build_response(
             edge_request,
             request,
@@ -171,21 +152,13 @@ class EdgeRoutes:
         if visitor.stored_consent(stream, client_state) in _DENYING_CONSENTS:
             return ResponseParts(warnings=[_no_consent_warning()]), None
         stamped_events = self._stamp_events(edge_request, events)
-        feedback = (
-            self._read_feedback(edge_request, events, stamped_events, sender)
-            if stamped_events
-            else ()
-        )
+        feedback = self._read_feedback(edge_request, events, stamped_events, sender) if stamped_events else ()
         parts = ResponseParts(warnings=list(sender.warnings))
         profile = Profile()
         if len(sender.identities) > 1 or (
-            decide
-            and offers_enabled
-            and any(event.requested and event.requested.scopes for event in events)
+            decide and offers_enabled and any(event.requested and event.requested.scopes for event in events)
         ):
-            profile = await self._service.resolve_profile(
-                stream, sender.identities
-            )  # also links the identities
+            profile = await self._service.resolve_profile(stream, sender.identities)  # also links the identities
         if feedback:
             await self._service.report(stream, feedback)
         for index, event in enumerate(events):
@@ -196,9 +169,7 @@ class EdgeRoutes:
             if decide and event.requested is not None:
                 payload: Sequence[bytes] = []
                 if offers_enabled:
-                    payload = await self._decide(
-                        edge_request, event, event.requested, profile, index, parts
-                    )
+                    payload = await self._decide(edge_request, event, event.requested, profile, index, parts)
                 parts.handle.append(edge.decisions_handle(payload, index))
         return parts, sender
 
@@ -211,9 +182,7 @@ class EdgeRoutes:
         gets the same ids.
         """
         keep_events = edge_request.stream.datastream.keep_events
-        needs_stamp = [
-            event.xdm is not None and (keep_events or _is_feedback(event.xdm)) for event in events
-        ]
+        needs_stamp = [event.xdm is not None and (keep_events or _is_feedback(event.xdm)) for event in events]
         if True not in needs_stamp:
             return []  # the usual case
         request_id = edge_request.query.get("requestId", "")
@@ -232,9 +201,7 @@ class EdgeRoutes:
     ) -> list[Feedback]:
         """Parse the feedback in these events; raises before anything is stored. Skips dry runs."""
         reports = [
-            self._service.feedback(
-                edge_request.stream, stamped_event, sender.identities, f"$.events[{index}].xdm"
-            )
+            self._service.feedback(edge_request.stream, stamped_event, sender.identities, f"$.events[{index}].xdm")
             for index, (event, stamped_event) in enumerate(zip(events, stamped_events, strict=True))
             if stamped_event is not None and not event.dry_run
         ]
@@ -256,9 +223,7 @@ class EdgeRoutes:
                 profile,
                 requested.scopes,
                 event=event.context,
-                languages=preferred_languages(
-                    edge_request.request.header(b"accept-language"), profile.attributes
-                ),
+                languages=preferred_languages(edge_request.request.header(b"accept-language"), profile.attributes),
                 request_id=edge_request.request_id,
                 is_plain=edge_request.is_plain,
                 dry_run=event.dry_run,
@@ -321,15 +286,11 @@ class EdgeRoutes:
             parts.handle.insert(0, edge.identity_handle(sender.ecid))
         if state_update.entries:
             parts.handle.append(edge.state_handle(state_update.entries))
-        body = edge.response_body(
-            edge_request.request_id, parts.handle, parts.errors, parts.warnings
-        )
+        body = edge.response_body(edge_request.request_id, parts.handle, parts.errors, parts.warnings)
         if separators is not None:
             body = separators[0].encode() + body + separators[1].encode()
         response = BytesResponse(body, 207 if parts.errors else 200, _JSON)
-        response.raw_headers += [
-            (b"set-cookie", cookie.encode("latin-1")) for cookie in state_update.cookies
-        ]
+        response.raw_headers += [(b"set-cookie", cookie.encode("latin-1")) for cookie in state_update.cookies]
         return response
 
     async def _dispatch(self, request: FastRequest) -> Response:
@@ -362,17 +323,11 @@ class _AnyMethodApp:
 
 def _problem_response(request: FastRequest, status: int, code: str, detail: str) -> Response:
     request_id = request_id_for(request, query_parameters(request))
-    return with_common_headers(
-        problems.status_response(status, code, detail, request_id), request, request_id
-    )
+    return with_common_headers(problems.status_response(status, code, detail, request_id), request, request_id)
 
 
-def _client_state(
-    edge_request: EdgeRequest, request: translate.RequestInput
-) -> visitor.ClientState:
-    cookies = (
-        edge_request.request.cookies if edge_request.request.header(b"cookie") is not None else {}
-    )
+def _client_state(edge_request: EdgeRequest, request: translate.RequestInput) -> visitor.ClientState:
+    cookies = edge_request.request.cookies if edge_request.request.header(b"cookie") is not None else {}
     return visitor.read_client_state(request.state, cookies)
 
 
@@ -411,9 +366,7 @@ def _combined_consent(document: edge.ConsentsDoc) -> Consent:
     findings: list[Violation] = []
     for index, entry in enumerate(document.consent):
         try:
-            consents.append(
-                parse_consent(entry.standard, entry.version, entry.value, entry.gdpr_applies)
-            )
+            consents.append(parse_consent(entry.standard, entry.version, entry.value, entry.gdpr_applies))
         except ValueError as reason:
             findings.append(
                 Violation(

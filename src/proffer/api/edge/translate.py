@@ -105,11 +105,7 @@ def write(
         text = requested.texts[position]
         if isinstance(scope, Proposition):
             scope_trace = trace[position] if trace is not None else None
-            payload.append(
-                fragments.encode_proposition(
-                    scope, text, result.proposition_id, position, scope_trace
-                )
-            )
+            payload.append(fragments.encode_proposition(scope, text, result.proposition_id, position, scope_trace))
         else:
             errors.append(_scope_not_found(scope_name(scope), text, index, scope.reason))
     return payload, errors
@@ -122,9 +118,7 @@ def _events(document: edge.RequestDoc) -> list[edge.EventDoc]:
     return document.events if isinstance(document, edge.EventsDoc) else []
 
 
-def _identity_maps(
-    document: edge.RequestDoc, events: Sequence[edge.EventDoc]
-) -> list[tuple[str, Any]]:
+def _identity_maps(document: edge.RequestDoc, events: Sequence[edge.EventDoc]) -> list[tuple[str, Any]]:
     """Return identity maps as (JSON path, map), highest precedence first."""
     maps: list[tuple[str, Any]] = []
     if document.identity_map is not None:
@@ -137,9 +131,7 @@ def _identity_maps(
     return maps
 
 
-def _requested_scopes(
-    document: edge.RequestDoc, events: Sequence[edge.EventDoc]
-) -> list[ScopeTexts | None]:
+def _requested_scopes(document: edge.RequestDoc, events: Sequence[edge.EventDoc]) -> list[ScopeTexts | None]:
     """Return the decision scopes of each event; scopes of other products are skipped."""
     requested: list[ScopeTexts | None] = []
     for index, event in enumerate(events):
@@ -151,16 +143,12 @@ def _requested_scopes(
         if not personalizations:
             requested.append(None)
             continue
-        texts = tuple(
-            [text for personalization in personalizations for text in personalization.scopes or ()]
-        )
+        texts = tuple([text for personalization in personalizations for text in personalization.scopes or ()])
         # Pages request the same scopes repeatedly; very long texts are not cached.
         is_cacheable = sum(map(len, texts)) <= _MAX_CACHED_LENGTH
         requested.append(_cached_scopes(texts) if is_cacheable else _scopes(texts))
     count = sum(
-        len(scope_texts.texts) + len(scope_texts.invalid)
-        for scope_texts in requested
-        if scope_texts is not None
+        len(scope_texts.texts) + len(scope_texts.invalid) for scope_texts in requested if scope_texts is not None
     )
     if count > edge.MAX_SCOPES:
         raise Invalid.of(

@@ -146,8 +146,6 @@ OPERATIONS = [
                 },
             )
         },
-        errors=error_texts(
-            401, 403, 404, 413, _400="The body is not JSON, or `messages` is not a list."
-        ),
+        errors=error_texts(401, 403, 404, 413, _400="The body is not JSON, or `messages` is not a list."),
     ),
 ]

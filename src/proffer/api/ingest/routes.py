@@ -23,9 +23,7 @@ class IngestRoutes:
     An inlet is a container's id; in dev mode also `dev`.
     """
 
-    def __init__(
-        self, service: IngestService, registry: ContainerRegistry, clock: Clock, *, dev: bool
-    ) -> None:
+    def __init__(self, service: IngestService, registry: ContainerRegistry, clock: Clock, *, dev: bool) -> None:
         self._service = service
         self._registry = registry
         self._clock = clock

@@ -99,11 +99,7 @@ def _read_message_value(value: Any, organisation: str | None) -> IngestMessage:
     if declared != collection.schema_of(body["xdmMeta"]):
         raise Invalid.of([_schema_mismatch()])
     header_organisation = header.get("imsOrgId")
-    if (
-        organisation is not None
-        and header_organisation is not None
-        and header_organisation != organisation
-    ):
+    if organisation is not None and header_organisation is not None and header_organisation != organisation:
         raise Invalid.of([_organisation_mismatch()])
     return IngestMessage(
         entity=body["xdmEntity"],

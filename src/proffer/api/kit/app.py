@@ -126,9 +126,7 @@ def _find_entry(
         best_match = _find_entry(literal, parts, index + 1, method, values)
     if node.wildcard is not None and part:
         wildcard_match = _find_entry(node.wildcard, parts, index + 1, method, (*values, part))
-        if wildcard_match is not None and (
-            best_match is None or wildcard_match[0].index < best_match[0].index
-        ):
+        if wildcard_match is not None and (best_match is None or wildcard_match[0].index < best_match[0].index):
             best_match = wildcard_match
     return best_match
 
@@ -140,11 +138,7 @@ def _route_entry(index: int, route: BaseRoute) -> RouteEntry | None:
     parts = route.path.split("/")
     parameter_parts = [part for part in parts if "{" in part or "}" in part]
     if any(
-        not (
-            parameter_part.startswith("{")
-            and parameter_part.endswith("}")
-            and ":" not in parameter_part
-        )
+        not (parameter_part.startswith("{") and parameter_part.endswith("}") and ":" not in parameter_part)
         for parameter_part in parameter_parts
     ):
         return None
@@ -217,9 +211,7 @@ class App(Starlette):
         status, headers = response.status_code, response.raw_headers
         if type(response) not in _COMPLETE_RESPONSES or response.background is not None:
             await response(scope, receive, send)
-        elif request.full_body is None or not request.full_body.send_response(
-            status, headers, bytes(response.body)
-        ):
+        elif request.full_body is None or not request.full_body.send_response(status, headers, bytes(response.body)):
             await send({"type": "http.response.start", "status": status, "headers": headers})
             await send({"type": "http.response.body", "body": response.body})
         return status, headers

@@ -84,9 +84,7 @@ class ApiCall(Struct, frozen=True):
             return True
         if value in {"false", "0"}:
             return False
-        raise Malformed(
-            f"`{name}` must be `true` or `false`, not `{value[:50]}`", code="bad-parameter"
-        )
+        raise Malformed(f"`{name}` must be `true` or `false`, not `{value[:50]}`", code="bad-parameter")
 
 
 Handler: TypeAlias = Callable[[ApiCall], Awaitable[Response]]

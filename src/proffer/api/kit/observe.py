@@ -69,9 +69,7 @@ class RequestTelemetry(RequestObserver):
         if self._traces is not None:
             self._traces.end(context, status, _request_id(headers))
 
-    def _cells_for(
-        self, entry: RouteEntry | None, method: str, status: int
-    ) -> tuple[MetricCells, MetricCells]:
+    def _cells_for(self, entry: RouteEntry | None, method: str, status: int) -> tuple[MetricCells, MetricCells]:
         """Return the cached metric cells of a route, method and status."""
         key = (entry.index if entry is not None else -1, method, status)
         cells = self._cells.get(key)

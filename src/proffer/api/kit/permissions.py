@@ -44,19 +44,12 @@ class OperationRoutes:
     def authorized(self, table: Iterable[RouteSpec], resolve: ContainerResolver) -> list[Endpoint]:
         """Return endpoints whose handlers get the container that `resolve` authorizes."""
 
-        def authorizing_handler(
-            permission: Permission | None, handler: ContainerHandler
-        ) -> Handler:
+        def authorizing_handler(permission: Permission | None, handler: ContainerHandler) -> Handler:
             return lambda call: handler(call, resolve(call, permission))
 
-        return [
-            self.endpoint(name, authorizing_handler(permission, handler))
-            for name, permission, handler in table
-        ]
+        return [self.endpoint(name, authorizing_handler(permission, handler)) for name, permission, handler in table]
 
-    def in_container(
-        self, registry: ContainerRegistry, table: Iterable[RouteSpec]
-    ) -> list[Endpoint]:
+    def in_container(self, registry: ContainerRegistry, table: Iterable[RouteSpec]) -> list[Endpoint]:
         """Return endpoints whose path names the container, as `{container}`."""
 
         def resolve(call: ApiCall, permission: Permission | None) -> AuthorizedContainer:

@@ -49,11 +49,7 @@ _DOCUMENTED_PREFIXES = ("ODE-", "EXEG-")
 
 def problem_type(code: str) -> str:
     """Return the problem `type`: Adobe's URL for documented codes, else a Proffer URN."""
-    return (
-        _ADOBE_ERRORS + code
-        if code.startswith(_DOCUMENTED_PREFIXES)
-        else f"urn:proffer:problem:{code}"
-    )
+    return _ADOBE_ERRORS + code if code.startswith(_DOCUMENTED_PREFIXES) else f"urn:proffer:problem:{code}"
 
 
 def violation(finding: Violation) -> dict[str, Any]:
@@ -94,13 +90,9 @@ def describe(
     return problem(status, error.code, error.detail, requestId=request_id, report=report, **extra)
 
 
-def problem_response(
-    document: Mapping[str, Any], headers: Mapping[str, str] | None = None
-) -> Response:
+def problem_response(document: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Response:
     """Return a problem document as a response, with its status and request id."""
-    response = Response(
-        encode(document), document["status"], headers=dict(headers or {}), media_type=MEDIA_TYPE
-    )
+    response = Response(encode(document), document["status"], headers=dict(headers or {}), media_type=MEDIA_TYPE)
     if "requestId" in document:
         response.headers["x-request-id"] = document["requestId"]
     return response

@@ -21,9 +21,7 @@ class FullBodyExtension(Protocol):
         """Return the request body; None if it has not arrived completely."""
         ...
 
-    def send_response(
-        self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes
-    ) -> bool:
+    def send_response(self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> bool:
         """Send a complete response; return False, with nothing sent, if it must be sent by messages."""
         ...
 
@@ -56,9 +54,7 @@ def as_fast_request(request: Request) -> FastRequest:
 class BytesResponse(Response):
     """A response with a complete body; the media type is the header value."""
 
-    def __init__(
-        self, body: bytes, status: int = 200, media_type: bytes = b"application/json"
-    ) -> None:
+    def __init__(self, body: bytes, status: int = 200, media_type: bytes = b"application/json") -> None:
         self.status_code = status
         self.body = body
         self.background = None

@@ -35,13 +35,9 @@ class TokenAuthenticator:
         """
         scheme, _, text = (request.header(b"authorization") or "").partition(" ")
         if scheme.lower() != "bearer" or not text.strip():
-            raise Unauthenticated(
-                "a bearer token is needed: `Authorization: Bearer …`", code="token-missing"
-            )
+            raise Unauthenticated("a bearer token is needed: `Authorization: Bearer …`", code="token-missing")
         principal = await self._tokens.verify(text.strip(), client=client_id(request))
-        check_tenant(
-            principal, request.header(b"x-gw-ims-org-id"), request.header(b"x-sandbox-name")
-        )
+        check_tenant(principal, request.header(b"x-gw-ims-org-id"), request.header(b"x-sandbox-name"))
         return principal
 
 

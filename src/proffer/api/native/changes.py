@@ -52,9 +52,7 @@ class ChangeRoutes:
             before=_parse_number("before", before) if before else None,
             limit=parse_limit(call.query.get("limit")),
         )
-        return _json(
-            {"changes": [_change_document(change) for change in changes], "next": next_before}
-        )
+        return _json({"changes": [_change_document(change) for change in changes], "next": next_before})
 
     async def library(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         """GET /api/library: all objects at a point in time, by section."""
@@ -71,9 +69,7 @@ class ChangeRoutes:
             name: [instance.document for instance in instances if instance.kind is kind]
             for name, kind in SECTIONS.items()
         }
-        return _json(
-            {"revision": revision, "at": format_timestamp(moment), "library": documents_by_section}
-        )
+        return _json({"revision": revision, "at": format_timestamp(moment), "library": documents_by_section})
 
     async def revision(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         """GET /api/revisions/…: the revision of an object with this etag."""
@@ -83,9 +79,7 @@ class ChangeRoutes:
     async def restore(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         """POST /api/revisions/…/restore: make an earlier revision the newest one."""
         entity_id, revision_etag = _revision_key(call)
-        require_permission(
-            access.principal, Permission.LIBRARY_READ
-        )  # the response contains the document
+        require_permission(access.principal, Permission.LIBRARY_READ)  # the response contains the document
         version = await self._service.restore(access, entity_id, revision_etag)
         response = _json({**_version_document(version), "document": version.document})
         response.headers["ETag"] = etag_header(version.etag)

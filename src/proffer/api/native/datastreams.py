@@ -28,9 +28,7 @@ _SERVER_MEMBERS = frozenset({"id", "etag", "created", "modified", "builtIn", "@i
 class DatastreamRoutes:
     """Routes and handlers over the datastream service."""
 
-    def __init__(
-        self, service: DatastreamService, decide: DecideService, registry: ContainerRegistry
-    ) -> None:
+    def __init__(self, service: DatastreamService, decide: DecideService, registry: ContainerRegistry) -> None:
         self._service = service
         self._decide = decide
         self._registry = registry
@@ -52,12 +50,8 @@ class DatastreamRoutes:
 
     async def list_all(self, _: ApiCall, access: AuthorizedContainer) -> Response:
         """GET /api/datastreams: the datastreams of the sandbox, oldest first."""
-        stored = [
-            datastream_document(datastream) for datastream in self._service.all_stored(access)
-        ]
-        built_in = [
-            built_in_document(datastream) for datastream in self._service.built_in(access.id)
-        ]
+        stored = [datastream_document(datastream) for datastream in self._service.all_stored(access)]
+        built_in = [built_in_document(datastream) for datastream in self._service.built_in(access.id)]
         return _json({"datastreams": [*built_in, *stored]})
 
     async def create(self, call: ApiCall, access: AuthorizedContainer) -> Response:
@@ -119,9 +113,7 @@ class DatastreamRoutes:
             )
 
 
-def snippet_document(
-    container: Container, datastream: str, domain: str, scope_ref: ScopeRef
-) -> dict[str, Any]:
+def snippet_document(container: Container, datastream: str, domain: str, scope_ref: ScopeRef) -> dict[str, Any]:
     """Return the scope string and client snippets of a scope."""
     decision, placement = scope_ref.decision, scope_ref.placement
     scope = encode_scope(decision.public_id, placement.public_id)
@@ -171,9 +163,7 @@ def _settings(document: Any) -> dict[str, Any]:
 async def _read_body(call: ApiCall) -> dict[str, Any]:
     value = decode(await call.body())
     if not isinstance(value, dict):
-        raise Invalid.of(
-            [Violation(code="type", message="the body is not an object", path="$", help="send one")]
-        )
+        raise Invalid.of([Violation(code="type", message="the body is not an object", path="$", help="send one")])
     return value
 
 

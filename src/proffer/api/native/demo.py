@@ -120,9 +120,7 @@ def _select_scopes(scope_refs: Sequence[ScopeRef], now_us: int) -> list[ScopeRef
 
 
 def _is_sample(scope_refs: Sequence[ScopeRef]) -> bool:
-    return [(scope_ref.decision.id, scope_ref.placement.id) for scope_ref in scope_refs] == list(
-        _SAMPLE
-    )
+    return [(scope_ref.decision.id, scope_ref.placement.id) for scope_ref in scope_refs] == list(_SAMPLE)
 
 
 def _scope_document(scope_ref: ScopeRef) -> Mapping[str, Any]:

@@ -80,10 +80,7 @@ class FeedbackRoutes:
         if findings:
             raise Invalid.of(findings)
         now_us = self._clock()
-        events = [
-            _to_feedback(event, f"$.events[{index}]", now_us)
-            for index, event in enumerate(value["events"])
-        ]
+        events = [_to_feedback(event, f"$.events[{index}]", now_us) for index, event in enumerate(value["events"])]
         received = await self._service.record(access, events)
         return _json({"received": [_received_document(receipt) for receipt in received]})
 
@@ -91,17 +88,13 @@ class FeedbackRoutes:
         """GET /api/feedback/unattributed: feedback about propositions that are not on record."""
         after = call.query.get("after", "0")
         if not (after.isascii() and after.isdigit() and len(after) < 19):
-            raise Malformed(
-                f"`after` must be a whole number, not `{after[:50]}`", code="bad-parameter"
-            )
+            raise Malformed(f"`after` must be a whole number, not `{after[:50]}`", code="bad-parameter")
         page, next_after = await self._service.unattributed(
             access,
             after=int(after),
             limit=parse_limit(call.query.get("limit")),
         )
-        documents = [
-            {"number": number, **_unattributed_document(report)} for number, report in page
-        ]
+        documents = [{"number": number, **_unattributed_document(report)} for number, report in page]
         return _json({"events": documents, "next": next_after})
 
     async def reservation(self, call: ApiCall, access: AuthorizedContainer) -> Response:
@@ -116,9 +109,7 @@ class FeedbackRoutes:
         """POST /api/reservations/…/release: return the reserved counts to the caps."""
         return await self._reservation_response(call, access, self._reservations.release)
 
-    async def _reservation_response(
-        self, call: ApiCall, access: AuthorizedContainer, operation: Any
-    ) -> Response:
+    async def _reservation_response(self, call: ApiCall, access: AuthorizedContainer, operation: Any) -> Response:
         proposition = str(call.request.path_params["proposition"])
         reservation: Reservation = await operation(access, proposition)
         return _json(

@@ -21,9 +21,7 @@ _NO_STORE = {"Cache-Control": "no-store"}
 class OperationsRoutes:
     """Routes and handlers. `reading` returns all metrics; None if metrics are off."""
 
-    def __init__(
-        self, health: Health, reading: Callable[[], MetricsSnapshot] | None, token: str = ""
-    ) -> None:
+    def __init__(self, health: Health, reading: Callable[[], MetricsSnapshot] | None, token: str = "") -> None:
         self._health = health
         self._reading = reading
         self._token = token
@@ -37,9 +35,7 @@ class OperationsRoutes:
         return Surface(
             name="own",
             prefix="",
-            endpoints=[
-                OperationRoutes(OPERATIONS).endpoint(name, handler) for name, handler in table
-            ],
+            endpoints=[OperationRoutes(OPERATIONS).endpoint(name, handler) for name, handler in table],
         )
 
     async def healthz(self, _: ApiCall) -> Response:
@@ -61,9 +57,7 @@ class OperationsRoutes:
             raise NotFound("metrics are off: start the server with `--metrics`", code="metrics")
         if self._token:
             scheme, _, text = call.request.headers.get("authorization", "").partition(" ")
-            if scheme.lower() != "bearer" or not compare_digest(
-                text.strip().encode(), self._token.encode()
-            ):
+            if scheme.lower() != "bearer" or not compare_digest(text.strip().encode(), self._token.encode()):
                 raise Unauthenticated("the metrics token is required", code="metrics")
         elif call.request.client is None or call.request.client.host not in LOOPBACK:
             raise Forbidden(

@@ -85,9 +85,7 @@ OPERATIONS = [
         "repository; it is empty if the object was created or deleted. Needs `library:read`.",
         parameters=[
             SANDBOX,
-            OperationParameter(
-                name="id", about="Only changes of this object, which may be deleted."
-            ),
+            OperationParameter(name="id", about="Only changes of this object, which may be deleted."),
             OperationParameter(
                 name="before",
                 about="Only changes before this revision, taken from `next`.",

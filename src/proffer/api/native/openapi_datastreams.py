@@ -14,9 +14,7 @@ from proffer.wire.openapi import (
 )
 
 GROUP = "datastreams"
-ABOUT = (
-    "Addresses by which sites and apps reach a sandbox, with code snippets. A Proffer extension."
-)
+ABOUT = "Addresses by which sites and apps reach a sandbox, with code snippets. A Proffer extension."
 _EDGE = "edge"
 
 _STREAM = "6f2b1a53-0d8e-4c0f-9b52-8a3f2f4a7c11"
@@ -60,13 +58,9 @@ SCHEMAS: dict[str, JsonSchema] = {
     },
 }
 
-_DATASTREAM = OperationParameter(
-    name="datastream", location="path", about="The id of the datastream.", example="dev"
-)
+_DATASTREAM = OperationParameter(name="datastream", location="path", about="The id of the datastream.", example="dev")
 _ETAG_CHANGED = "The datastream's etag has changed."
-_IF_MATCH = OperationParameter(
-    name="If-Match", location="header", about="Write only if the datastream has this etag."
-)
+_IF_MATCH = OperationParameter(name="If-Match", location="header", about="Write only if the datastream has this etag.")
 
 OPERATIONS = [
     Operation(
@@ -77,11 +71,7 @@ OPERATIONS = [
         summary="List datastreams",
         about="Datastreams of the sandbox, oldest first. Needs `library:read`.",
         parameters=[SANDBOX],
-        responses={
-            200: json_answer(
-                "The datastreams.", ref("Datastreams"), {"datastreams": [_DATASTREAM_DOCUMENT]}
-            )
-        },
+        responses={200: json_answer("The datastreams.", ref("Datastreams"), {"datastreams": [_DATASTREAM_DOCUMENT]})},
         errors=error_texts(401, 403, 404),
     ),
     Operation(
@@ -162,11 +152,7 @@ OPERATIONS = [
         about="Dev mode only. A shop page that gets its offers from the edge with `@adobe/alloy`, with a customer "
         "switch and an explanation of each offer. alloy requires https on port 443; otherwise the page sends the "
         "same requests itself.",
-        responses={
-            200: OperationResponse(
-                about="The page.", content={"text/html": MediaTypeContent(schema=_TEXT)}
-            )
-        },
+        responses={200: OperationResponse(about="The page.", content={"text/html": MediaTypeContent(schema=_TEXT)})},
         errors={403: ERRORS[403]},
         public=True,
     ),
@@ -178,15 +164,9 @@ OPERATIONS = [
         summary="File of the demo page",
         about="Dev mode only: `demo.js`, `demo.css`, and from npm `alloy.min.js` with `alloy.LICENSE.txt`.",
         parameters=[
-            OperationParameter(
-                name="file", location="path", about="The name of the file.", example="demo.css"
-            )
+            OperationParameter(name="file", location="path", about="The name of the file.", example="demo.css")
         ],
-        responses={
-            200: OperationResponse(
-                about="The file.", content={"text/css": MediaTypeContent(schema=_TEXT)}
-            )
-        },
+        responses={200: OperationResponse(about="The file.", content={"text/css": MediaTypeContent(schema=_TEXT)})},
         errors={404: "The file does not exist, or npm was not available when Proffer was built."},
         public=True,
     ),

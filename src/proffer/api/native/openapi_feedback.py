@@ -28,10 +28,7 @@ _ABOUT_IT: JsonSchema = {
         "type": "array",
         "items": {
             "type": "object",
-            "properties": {
-                name: {"type": "string"}
-                for name in ("propositionId", "decision", "placement", "item")
-            },
+            "properties": {name: {"type": "string"} for name in ("propositionId", "decision", "placement", "item")},
         },
     },
     "missed": {
@@ -245,20 +242,12 @@ def _reservation(method: str, path: str, name: str, summary: str, about: str) ->
         summary=summary,
         about=f"{about} Needs `decisions:execute`.",
         parameters=[_PROPOSITION_PARAMETER, SANDBOX],
-        responses={
-            200: json_answer(
-                "The state of the reservation.", ref("Reservation"), _RESERVATION_STATE
-            )
-        },
+        responses={200: json_answer("The state of the reservation.", ref("Reservation"), _RESERVATION_STATE)},
         errors=error_texts(
             401,
             403,
             _404="The proposition has no reservation.",
-            **(
-                {}
-                if method == "GET"
-                else {"_409": "The reservation was settled differently, or has expired."}
-            ),
+            **({} if method == "GET" else {"_409": "The reservation was settled differently, or has expired."}),
         ),
     )
 
@@ -440,12 +429,8 @@ OPERATIONS = [
                             "decision": _DECISION,
                             "placement": _PLACEMENT,
                             "before": [f"`Gold`, {_ITEM} (version 1)"],
-                            "after": [
-                                "fallback `House`, xcore:fallback-offer:1124521c1ad40003 (version 1)"
-                            ],
-                            "reasons": [
-                                "`Gold` was excluded at capping: cap `globalCap` is reached: 1 of 1 in total"
-                            ],
+                            "after": ["fallback `House`, xcore:fallback-offer:1124521c1ad40003 (version 1)"],
+                            "reasons": ["`Gold` was excluded at capping: cap `globalCap` is reached: 1 of 1 in total"],
                         }
                     ],
                 },

@@ -30,9 +30,7 @@ OPERATIONS = [
         about="For supervisors: restart the server if it does not respond. Needs no token and reads no data. "
         "`degraded` means that some functions are not available; `reasons` says which and why.",
         responses={
-            200: json_answer(
-                "The server is alive.", _status_schema("ok", "degraded"), {"status": "ok"}
-            ),
+            200: json_answer("The server is alive.", _status_schema("ok", "degraded"), {"status": "ok"}),
         },
         public=True,
     ),
@@ -45,9 +43,7 @@ OPERATIONS = [
         about="For load balancers. Needs no token. The server is not ready while it loads its libraries and after "
         "SIGTERM.",
         responses={
-            200: json_answer(
-                "The server accepts requests.", _status_schema("ready"), {"status": "ready"}
-            ),
+            200: json_answer("The server accepts requests.", _status_schema("ready"), {"status": "ready"}),
         },
         errors={503: "The server does not accept requests now; `reasons` says why."},
         public=True,

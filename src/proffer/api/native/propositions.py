@@ -23,9 +23,7 @@ from proffer.wire.codec import encode
 class PropositionRoutes:
     """Routes and handlers over recorded decisions."""
 
-    def __init__(
-        self, export: EventExport, replay: ReplayService, registry: ContainerRegistry
-    ) -> None:
+    def __init__(self, export: EventExport, replay: ReplayService, registry: ContainerRegistry) -> None:
         self._export = export
         self._replay = replay
         self._registry = registry

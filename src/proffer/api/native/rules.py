@@ -45,9 +45,7 @@ class RuleRoutes:
             name="rules",
             prefix="/api",
             endpoints=[
-                OperationRoutes(OPERATIONS, "/api").endpoint(
-                    "checkRule", requires(Permission.LIBRARY_READ, self.check)
-                )
+                OperationRoutes(OPERATIONS, "/api").endpoint("checkRule", requires(Permission.LIBRARY_READ, self.check))
             ],
         )
 
@@ -66,9 +64,7 @@ class RuleRoutes:
         )
         return Response(encode(_check_document(checked)), media_type="application/json")
 
-    def _authorize_container(
-        self, principal: Principal, container_id: str | None
-    ) -> AuthorizedContainer | None:
+    def _authorize_container(self, principal: Principal, container_id: str | None) -> AuthorizedContainer | None:
         """Authorize the given container, else the first visible one, if any."""
         ids = (
             [container_id]

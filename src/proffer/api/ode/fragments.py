@@ -137,9 +137,7 @@ def _is_library_content(component: Component, offer: Offer, placement: Placement
     )
 
 
-def _head(
-    decision: Decision, placement: Placement, selection: FieldSelection
-) -> ode.PropositionDoc:
+def _head(decision: Decision, placement: Placement, selection: FieldSelection) -> ode.PropositionDoc:
     return ode.PropositionDoc(
         activity=ode.ActivityRef(
             id=decision.public_id,
@@ -151,9 +149,7 @@ def _head(
             etag=str(placement.etag),
             name=placement.name if "name" in selection.placement else UNSET,
             channel=(placement.channel or UNSET) if "channel" in selection.placement else UNSET,
-            component_type=placement.component_type
-            if "componentType" in selection.placement
-            else UNSET,
+            component_type=placement.component_type if "componentType" in selection.placement else UNSET,
         ),
         scope=encode_scope(decision.public_id, placement.public_id),
     )

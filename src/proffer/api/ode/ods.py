@@ -55,9 +55,7 @@ class OdsRoutes(OdeRoutes):
         return await self.decide_and_respond(call, access, request, partial(select_fields, request))
 
 
-def apply_placement_defaults(
-    request: translate.DecisionInput, placements: Mapping[str, Placement]
-) -> None:
+def apply_placement_defaults(request: translate.DecisionInput, placements: Mapping[str, Placement]) -> None:
     """Set what the request leaves open to the defaults of its placements."""
     request.scopes = [
         scope._replace(item_count=placements[scope.placement].item_count)
@@ -67,9 +65,7 @@ def apply_placement_defaults(
     ]
     request.check_option_count()
     if request.across_placements is None:
-        request.across_placements = all(
-            placement.allow_duplicates for placement in placements.values()
-        )
+        request.across_placements = all(placement.allow_duplicates for placement in placements.values())
 
 
 def select_fields(request: translate.DecisionInput, placement: Placement) -> FieldSelection:

@@ -55,9 +55,7 @@ _FAULT: JsonSchema = {
         "xdm:description": {"type": "string"},
         "xdm:details": {
             "type": "object",
-            "properties": {
-                name: {"type": "string"} for name in ("@id", "instanceId", "href", "etag")
-            },
+            "properties": {name: {"type": "string"} for name in ("@id", "instanceId", "href", "etag")},
         },
         "xdm:causes": {"type": "array", "items": ref("Fault")},
     },
@@ -107,14 +105,10 @@ SCHEMAS: dict[str, JsonSchema] = {
 }
 
 
-def _versions(
-    newer: tuple[str, Any], older: tuple[str, Any], schema: str
-) -> dict[str, MediaTypeContent]:
+def _versions(newer: tuple[str, Any], older: tuple[str, Any], schema: str) -> dict[str, MediaTypeContent]:
     """Return content for both versions by media type, and plain JSON."""
     typed = {
-        f'{ode.XDM_TYPE}; schema="{schema};version={version}"': MediaTypeContent(
-            schema=ref(name), example=example
-        )
+        f'{ode.XDM_TYPE}; schema="{schema};version={version}"': MediaTypeContent(schema=ref(name), example=example)
         for version, (name, example) in (("1.0", newer), ("0.9", older))
     }
     plain = MediaTypeContent(schema={"anyOf": [ref(newer[0]), ref(older[0])]}, example=newer[1])
@@ -171,8 +165,7 @@ _DECIDE = Operation(
     responses={
         200: OperationResponse(about="Every scope is answered.", content=_ANSWERS),
         207: OperationResponse(
-            about="With `partial`: some scopes are answered, and `errors` has a problem for each of "
-            "the others.",
+            about="With `partial`: some scopes are answered, and `errors` has a problem for each of the others.",
             content=_ANSWERS,
         ),
     },
@@ -183,28 +176,21 @@ _DECIDE = Operation(
         413,
         415,
         422,
-        _404="The container does not exist; or, `ODE-0001-404`, scopes were not found: all are listed with the "
-        "reason.",
+        _404="The container does not exist; or, `ODE-0001-404`, scopes were not found: all are listed with the reason.",
     ),
 )
 
 
 def _decide_in_sandbox() -> Operation:
     newest_body = {
-        media_type: content
-        for media_type, content in _DECIDE.body.items()
-        if "version=0.9" not in media_type
+        media_type: content for media_type, content in _DECIDE.body.items() if "version=0.9" not in media_type
     }
-    newest_body[_JSON] = MediaTypeContent(
-        schema=ref("DecisionRequestDoc"), example=examples.REQUEST
-    )
+    newest_body[_JSON] = MediaTypeContent(schema=ref("DecisionRequestDoc"), example=examples.REQUEST)
     answers = {
         status: OperationResponse(
             about=answer.about,
             content={
-                media_type: MediaTypeContent(
-                    schema=ref("DecisionResponseDoc"), example=content.example
-                )
+                media_type: MediaTypeContent(schema=ref("DecisionResponseDoc"), example=content.example)
                 for media_type, content in answer.content.items()
                 if "version=0.9" not in media_type
             },

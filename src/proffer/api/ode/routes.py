@@ -30,9 +30,7 @@ class OdeRoutes:
 
     name = "ode"
 
-    def __init__(
-        self, service: DecideService, profiles: ProfileService, registry: ContainerRegistry
-    ) -> None:
+    def __init__(self, service: DecideService, profiles: ProfileService, registry: ContainerRegistry) -> None:
         self._service = service
         self._profiles = profiles
         self._registry = registry
@@ -68,17 +66,13 @@ class OdeRoutes:
         """Decide and respond; `selection` returns the response fields of a placement's offers."""
         if request.context_entries is not None:
             self._service.validate_context(access, request.context_entries, request.context_path)
-        profile = await self._profiles.resolve(
-            access, request.profile, request.policy_id, path=request.profile_path
-        )
+        profile = await self._profiles.resolve(access, request.profile, request.policy_id, path=request.profile_path)
         if request.is_older:
             request.expand(self._service.scopes_of(access, request.decisions))
         try:
             result = await self._service.decide(
                 access,
-                request.request(
-                    preferred_languages(call.header(b"accept-language"), profile.attributes)
-                ),
+                request.request(preferred_languages(call.header(b"accept-language"), profile.attributes)),
                 profile,
                 surface=self.name,
                 explain=call.flag("explain"),
@@ -97,9 +91,7 @@ class OdeRoutes:
         """GET /offers?activityId=…: offers of live decisions, with etags that show published changes."""
         decisions = call.request.query_params.getlist("activityId")
         if not 1 <= len(decisions) <= ode.MAX_SCOPES:
-            raise Malformed(
-                f"name 1 to {ode.MAX_SCOPES} decisions: `?activityId=…`", code="bad-parameter"
-            )
+            raise Malformed(f"name 1 to {ode.MAX_SCOPES} decisions: `?activityId=…`", code="bad-parameter")
         offers = self._service.offers(access, decisions)
         return BytesResponse(translate.write_offers(offers, _instances_url(call, access)))
 

@@ -94,10 +94,7 @@ class DecisionInput(Struct):
         event = {name: value for data in self.context.values() for name, value in data.items()}
         return DecisionRequest(
             scopes=tuple(
-                [
-                    ScopeRequest(scope.decision, scope.placement, scope.item_count or 1)
-                    for scope in self.scopes
-                ]
+                [ScopeRequest(scope.decision, scope.placement, scope.item_count or 1) for scope in self.scopes]
             ),
             across_decisions=self.across_decisions,
             across_placements=bool(self.across_placements),
@@ -149,8 +146,7 @@ def write_offers(decisions: Sequence[OffersOfDecision], href: str) -> bytes:
                     decision_offers.decision.etag,
                 ),
                 "xdm:offers": [
-                    reference(offer.public_id, offer.instance_id, offer.etag)
-                    for offer in decision_offers.offers
+                    reference(offer.public_id, offer.instance_id, offer.etag) for offer in decision_offers.offers
                 ],
                 "xdm:fallbackOffer": reference(
                     decision_offers.fallback.public_id,
@@ -200,9 +196,7 @@ def _is_older(media: MediaType, body: bytes) -> bool:
         return older
     # The body contains both names or neither: look at the top-level members.
     members = decode_as(ode.WhichDoc, body)
-    return members.requests is UNSET and (
-        members.activities is not UNSET or members.profiles is UNSET
-    )
+    return members.requests is UNSET and (members.activities is not UNSET or members.profiles is UNSET)
 
 
 def _read_10(body: bytes) -> DecisionInput:
@@ -316,9 +310,7 @@ def _write_10(
     )
 
 
-def _write_09(
-    result: DecisionResult, request: DecisionInput, profile: Profile
-) -> ode.DecisionResponseDoc09:
+def _write_09(result: DecisionResult, request: DecisionInput, profile: Profile) -> ode.DecisionResponseDoc09:
     outcome = result.outcome
     return ode.DecisionResponseDoc09(
         proposition_id=result.proposition_id,
@@ -328,14 +320,10 @@ def _write_09(
                 scope=encode_scope(
                     proposition.decision.public_id,
                     # As documented, a decision with one placement is named alone.
-                    proposition.placement.public_id
-                    if len(proposition.decision.placements) > 1
-                    else None,
+                    proposition.placement.public_id if len(proposition.decision.placements) > 1 else None,
                 ),
                 offers=[choice.offer.public_id for choice in proposition.options] or UNSET,
-                fallback=proposition.fallback.offer.public_id
-                if proposition.fallback is not None
-                else UNSET,
+                fallback=proposition.fallback.offer.public_id if proposition.fallback is not None else UNSET,
             )
             for proposition in outcome.scopes
             if isinstance(proposition, Proposition)

@@ -140,7 +140,4 @@ def _method_badge(method: str) -> str:
 def _prose(text: str) -> str:
     """Escape prose, with text in backticks as code."""
     parts = text.split("`")
-    return "".join(
-        f"<code>{escape(part)}</code>" if index % 2 else escape(part)
-        for index, part in enumerate(parts)
-    )
+    return "".join(f"<code>{escape(part)}</code>" if index % 2 else escape(part) for index, part in enumerate(parts))

@@ -41,10 +41,7 @@ class OpenApiRoutes:
         return Surface(
             name="own",
             prefix="",
-            endpoints=[
-                OperationRoutes(OPENAPI_OPERATIONS).endpoint(name, handler)
-                for name, handler in table
-            ],
+            endpoints=[OperationRoutes(OPENAPI_OPERATIONS).endpoint(name, handler) for name, handler in table],
         )
 
     async def describe(self, _: ApiCall) -> Response:

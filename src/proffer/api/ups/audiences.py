@@ -32,9 +32,7 @@ _MAX_PAGE = 1_000
 class AudienceRoutes:
     """The handlers of `/segment/definitions`, `/preview` and `/estimate`."""
 
-    def __init__(
-        self, audiences: AudienceService, estimates: EstimateJobs, registry: ContainerRegistry
-    ) -> None:
+    def __init__(self, audiences: AudienceService, estimates: EstimateJobs, registry: ContainerRegistry) -> None:
         self._audiences = audiences
         self._estimates = estimates
         self._registry = registry
@@ -78,9 +76,7 @@ class AudienceRoutes:
         query = call.request.query_params
         namespace = query.get("namespace")
         if not namespace:
-            raise Malformed(
-                "`namespace` is missing: name the namespace of the identities", code="bad-parameter"
-            )
+            raise Malformed("`namespace` is missing: name the namespace of the identities", code="bad-parameter")
         code = access.state.customer_schema.namespaces.code(namespace)
         if code is None:
             raise Invalid.of([unknown_namespace("namespace", namespace)])
@@ -106,18 +102,14 @@ class AudienceRoutes:
         limit = min(parse_number("limit", query.get("limit"), _DEFAULT_PAGE), _MAX_PAGE)
         page = parse_number("page", query.get("page"), 0, minimum=0)
         start = parse_number("start", query.get("start"), page * limit, minimum=0)
-        definitions = [
-            _segment_document(access, definition)
-            for definition in self._audiences.all_audiences(access)
-        ]
+        definitions = [_segment_document(access, definition) for definition in self._audiences.all_audiences(access)]
         streaming = query.get("evaluationInfo.continuous.enabled")
         if streaming is not None:
             continuous = call.flag("evaluationInfo.continuous.enabled")
             definitions = [
                 definition
                 for definition in definitions
-                if definition["evaluationInfo"].get("continuous", {}).get("enabled", False)
-                is continuous
+                if definition["evaluationInfo"].get("continuous", {}).get("enabled", False) is continuous
             ]
         definitions.sort(key=lambda definition: definition[field], reverse=order != "asc")
         return json_response(
@@ -135,9 +127,7 @@ class AudienceRoutes:
         body = await read_body(call)
         ids = body.get("ids")
         if not isinstance(ids, list) or not all(isinstance(entry, dict) for entry in ids):
-            raise Invalid.of(
-                [Violation(code="type", message="`ids` must be a list of `{id}`", path="$.ids")]
-            )
+            raise Invalid.of([Violation(code="type", message="`ids` must be a list of `{id}`", path="$.ids")])
         requested_ids = {str(entry.get("id", "")).lower() for entry in ids}
         instances = self._audiences.all_audiences(access)
         results = {

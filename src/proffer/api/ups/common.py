@@ -13,9 +13,7 @@ async def read_body(call: ApiCall) -> dict[str, Any]:
     """Decode the body as a JSON object. Raises `Invalid` for other values."""
     value = decode(await call.body())
     if not isinstance(value, dict):
-        raise Invalid.of(
-            [Violation(code="type", message="the body is not an object", path="$", help="send one")]
-        )
+        raise Invalid.of([Violation(code="type", message="the body is not an object", path="$", help="send one")])
     return value
 
 

@@ -50,19 +50,11 @@ class DescriptorRoutes:
         descriptors = self._catalog.of_kind(access, EntityKind.DESCRIPTOR)
         accepts = call.request.headers.get("accept", "")
         if "xdm-id+json" in accepts:
-            return json_response(
-                {
-                    segments.IDENTITY_DESCRIPTOR: [
-                        descriptor.instance_id for descriptor in descriptors
-                    ]
-                }
-            )
+            return json_response({segments.IDENTITY_DESCRIPTOR: [descriptor.instance_id for descriptor in descriptors]})
         if "xdm-link+json" in accepts:
             links = [f"{_PATH}/{descriptor.instance_id}" for descriptor in descriptors]
             return json_response({segments.IDENTITY_DESCRIPTOR: links})
-        return json_response(
-            [_descriptor_document(access, descriptor) for descriptor in descriptors]
-        )
+        return json_response([_descriptor_document(access, descriptor) for descriptor in descriptors])
 
     async def create(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         document = await self._read_document(call, access, None)

@@ -47,14 +47,10 @@ class EntityRoutes:
         schema = _parse_schema_name(query.get("schema.name"))
         fields = [field for field in query.get("fields", "").split(",") if field.strip()]
         if schema == ups.EVENT:
-            related = self._resolve_identity(
-                access, query.get("relatedEntityId"), query.get("relatedEntityIdNS")
-            )
+            related = self._resolve_identity(access, query.get("relatedEntityId"), query.get("relatedEntityIdNS"))
             window = {name: query.get(name) for name in ("startTime", "endTime", "start", "limit")}
             return json_response(
-                await self._events(
-                    call, access, related, fields, {**window, "orderby": query.get("orderby")}
-                )
+                await self._events(call, access, related, fields, {**window, "orderby": query.get("orderby")})
             )
         identity = self._resolve_identity(access, query.get("entityId"), query.get("entityIdNS"))
         policy = query.get("mergePolicyId")
@@ -86,9 +82,7 @@ class EntityRoutes:
                 answer[key] = await self._events(call, access, identity, fields, window)
                 continue
             person = await self._profiles.look_up(access, identity, policy)
-            answer[key] = (
-                ups.missing_entity(key) if person is None else _entity(key, person, fields, policy)
-            )
+            answer[key] = ups.missing_entity(key) if person is None else _entity(key, person, fields, policy)
         return json_response(answer)
 
     async def delete(self, call: ApiCall, access: AuthorizedContainer) -> Response:
@@ -145,8 +139,7 @@ def removal_report(erased: ErasureResult) -> dict[str, Any]:
     """Return the report of an erasure: identities, and counts of the other data."""
     return {
         "identities": [
-            {"id": identity.id, "namespace": {"code": identity.namespace}}
-            for identity in erased.identities
+            {"id": identity.id, "namespace": {"code": identity.namespace}} for identity in erased.identities
         ],
         "attributes": erased.attributes,
         "events": erased.events,
@@ -158,17 +151,10 @@ def removal_report(erased: ErasureResult) -> dict[str, Any]:
 
 
 def _entity(key: str, person: Person, fields: Sequence[str], policy: str | None) -> dict[str, Any]:
-    identities = [
-        customer_identity
-        for customer in person.customers
-        for customer_identity in customer.identities
-    ]
+    identities = [customer_identity for customer in person.customers for customer_identity in customer.identities]
     document = person.document
     if fields:
-        identity_documents = [
-            {"id": identity.id, "namespace": {"code": identity.namespace}}
-            for identity in identities
-        ]
+        identity_documents = [{"id": identity.id, "namespace": {"code": identity.namespace}} for identity in identities]
         document = ups.select_fields({**document, "identities": identity_documents}, fields)
     return ups.entity(
         xid=key,
@@ -180,9 +166,7 @@ def _entity(key: str, person: Person, fields: Sequence[str], policy: str | None)
     )
 
 
-def _event_entity(
-    event: Attributes, identity: IdentityKey, fields: Sequence[str]
-) -> dict[str, Any]:
+def _event_entity(event: Attributes, identity: IdentityKey, fields: Sequence[str]) -> dict[str, Any]:
     stamped_us = parse_timestamp_us(event["timestamp"])
     return {
         "relatedEntityId": encode_xid(identity),
@@ -209,9 +193,7 @@ def _parse_schema_name(name: str | None) -> str:
     return name
 
 
-def _parse_identity(
-    entity_id: str | None, namespace: str | None, path: str = "entityId"
-) -> tuple[str, str]:
+def _parse_identity(entity_id: str | None, namespace: str | None, path: str = "entityId") -> tuple[str, str]:
     """Return namespace and id. An id without a namespace must be an XID. Raises `Invalid`."""
     if not entity_id:
         message = "the id of the entity is missing or empty"

@@ -44,10 +44,7 @@ class CustomerSettingsRoutes:
         return OperationRoutes(OPERATIONS, PREFIX).in_sandbox(self._registry, table)
 
     async def policies(self, _: ApiCall, access: AuthorizedContainer) -> Response:
-        children = [
-            _policy_document(access, instance)
-            for instance in self._instances(access, EntityKind.MERGE_POLICY)
-        ]
+        children = [_policy_document(access, instance) for instance in self._instances(access, EntityKind.MERGE_POLICY)]
         page = {"totalCount": len(children), "pageSize": len(children)}
         return json_response({"_page": page, "children": children, "_links": {}})
 
@@ -98,8 +95,7 @@ class CustomerSettingsRoutes:
 
     def _namespaces(self, access: AuthorizedContainer) -> list[dict[str, Any]]:
         custom_namespaces = [
-            _namespace_document(instance)
-            for instance in self._instances(access, EntityKind.NAMESPACE)
+            _namespace_document(instance) for instance in self._instances(access, EntityKind.NAMESPACE)
         ]
         standard = [
             segments.namespace(

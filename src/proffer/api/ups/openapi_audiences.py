@@ -48,9 +48,7 @@ _DESCRIPTOR = {
     "xdm:namespace": "Email",
     "xdm:isPrimary": True,
 }
-_DESCRIPTOR_DOCUMENT = segments.descriptor(
-    _DESCRIPTOR, key=_SEGMENT, organisation="ACME@AdobeOrg", etag=1
-)
+_DESCRIPTOR_DOCUMENT = segments.descriptor(_DESCRIPTOR, key=_SEGMENT, organisation="ACME@AdobeOrg", etag=1)
 _NAMESPACE_DOCUMENT = segments.namespace(
     _NAMESPACE, key=_SEGMENT, custom=True, created_ms=1579292094000, updated_ms=1579292094000
 )
@@ -129,12 +127,8 @@ _SANDBOX = OperationParameter(
     location="header",
     about="The sandbox. Needed only in dev mode; otherwise the token names it.",
 )
-_ID = OperationParameter(
-    name="segment", location="path", about="The audience's id.", example=_SEGMENT
-)
-_POLICY_ID = OperationParameter(
-    name="policy", location="path", about="The policy's id.", example=_SEGMENT
-)
+_ID = OperationParameter(name="segment", location="path", about="The audience's id.", example=_SEGMENT)
+_POLICY_ID = OperationParameter(name="policy", location="path", about="The policy's id.", example=_SEGMENT)
 _DEFINITIONS = "/data/core/ups/segment/definitions"
 _POLICIES = "/data/core/ups/config/mergePolicies"
 _NAMESPACES = "/data/core/idnamespace/identities"
@@ -146,18 +140,14 @@ _POLICY_ANSWER = json_answer(
     segments.merge_policy(_POLICY, **_INSTANCE_FIELDS, updated_ms=1579292094000),
 )
 _DESCRIPTORS = "/data/foundation/schemaregistry/tenant/descriptors"
-_DESCRIPTOR_ID = OperationParameter(
-    name="descriptor", location="path", about="The descriptor's id.", example=_SEGMENT
-)
+_DESCRIPTOR_ID = OperationParameter(name="descriptor", location="path", about="The descriptor's id.", example=_SEGMENT)
 _DESCRIPTOR_ANSWER = json_answer("The descriptor.", ref("Descriptor"), _DESCRIPTOR_DOCUMENT)
 _NAMESPACE_ANSWER = json_answer("The namespace.", ref("Namespace"), _NAMESPACE_DOCUMENT)
 _READ_ERRORS = error_texts(401, 403, 404)
 _WRITE_ERRORS = error_texts(400, 401, 403, 404, 409, 413, 422)
 
 
-def _operation(
-    method: str, path: str, name: str, group: str, summary: str, about: str, **more: Any
-) -> Operation:
+def _operation(method: str, path: str, name: str, group: str, summary: str, about: str, **more: Any) -> Operation:
     parameters = [*more.pop("parameters", []), _SANDBOX]
     return Operation(
         method=method,
@@ -233,11 +223,7 @@ OPERATIONS = [
                 schema={"type": "object", "required": ["ids"]}, example={"ids": [{"id": _SEGMENT}]}
             )
         },
-        responses={
-            207: json_answer(
-                "By id.", ref("AudiencesById"), {"results": {_SEGMENT: _DEFINITION_DOCUMENT}}
-            )
-        },
+        responses={207: json_answer("By id.", ref("AudiencesById"), {"results": {_SEGMENT: _DEFINITION_DOCUMENT}})},
         errors=error_texts(400, 401, 403, 404, 413, 422),
     ),
     _operation(
@@ -296,11 +282,7 @@ OPERATIONS = [
                 about="The column of the identities; default: the first.",
             ),
         ],
-        body={
-            "text/csv": MediaTypeContent(
-                schema={"type": "string"}, example="mail,tier\nada@example.org,gold\n"
-            )
-        },
+        body={"text/csv": MediaTypeContent(schema={"type": "string"}, example="mail,tier\nada@example.org,gold\n")},
         responses={
             200: json_answer(
                 "The number of members, and of those removed.",
@@ -318,9 +300,7 @@ OPERATIONS = [
         "Count the customers that match a rule",
         "Starts a count; `previewId` in the response retrieves it. Needs `profiles:read`.",
         body=_body("PreviewRequest", {"predicateExpression": "person.age >= 18"}),
-        responses={
-            201: json_answer("The count has started.", ref("Preview"), segments.preview(_SEGMENT))
-        },
+        responses={201: json_answer("The count has started.", ref("Preview"), segments.preview(_SEGMENT))},
         errors=error_texts(400, 401, 403, 404, 413, 422),
     ),
     _operation(
@@ -332,9 +312,7 @@ OPERATIONS = [
         "Exact up to a million profiles; above that, estimated from a sample of 100,000, with the standard error. "
         "Needs `profiles:read`.",
         parameters=[
-            OperationParameter(
-                name="preview", location="path", about="The `previewId`.", example=examples.INSTANCE
-            )
+            OperationParameter(name="preview", location="path", about="The `previewId`.", example=examples.INSTANCE)
         ],
         responses={
             200: json_answer(
@@ -435,9 +413,7 @@ OPERATIONS = [
         SETTINGS,
         "Read an identity namespace",
         "By its code, or its id. Needs `library:read`.",
-        parameters=[
-            OperationParameter(name="code", location="path", about="Code or id.", example="Email")
-        ],
+        parameters=[OperationParameter(name="code", location="path", about="Code or id.", example="Email")],
         responses={200: _NAMESPACE_ANSWER},
         errors=_READ_ERRORS,
     ),
@@ -449,9 +425,7 @@ OPERATIONS = [
         "List identity descriptors",
         "The identity fields of schemas. With `Accept: application/vnd.adobe.xdm-id+json` only their ids, with "
         "`…xdm-link+json` only their addresses. Needs `library:read`.",
-        responses={
-            200: json_answer("All descriptors.", ref("Descriptors"), [_DESCRIPTOR_DOCUMENT])
-        },
+        responses={200: json_answer("All descriptors.", ref("Descriptors"), [_DESCRIPTOR_DOCUMENT])},
         errors=_READ_ERRORS,
     ),
     _operation(

@@ -81,9 +81,7 @@ _IDENTITY_PARAMETERS = [
         required=True,
         example=ups.PROFILE,
     ),
-    OperationParameter(
-        name="entityId", about="The id; without a namespace, an XID.", example="ada@example.org"
-    ),
+    OperationParameter(name="entityId", about="The id; without a namespace, an XID.", example="ada@example.org"),
     OperationParameter(name="entityIdNS", about="The code of the id's namespace.", example="Email"),
 ]
 
@@ -98,36 +96,18 @@ OPERATIONS = [
         "`profiles:read`.",
         parameters=[
             *_IDENTITY_PARAMETERS,
-            OperationParameter(
-                name="fields", about="Only these dotted paths, separated by commas."
-            ),
-            OperationParameter(
-                name="mergePolicyId", about="Merge by this policy instead of the default one."
-            ),
-            OperationParameter(
-                name="relatedEntityId", about="For events: an identity of the customer."
-            ),
-            OperationParameter(
-                name="relatedEntityIdNS", about="For events: the namespace code of that identity."
-            ),
-            OperationParameter(
-                name="startTime", about="For events: start time in milliseconds, inclusive."
-            ),
-            OperationParameter(
-                name="endTime", about="For events: end time in milliseconds, exclusive."
-            ),
+            OperationParameter(name="fields", about="Only these dotted paths, separated by commas."),
+            OperationParameter(name="mergePolicyId", about="Merge by this policy instead of the default one."),
+            OperationParameter(name="relatedEntityId", about="For events: an identity of the customer."),
+            OperationParameter(name="relatedEntityIdNS", about="For events: the namespace code of that identity."),
+            OperationParameter(name="startTime", about="For events: start time in milliseconds, inclusive."),
+            OperationParameter(name="endTime", about="For events: end time in milliseconds, exclusive."),
             OperationParameter(name="start", about="For events: the first event of the page."),
             OperationParameter(name="limit", about="For events: page size."),
-            OperationParameter(
-                name="orderby", about="For events: `timestamp`, or `-timestamp` for newest first."
-            ),
+            OperationParameter(name="orderby", about="For events: `timestamp`, or `-timestamp` for newest first."),
             SANDBOX,
         ],
-        responses={
-            200: json_answer(
-                "The profile, by XID.", ref("Entities"), {_ENTITY["entityId"]: _ENTITY}
-            )
-        },
+        responses={200: json_answer("The profile, by XID.", ref("Entities"), {_ENTITY["entityId"]: _ENTITY})},
         errors=error_texts(400, 401, 403, 422, _404="No profile has this identity."),
     ),
     Operation(
@@ -148,11 +128,7 @@ OPERATIONS = [
                 ],
             },
         ),
-        responses={
-            200: json_answer(
-                "The profiles, by XID.", ref("Entities"), {_ENTITY["entityId"]: _ENTITY}
-            )
-        },
+        responses={200: json_answer("The profiles, by XID.", ref("Entities"), {_ENTITY["entityId"]: _ENTITY})},
         errors=error_texts(400, 401, 403, 404, 413, 422),
     ),
     Operation(

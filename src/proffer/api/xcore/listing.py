@@ -50,14 +50,10 @@ def read_search(call: ApiCall, catalog: Catalog) -> tuple[Iterable[Instance], Se
     return list(catalog.of_kind(kind).values()), search, schema_ns
 
 
-def filter_containers(
-    documents: Sequence[Mapping[str, Any]], query: QueryParams
-) -> list[Mapping[str, Any]]:
+def filter_containers(documents: Sequence[Mapping[str, Any]], query: QueryParams) -> list[Mapping[str, Any]]:
     """Return the containers that match the `property` and `product` parameters."""
     tests = [document_matcher(parse_property(text)) for text in query.getlist("property") if text]
-    products = {
-        product for text in query.getlist("product") for product in text.split(",") if product
-    }
+    products = {product for text in query.getlist("product") for product in text.split(",") if product}
     return [
         document
         for document in documents
@@ -76,28 +72,17 @@ def next_href(path: str, query: QueryParams, page: Page) -> str | None:
     if page.next_start is None:
         return None
     order = ",".join(f"{'-' if key.descending else ''}{'.'.join(key.path)}" for key in page.order)
-    parameters = [
-        (name, value)
-        for name, value in query.multi_items()
-        if name not in {"start", "orderby", "orderBy"}
-    ]
-    tail = "&".join(
-        f"{quote(name, safe=_UNESCAPED)}={quote(value, safe=_UNESCAPED)}"
-        for name, value in parameters
-    )
-    return (
-        f"{path}?start={quote(page.next_start, safe='')}&orderby={quote(order, safe=_UNESCAPED)}"
-        + (f"&{tail}" if tail else "")
+    parameters = [(name, value) for name, value in query.multi_items() if name not in {"start", "orderby", "orderBy"}]
+    tail = "&".join(f"{quote(name, safe=_UNESCAPED)}={quote(value, safe=_UNESCAPED)}" for name, value in parameters)
+    return f"{path}?start={quote(page.next_start, safe='')}&orderby={quote(order, safe=_UNESCAPED)}" + (
+        f"&{tail}" if tail else ""
     )
 
 
 def readable_query(raw_query: str) -> str:
     """Return a query as in the documented links: as sent, with minimal escaping."""
     parts = [part.partition("=") for part in raw_query.split("&")]
-    return "&".join(
-        f"{name}{equals}{quote(unquote_plus(value), safe=_UNESCAPED)}"
-        for name, equals, value in parts
-    )
+    return "&".join(f"{name}{equals}{quote(unquote_plus(value), safe=_UNESCAPED)}" for name, equals, value in parts)
 
 
 def _matches_any_word(qop: str | None) -> bool:

@@ -174,9 +174,7 @@ _LIST_PARAMETERS = [
         example=f"{xcore.NAMESPACE}{EntityKind.TAG}",
     ),
     OperationParameter(name="id", about="Only the object with this `@id`.", repeated=True),
-    OperationParameter(
-        name="name", about="Only objects with this name; `*` and `?` are wildcards."
-    ),
+    OperationParameter(name="name", about="Only objects with this name; `*` and `?` are wildcards."),
     OperationParameter(
         name="property",
         about="Only objects that match: `path==value`, also with `!=`, `<`, `<=`, `>`, `>=` or `~`. Several "
@@ -184,9 +182,7 @@ _LIST_PARAMETERS = [
         repeated=True,
         example=["_instance.xdm:name==spring"],
     ),
-    OperationParameter(
-        name="q", about="Only objects whose texts contain these words; `*` and `?` are wildcards."
-    ),
+    OperationParameter(name="q", about="Only objects whose texts contain these words; `*` and `?` are wildcards."),
     OperationParameter(
         name="qop",
         about="Match any word of `q`, or all words.",
@@ -207,14 +203,9 @@ _LIST_PARAMETERS = [
 ]
 _PAGE = OperationResponse(
     about="A page of objects.",
-    content={
-        media_type: MediaTypeContent(schema=ref("Page"))
-        for media_type in (xcore.HAL_TYPE, "application/json")
-    },
+    content={media_type: MediaTypeContent(schema=ref("Page")) for media_type in (xcore.HAL_TYPE, "application/json")},
 )
-_CONFLICT_TEXT = (
-    "The object has changed since it was read, or the change needs a name that is in use."
-)
+_CONFLICT_TEXT = "The object has changed since it was read, or the change needs a name that is in use."
 
 
 def _home(path: str, name: str, about: str) -> Operation:
@@ -226,9 +217,7 @@ def _home(path: str, name: str, about: str) -> Operation:
         summary="The containers the caller may use",
         about=about,
         parameters=[
-            OperationParameter(
-                name="product", about="Only containers of this product.", repeated=True
-            ),
+            OperationParameter(name="product", about="Only containers of this product.", repeated=True),
             OperationParameter(
                 name="property",
                 about="Only containers that match this comparison.",
@@ -253,8 +242,7 @@ OPERATIONS = [
     _home(
         _BASE,
         "getHome",
-        "Start here. Each sandbox of an organisation has one container; its `instanceId` is part of every other "
-        "path.",
+        "Start here. Each sandbox of an organisation has one container; its `instanceId` is part of every other path.",
     ),
     _home(f"{_BASE}/", "getHomeSlash", "The same, for clients that end the path with a slash."),
     Operation(

@@ -70,19 +70,14 @@ class XcoreRoutes:
 
     async def home(self, call: ApiCall) -> Response:
         """GET: the containers that the caller may see."""
-        containers = [
-            translate.write_container(container)
-            for container in self._registry.visible(call.principal)
-        ]
+        containers = [translate.write_container(container) for container in self._registry.visible(call.principal)]
         matches = listing.filter_containers(containers, call.query)
         query = call.raw_query
         document = xcore.home(matches, f"/?{listing.readable_query(query)}" if query else "/")
         return _json(call.request, document, xcore.HOME_TYPE)
 
     async def get_container(self, call: ApiCall, access: AuthorizedContainer) -> Response:
-        return _json(
-            call.request, translate.write_container(access.state.container), xcore.HAL_TYPE
-        )
+        return _json(call.request, translate.write_container(access.state.container), xcore.HAL_TYPE)
 
     async def create(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         """POST: 201 with a receipt and the instance's location."""
@@ -102,10 +97,7 @@ class XcoreRoutes:
         headers = {"ETag": etag(instance.etag)}
         if is_unchanged(call.request.headers.get("if-none-match"), instance.etag):
             return Response(status_code=304, headers=headers)
-        if (
-            _first_accepted(call.request, xcore.INSTANCE_TYPE, xcore.HAL_TYPE)
-            == xcore.INSTANCE_TYPE
-        ):
+        if _first_accepted(call.request, xcore.INSTANCE_TYPE, xcore.HAL_TYPE) == xcore.INSTANCE_TYPE:
             return _json(call.request, instance.document, xcore.INSTANCE_TYPE, headers=headers)
         document = translate.write_instance(instance, access.state.container.sandbox)
         return _json(call.request, document, xcore.HAL_TYPE, headers=headers)
@@ -147,8 +139,7 @@ class XcoreRoutes:
             schema_ns=schema_ns,
             requested=format_timestamp(self._clock()),
             results=[
-                translate.write_instance(instance, sandbox, 0 if is_lookup else None)
-                for instance in page.results
+                translate.write_instance(instance, sandbox, 0 if is_lookup else None) for instance in page.results
             ],
             total=page.total,
             href=listing.self_href(self_path, call.raw_query),
@@ -178,9 +169,7 @@ def _instance_id(call: ApiCall) -> str:
 def _precondition(request: Request) -> Precondition:
     """Return the precondition of a write: If-Match and the schema in the Content-Type."""
     media = parse_content_type(request.headers.get("content-type"))
-    return Precondition(
-        etags=parse_etags(request.headers.get("if-match")), kind=translate.read_kind(media)
-    )
+    return Precondition(etags=parse_etags(request.headers.get("if-match")), kind=translate.read_kind(media))
 
 
 def _first_accepted(request: Request, *media_types: str) -> str | None:
@@ -203,9 +192,7 @@ def _json(
     return Response(encode(document), status, dict(headers or {}), media_type)
 
 
-def _receipt(
-    request: Request, instance: Instance, status: int, headers: Mapping[str, str]
-) -> Response:
+def _receipt(request: Request, instance: Instance, status: int, headers: Mapping[str, str]) -> Response:
     return _json(
         request,
         translate.write_receipt(instance),

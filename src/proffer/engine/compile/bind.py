@@ -44,9 +44,7 @@ def _conjunction(rule: CompiledRule) -> Conjunction:
         return Conjunction((), (Residual(rule.holds, reads_offer=reads_offer),))
 
 
-def bind_constraint(
-    constraint: Constraint, rules: Mapping[str, BoundRule]
-) -> BoundConstraint | None:
+def bind_constraint(constraint: Constraint, rules: Mapping[str, BoundRule]) -> BoundConstraint | None:
     """Resolve the rules of a constraint; None if it has no conditions."""
     if constraint.type is ConstraintType.NONE:
         return None

@@ -46,20 +46,14 @@ def check_candidate(bound_offer: BoundOffer, placement: Placement) -> CandidateC
     representation = offer.representations.get(placement.id)
     if offer.status is not OfferStatus.APPROVED:
         reason = f"the offer is {offer.status}, not approved"
-        return CandidateCheck(
-            bound_offer=bound_offer, exclusion=Exclusion(offer, Stage.STATUS, reason)
-        )
+        return CandidateCheck(bound_offer=bound_offer, exclusion=Exclusion(offer, Stage.STATUS, reason))
     if representation is None:
         reason = f"no representation for placement `{placement.name}`"
-        return CandidateCheck(
-            bound_offer=bound_offer, exclusion=Exclusion(offer, Stage.PLACEMENT, reason)
-        )
+        return CandidateCheck(bound_offer=bound_offer, exclusion=Exclusion(offer, Stage.PLACEMENT, reason))
     diagnostics: dict[str, SnapshotDiagnostic] = {}
     report_constraint(bound_offer.constraint, diagnostics)
     components = tuple(
-        compile_component(component)
-        for component in representation.components
-        if placement.accepts(component.type)
+        compile_component(component) for component in representation.components if placement.accepts(component.type)
     )
     report_content(offer, components, diagnostics)
     candidate = Candidate(bound_offer, components)
@@ -113,16 +107,12 @@ class PlacementCandidates:
     reads_cache: dict[Bits, frozenset[str]] = field(default_factory=dict)
     caps_cache: dict[Bits, tuple[tuple[str, CapLimit], ...]] = field(default_factory=dict)
 
-    def diagnostics_of(
-        self, candidates: Bits, *, own_formulas: bool
-    ) -> dict[str, SnapshotDiagnostic]:
+    def diagnostics_of(self, candidates: Bits, *, own_formulas: bool) -> dict[str, SnapshotDiagnostic]:
         """Return the diagnostics of candidates, optionally including their own formulas'."""
         diagnostics: dict[str, SnapshotDiagnostic] = {}
         for position in self.pool.positions(candidates & self.diagnostic_bits):
             diagnostics.update(self.checks[position].diagnostics)
-        for bound_offer, formula_diagnostics in (
-            self.formula_diagnostics.values() if own_formulas else ()
-        ):
+        for bound_offer, formula_diagnostics in self.formula_diagnostics.values() if own_formulas else ():
             if candidates >> position_of(self.pool.offers, bound_offer.sort_key) & 1:
                 diagnostics.update(formula_diagnostics)
         return diagnostics
@@ -135,11 +125,7 @@ class PlacementCandidates:
             if candidates != self.candidate_bits:
                 distinct_sets: set[frozenset[str]] = set()
                 for number, position in enumerate(self.pool.positions(candidates)):
-                    distinct_sets.update(
-                        _candidate_reads(
-                            self.checks[position], self.candidates_by_position[position]
-                        )
-                    )
+                    distinct_sets.update(_candidate_reads(self.checks[position], self.candidates_by_position[position]))
                     if number % _STEP == 0:
                         yield
                 read_sets = distinct_sets
@@ -176,9 +162,7 @@ class _CandidatesBuilder:
         self._diagnostic_positions: list[int] = []
         self.checks: list[CandidateCheck] = []
         self.candidates: list[Candidate | None] = []
-        self.formula_diagnostics: dict[
-            str, tuple[BoundOffer, Mapping[str, SnapshotDiagnostic]]
-        ] = {}
+        self.formula_diagnostics: dict[str, tuple[BoundOffer, Mapping[str, SnapshotDiagnostic]]] = {}
         self.exclusions: dict[str, Exclusion] = {}
         self.read_counts: Counter[frozenset[str]] = Counter()
 
@@ -217,9 +201,7 @@ class _CandidatesBuilder:
         return candidate_bits, own_formula_bits, bits_of(self._diagnostic_positions)
 
 
-def _candidate_reads(
-    check: CandidateCheck, candidate: Candidate | None
-) -> tuple[frozenset[str], ...]:
+def _candidate_reads(check: CandidateCheck, candidate: Candidate | None) -> tuple[frozenset[str], ...]:
     """Return the path sets read by a candidate and by its formula; empty for None."""
     if candidate is None:
         return ()
@@ -266,9 +248,7 @@ def update_candidates(
     candidate_bits, own_formula_bits, diagnostic_bits = yield from builder.bitsets()
     read_counts = before.read_counts + builder.read_counts
     for position in changes.removed:
-        read_counts.subtract(
-            _candidate_reads(before.checks[position], before.candidates_by_position[position])
-        )
+        read_counts.subtract(_candidate_reads(before.checks[position], before.candidates_by_position[position]))
     removed_ids = {before.checks[position].bound_offer.offer.id for position in changes.removed}
     yield
     checks = changes.remap_list(before.checks, builder.checks)
@@ -276,15 +256,11 @@ def update_candidates(
     after = PlacementCandidates(
         pool=pool,
         checks=checks,
-        candidates_by_position=tuple(
-            changes.remap_list(before.candidates_by_position, builder.candidates)
-        ),
+        candidates_by_position=tuple(changes.remap_list(before.candidates_by_position, builder.candidates)),
         candidate_bits=changes.remap_bits(before.candidate_bits) | candidate_bits,
         own_formula_bits=changes.remap_bits(before.own_formula_bits) | own_formula_bits,
         diagnostic_bits=changes.remap_bits(before.diagnostic_bits) | diagnostic_bits,
-        formula_diagnostics=_merge_changes(
-            before.formula_diagnostics, removed_ids, builder.formula_diagnostics
-        ),
+        formula_diagnostics=_merge_changes(before.formula_diagnostics, removed_ids, builder.formula_diagnostics),
         exclusions=_merge_changes(before.exclusions, removed_ids, builder.exclusions),
         read_counts=+read_counts,
     )
@@ -300,9 +276,9 @@ def update_candidates(
 
 
 def _has_same_reads(before: PlacementCandidates, after: PlacementCandidates, position: int) -> bool:
-    return _candidate_reads(
-        before.checks[position], before.candidates_by_position[position]
-    ) == _candidate_reads(after.checks[position], after.candidates_by_position[position])
+    return _candidate_reads(before.checks[position], before.candidates_by_position[position]) == _candidate_reads(
+        after.checks[position], after.candidates_by_position[position]
+    )
 
 
 def _has_same_caps(before: PlacementCandidates, after: PlacementCandidates, position: int) -> bool:
@@ -310,9 +286,7 @@ def _has_same_caps(before: PlacementCandidates, after: PlacementCandidates, posi
     return old.id == new.id and old.caps == new.caps
 
 
-def _merge_changes(
-    entries: Mapping[str, T], removed_ids: set[str], added: Mapping[str, T]
-) -> Mapping[str, T]:
+def _merge_changes(entries: Mapping[str, T], removed_ids: set[str], added: Mapping[str, T]) -> Mapping[str, T]:
     """Return the entries without the removed ids, plus the added; the same object if unchanged."""
     if not added and removed_ids.isdisjoint(entries):
         return entries

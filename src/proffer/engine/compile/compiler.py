@@ -222,14 +222,8 @@ class SnapshotBuilder:
         else:
             self._inactive[key] = decision
 
-    def _compile_decision(
-        self, decision: Decision, fallback: FallbackOffer
-    ) -> Generator[None, None, CompiledDecision]:
-        diagnostics = {
-            key: missing_reference(key)
-            for key in _dependencies_of(decision)
-            if key not in self._entities
-        }
+    def _compile_decision(self, decision: Decision, fallback: FallbackOffer) -> Generator[None, None, CompiledDecision]:
+        diagnostics = {key: missing_reference(key) for key in _dependencies_of(decision) if key not in self._entities}
         if fallback.status is not OfferStatus.APPROVED:
             diagnostics[fallback.id] = SnapshotDiagnostic(
                 description=f"The fallback offer `{fallback.name}` is {fallback.status}, not approved",
@@ -242,9 +236,7 @@ class SnapshotBuilder:
         for key in decision.placements:
             placement = self._placements.get(key)
             if placement is not None:
-                scopes[key] = yield from self._compile_scope(
-                    decision, placement, fallback, pool_entry, diagnostics
-                )
+                scopes[key] = yield from self._compile_scope(decision, placement, fallback, pool_entry, diagnostics)
         return CompiledDecision(
             decision=decision,
             scopes=MappingProxyType(scopes),
@@ -283,9 +275,7 @@ class SnapshotBuilder:
                 groups.setdefault(criterion.priority, []).append(compiled)
                 yield
         ordered_groups = tuple(tuple(groups[priority]) for priority in sorted(groups, reverse=True))
-        candidate_bits = _union(
-            criterion.candidate_bits for group in ordered_groups for criterion in group
-        )
+        candidate_bits = _union(criterion.candidate_bits for group in ordered_groups for criterion in group)
         caps = yield from candidates.caps(candidate_bits)
         reads = yield from candidates.reads(candidate_bits)
         return CompiledScope(
@@ -331,9 +321,7 @@ class SnapshotBuilder:
             candidates_by_position=candidates.candidates_by_position,
         )
 
-    def _find_formula(
-        self, ranking: RankingMethod, diagnostics: dict[str, SnapshotDiagnostic]
-    ) -> BoundFormula | None:
+    def _find_formula(self, ranking: RankingMethod, diagnostics: dict[str, SnapshotDiagnostic]) -> BoundFormula | None:
         """Return the formula of a ranking; None for priority or, with a diagnostic, if it is missing."""
         if ranking.type is RankingType.PRIORITY or ranking.reference is None:
             return None

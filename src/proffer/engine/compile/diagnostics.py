@@ -9,9 +9,7 @@ from proffer.model.content import Component
 from proffer.model.offer import FallbackOffer, PersonalizedOffer
 
 
-def report_constraint(
-    constraint: BoundConstraint | None, diagnostics: dict[str, SnapshotDiagnostic]
-) -> None:
+def report_constraint(constraint: BoundConstraint | None, diagnostics: dict[str, SnapshotDiagnostic]) -> None:
     """Report each rule of a constraint that is missing or does not compile."""
     for key in constraint.missing if constraint is not None else ():
         diagnostics[key] = missing_reference(key)
@@ -48,8 +46,7 @@ def compile_failure(definition: BoundRule | BoundFormula, kind_name: str) -> Sna
             SnapshotDiagnostic(
                 description="Error while validating PQL query",
                 causes=tuple(
-                    SnapshotDiagnostic(description=diagnostic.message)
-                    for diagnostic in definition.diagnostics
+                    SnapshotDiagnostic(description=diagnostic.message) for diagnostic in definition.diagnostics
                 ),
             ),
         ),

@@ -60,17 +60,13 @@ class PoolEntry:
 class PoolCompiler:
     """All pools of one container. Each is updated at most once per build."""
 
-    def __init__(
-        self, offers: OfferRegistry, formula_of: FormulaOf, tuning: IndexTuning = DEFAULT_TUNING
-    ) -> None:
+    def __init__(self, offers: OfferRegistry, formula_of: FormulaOf, tuning: IndexTuning = DEFAULT_TUNING) -> None:
         self._offers = offers
         self._formula_of = formula_of
         self._tuning = tuning
         self._placements: dict[str, Placement] = {}  # with cached candidates
         self._entries: dict[frozenset[OfferSource], PoolEntry] = {}
-        self._sources_by_decision: dict[
-            str, frozenset[OfferSource]
-        ] = {}  # decision id -> key of its pool
+        self._sources_by_decision: dict[str, frozenset[OfferSource]] = {}  # decision id -> key of its pool
         self._current_keys: set[frozenset[OfferSource]] = set()
         self._is_building = False
         self._candidate_caches: dict[str, CandidateCache] = {}
@@ -169,20 +165,15 @@ class PoolCompiler:
         self._current_keys.add(key)
         return entry
 
-    def _build_entry(
-        self, key: frozenset[OfferSource], old: PoolEntry | None
-    ) -> Generator[None, None, PoolEntry]:
+    def _build_entry(self, key: frozenset[OfferSource], old: PoolEntry | None) -> Generator[None, None, PoolEntry]:
         """Build an entry from its members; an equivalent index of the old pool is reused."""
         bound_by_id: dict[str, BoundOffer] = {}
         members: dict[OfferSource, list[BoundOffer]] = {}
         for source in key:
-            source_members = members[source] = yield from _collect_in_steps(
-                self._offers.members(source)
-            )
+            source_members = members[source] = yield from _collect_in_steps(self._offers.members(source))
             for start in range(0, len(source_members), _STEP):
                 bound_by_id.update(
-                    (bound_offer.offer.id, bound_offer)
-                    for bound_offer in source_members[start : start + _STEP]
+                    (bound_offer.offer.id, bound_offer) for bound_offer in source_members[start : start + _STEP]
                 )
                 yield
         # List the offers of the old pool first: they are nearly sorted already.
@@ -194,9 +185,7 @@ class PoolCompiler:
         )
         yield
         approved = yield from _collect_in_steps(
-            bound_offer
-            for offer_id in dict.fromkeys(ordered_ids)
-            if _is_approved(bound_offer := bound_by_id[offer_id])
+            bound_offer for offer_id in dict.fromkeys(ordered_ids) if _is_approved(bound_offer := bound_by_id[offer_id])
         )
         old_pool = old.pool if old is not None and not old.index_delta.changes else None
         pool = yield from build_pool(approved, self._tuning, old_pool)
@@ -213,14 +202,10 @@ class PoolCompiler:
             source_unapproved = yield from _collect_in_steps(
                 bound_offer for bound_offer in members[source] if not _is_approved(bound_offer)
             )
-            unapproved[source] = {
-                bound_offer.offer.id: bound_offer for bound_offer in source_unapproved
-            }
+            unapproved[source] = {bound_offer.offer.id: bound_offer for bound_offer in source_unapproved}
         return PoolEntry(pool, IndexDelta(pool), member_bits, unapproved)
 
-    def _try_incremental_update(
-        self, key: frozenset[OfferSource], entry: PoolEntry
-    ) -> Generator[None, None, bool]:
+    def _try_incremental_update(self, key: frozenset[OfferSource], entry: PoolEntry) -> Generator[None, None, bool]:
         """Apply the offers changed since the last build; False if a full build is needed."""
         changed = self._offers.changed_offers()
         if len(changed) > MAX_CHANGES or any(map(self._offers.is_changed, key)):
@@ -252,9 +237,7 @@ class PoolCompiler:
         yield from self._apply_position_changes(entry, *result, added)
         return True
 
-    def _sources_of(
-        self, bound_offer: BoundOffer | None, sources: Iterable[OfferSource]
-    ) -> list[OfferSource]:
+    def _sources_of(self, bound_offer: BoundOffer | None, sources: Iterable[OfferSource]) -> list[OfferSource]:
         """Return those of the sources that contain the offer."""
         if bound_offer is None:
             return []
@@ -275,32 +258,25 @@ class PoolCompiler:
                 entry.member_bits[source] |= 1 << position_of(pool.offers, bound_offer.sort_key)
         for key, candidates in entry.candidates_by_placement.items():
             placement, cache = self._placements[key], self._candidate_caches[key]
-            updated = yield from update_candidates(
-                candidates, pool, changes, placement, cache, self._formula_of
-            )
+            updated = yield from update_candidates(candidates, pool, changes, placement, cache, self._formula_of)
             if updated.exclusions is not candidates.exclusions:
                 _clear_exclusions(entry, key)
             entry.candidates_by_placement[key] = updated
         entry.tables = {
             key: replace(table, pool=pool)
             for key, table in entry.tables.items()
-            if changes.keeps_positions
-            and self._is_table_valid(table, changes, pool, own_only=key[1])
+            if changes.keeps_positions and self._is_table_valid(table, changes, pool, own_only=key[1])
         }
         entry.pool = pool
 
-    def _is_table_valid(
-        self, table: OfferTerms, changes: PositionChanges, pool: Pool, *, own_only: bool
-    ) -> bool:
+    def _is_table_valid(self, table: OfferTerms, changes: PositionChanges, pool: Pool, *, own_only: bool) -> bool:
         """Return whether the table's rows are valid for the inserted offers too."""
         term_cache = self._term_caches.get(table.formula.id)
         if term_cache is None or term_cache.formula is not table.formula:
             return False
         for position in changes.inserted:
             offer = pool.offers[position].offer
-            if (position in table.rows) != (
-                not own_only or offer.ranking.reference == table.formula.id
-            ):
+            if (position in table.rows) != (not own_only or offer.ranking.reference == table.formula.id):
                 return False
             # 1 == 1.0 == True, but their representations differ.
             if position in table.rows and repr(term_cache.get(offer)) != repr(table.rows[position]):
@@ -313,17 +289,13 @@ class PoolCompiler:
             return (1 << len(entry.pool.offers)) - 1
         return entry.member_bits[source]
 
-    def candidates(
-        self, entry: PoolEntry, placement: Placement
-    ) -> Generator[None, None, PlacementCandidates]:
+    def candidates(self, entry: PoolEntry, placement: Placement) -> Generator[None, None, PlacementCandidates]:
         """Return the candidates of a pool in a placement."""
         candidates = entry.candidates_by_placement.get(placement.id)
         if candidates is None:
             self._placements[placement.id] = placement
             cache = self._candidate_caches.setdefault(placement.id, CandidateCache())
-            candidates = yield from compile_candidates(
-                entry.pool, placement, cache, self._formula_of
-            )
+            candidates = yield from compile_candidates(entry.pool, placement, cache, self._formula_of)
             entry.candidates_by_placement[placement.id] = candidates
         return candidates
 
@@ -349,9 +321,7 @@ class PoolCompiler:
         yield
         tables: list[OfferTerms] = []
         for key, own_formula in formula_by_id.items():
-            table = yield from self._get_table(
-                entry, own_formula, positions_by_formula[key], own_only=True
-            )
+            table = yield from self._get_table(entry, own_formula, positions_by_formula[key], own_only=True)
             tables += [] if table is None else [table]
         return tuple(tables)
 
@@ -369,9 +339,7 @@ class PoolCompiler:
             entry.tables[formula.id, own_only] = table
         return table
 
-    def exclusions(
-        self, entry: PoolEntry, source: OfferSource, placement: Placement
-    ) -> tuple[Exclusion, ...]:
+    def exclusions(self, entry: PoolEntry, source: OfferSource, placement: Placement) -> tuple[Exclusion, ...]:
         """Return the statically excluded members of a source, by id; call `candidates` first."""
         exclusions = entry.exclusions.get((source, placement.id))
         if exclusions is None:
@@ -379,8 +347,7 @@ class PoolCompiler:
             unsorted = [
                 exclusion
                 for exclusion in entry.candidates_by_placement[placement.id].exclusions.values()
-                if member_bits is None
-                or member_bits >> position_of(offers, sort_key(exclusion.offer)) & 1
+                if member_bits is None or member_bits >> position_of(offers, sort_key(exclusion.offer)) & 1
             ]
             cache = self._candidate_caches[placement.id]
             unapproved = entry.unapproved[source].values()

@@ -32,9 +32,7 @@ def reads_of_formula(formula: BoundFormula) -> frozenset[str]:
     return collector.without_offer()
 
 
-def reads_of_scope(
-    groups: Iterable[Iterable[CompiledCriterion]], fallback: Iterable[Component]
-) -> frozenset[str]:
+def reads_of_scope(groups: Iterable[Iterable[CompiledCriterion]], fallback: Iterable[Component]) -> frozenset[str]:
     """Return the field paths read by a scope's criteria and fallback content."""
     collector = _PathCollector()
     collector.add_content(fallback)

@@ -42,21 +42,15 @@ class PoolArrays:
         """`levels` are the positions at which the priority changes."""
         self._fill(np.array(id_hashes, dtype=np.uint64), levels)
 
-    def with_changes(
-        self, changes: PositionChanges, added_hashes: Sequence[int], levels: Sequence[int]
-    ) -> Self:
+    def with_changes(self, changes: PositionChanges, added_hashes: Sequence[int], levels: Sequence[int]) -> Self:
         """Return the arrays after position changes; `added_hashes` are those of inserted offers."""
         id_hashes = self._id_hashes
         if changes.removed:
             id_hashes = np.delete(id_hashes, list(changes.removed))
         if changes.inserted:
             # Inserted positions are in the new order; np.insert expects positions in the old array.
-            insertion_points = [
-                position - number for number, position in enumerate(changes.inserted)
-            ]
-            id_hashes = np.insert(
-                id_hashes, insertion_points, np.array(added_hashes, dtype=np.uint64)
-            )
+            insertion_points = [position - number for number, position in enumerate(changes.inserted)]
+            id_hashes = np.insert(id_hashes, insertion_points, np.array(added_hashes, dtype=np.uint64))
         arrays = object.__new__(type(self))
         arrays._fill(id_hashes, levels)
         return arrays

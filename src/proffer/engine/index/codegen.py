@@ -76,9 +76,7 @@ def _compile_source(source: str) -> Callable[..., Any]:
     return load(source, "index", RULE_NAMESPACE)
 
 
-def _lookup_expression(
-    number: int, subject: Node, field_index: FieldIndex, tables: dict[str, Any]
-) -> str:
+def _lookup_expression(number: int, subject: Node, field_index: FieldIndex, tables: dict[str, Any]) -> str:
     """Return the expression that looks a value up; its tables are added to `tables`."""
 
     def table(prefix: str, content: Any) -> str:

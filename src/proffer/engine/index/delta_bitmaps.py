@@ -27,14 +27,10 @@ class DeltaBitmaps:
     ) -> None:
         """`first` is bitset 0; `deltas`: index → xor with the one before; `size` is that of the pool."""
         stride = self._stride = 1 + length * (size // 8 + 28) // max_bytes
-        bitmaps = accumulate(
-            (deltas.get(index, 0) for index in range(1, length)), xor, initial=first
-        )
+        bitmaps = accumulate((deltas.get(index, 0) for index in range(1, length)), xor, initial=first)
         unique: dict[Bits, Bits] = {}  # share equal bitsets
         self._bitmaps = [
-            unique.setdefault(bitmap, bitmap)
-            for index, bitmap in enumerate(bitmaps)
-            if index % stride == 0
+            unique.setdefault(bitmap, bitmap) for index, bitmap in enumerate(bitmaps) if index % stride == 0
         ]
         self._deltas: dict[int, Bits | list[int]] = {}
         if stride > 1:

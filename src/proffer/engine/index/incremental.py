@@ -86,9 +86,7 @@ def patch_pool(
         added_hashes = [offers[position].id_hash for position in changes.inserted]
         id_hashes = tuple(changes.remap_list(pool.id_hashes, added_hashes))
         priorities = tuple(
-            changes.remap_list(
-                pool.priorities, [offers[position].offer.priority for position in changes.inserted]
-            )
+            changes.remap_list(pool.priorities, [offers[position].offer.priority for position in changes.inserted])
         )
         yield
         arrays = None if arrays is None else arrays.with_changes(changes, added_hashes, levels)
@@ -110,9 +108,7 @@ def patch_pool(
     return updated, changes
 
 
-def overlay(
-    index_delta: IndexDelta, offers: Sequence[BoundOffer]
-) -> tuple[PredicateIndex, Calendar]:
+def overlay(index_delta: IndexDelta, offers: Sequence[BoundOffer]) -> tuple[PredicateIndex, Calendar]:
     """Return the base's index and calendar as seen through its changes."""
     index, calendar = index_delta.pool.index, index_delta.pool.calendar
     offer_changes = index_delta.changes.values()
@@ -124,14 +120,10 @@ def overlay(
         if bound_offer is not None
     )
     added = sorted(
-        position_of(offers, bound_offer.sort_key)
-        for _, bound_offer in offer_changes
-        if bound_offer is not None
+        position_of(offers, bound_offer.sort_key) for _, bound_offer in offer_changes if bound_offer is not None
     )
     position_changes = PositionChanges(tuple(removed), tuple(added))
-    return _OverlayIndex.create(index, position_changes, offers), _OverlayCalendar(
-        calendar, position_changes, offers
-    )
+    return _OverlayIndex.create(index, position_changes, offers), _OverlayCalendar(calendar, position_changes, offers)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -143,9 +135,7 @@ class _OverlayIndex(PredicateIndex):
     changes: PositionChanges
 
     @staticmethod
-    def create(
-        base: PredicateIndex, changes: PositionChanges, offers: Sequence[BoundOffer]
-    ) -> "_OverlayIndex":
+    def create(base: PredicateIndex, changes: PositionChanges, offers: Sequence[BoundOffer]) -> "_OverlayIndex":
         added, residual = 0, 0
         residuals = list(base.residuals)
         numbers = []
@@ -195,9 +185,7 @@ class _OverlayCalendar(Calendar):
 
     __slots__ = ("_base", "_changes", "_windows")
 
-    def __init__(
-        self, base: Calendar, changes: PositionChanges, offers: Sequence[BoundOffer]
-    ) -> None:
+    def __init__(self, base: Calendar, changes: PositionChanges, offers: Sequence[BoundOffer]) -> None:
         self._base, self._changes = base, changes
         self._windows = [(position, offers[position].offer.window) for position in changes.inserted]
         self._valid_from, self._valid_until, self._open = FOREVER, FOREVER, 0
@@ -219,9 +207,7 @@ class _OverlayCalendar(Calendar):
         return open_offers
 
 
-def _updated_levels(
-    before: Sequence[int], changes: PositionChanges, offers: Sequence[BoundOffer]
-) -> tuple[int, ...]:
+def _updated_levels(before: Sequence[int], changes: PositionChanges, offers: Sequence[BoundOffer]) -> tuple[int, ...]:
     """Return the positions of priority changes; only neighbours of changes are recomputed."""
     removed = set(changes.removed)
     starts = {changes.remap_position(position) for position in before if position not in removed}

@@ -147,17 +147,13 @@ def build_index(
     composites: list[CompositeIndex] = []
     for name, conditions in sorted(builder.by_path.items()):
         recompute = partial(_conditions_on, name, offers)
-        field_index = yield from build_field_index(
-            len(offers), list(conditions.values()), recompute
-        )
+        field_index = yield from build_field_index(len(offers), list(conditions.values()), recompute)
         composites.append(CompositeIndex("0", (_subject(conditions),), (field_index,)))
     for group in selected:
         field_indexes: list[FieldIndex] = []
         for leaf, conditions in enumerate(builder.by_group[group]):
             recompute = partial(_conditions_at, group, leaf, offers)
-            field_indexes.append(
-                (yield from build_field_index(len(offers), list(conditions.values()), recompute))
-            )
+            field_indexes.append((yield from build_field_index(len(offers), list(conditions.values()), recompute)))
         subjects = tuple(map(_subject, builder.by_group[group]))
         composites.append(CompositeIndex(group[0], subjects, tuple(field_indexes)))
     yield
@@ -211,9 +207,7 @@ def _conjunctions(offers: Sequence[BoundOffer]) -> Iterator[tuple[int, Conjuncti
             yield position, constraint.conjunction
 
 
-def _add_condition(
-    conditions: _ConditionsByKey, condition: Condition, positions: list[int]
-) -> None:
+def _add_condition(conditions: _ConditionsByKey, condition: Condition, positions: list[int]) -> None:
     entry = conditions.get(condition.key)
     if entry is None:
         conditions[condition.key] = (condition, list(positions))
@@ -274,11 +268,7 @@ class _IndexBuilder:
             return
         parts = constraint.conjunction.residuals if self.decompose else _whole_rules(constraint)
         if self.decompose and parts:
-            indexed = {
-                part
-                for group, _, part in _predicate_groups(constraint.conjunction)
-                if group in selected
-            }
+            indexed = {part for group, _, part in _predicate_groups(constraint.conjunction) if group in selected}
             parts = tuple([part for part in parts if part not in indexed])
         if parts:
             number = self.residuals.setdefault(parts, len(self.residuals))
@@ -295,8 +285,7 @@ class _IndexBuilder:
             field_lookup=generate_lookup(composites),
             residual=bits_of(self.residual_at),
             residuals=tuple(
-                (_conjoin(parts), _residual_scope(parts, users[number]))
-                for number, parts in enumerate(self.residuals)
+                (_conjoin(parts), _residual_scope(parts, users[number])) for number, parts in enumerate(self.residuals)
             ),
             residual_at=residual_at,
         )

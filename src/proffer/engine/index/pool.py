@@ -99,9 +99,7 @@ class Pool:
             return iter(self.arrays.order_by_level(offers, seed))
         return self._order_by_level(offers, seed, tie_orders)
 
-    def _order_by_level(
-        self, offers: Bits, seed: int, tie_orders: "TieOrderCache | None"
-    ) -> Iterator[int]:
+    def _order_by_level(self, offers: Bits, seed: int, tie_orders: "TieOrderCache | None") -> Iterator[int]:
         # The first levels are usually enough, and operations on short bitsets are faster.
         levels = self.levels
         pending: Bits | None = offers
@@ -135,11 +133,7 @@ class Pool:
         if cached is not None:
             cached_first, cached_ties, order = cached
             if first >= cached_first and not ties << (first - cached_first) & ~cached_ties:
-                return [
-                    position
-                    for position in order
-                    if position >= first and ties >> (position - first) & 1
-                ]
+                return [position for position in order if position >= first and ties >> (position - first) & 1]
         order = self._order_ties(ties, first, seed)
         tie_orders[self, level] = (first, ties, order)
         return order
@@ -170,19 +164,13 @@ def build_pool(
     yield
     if before is not None and _can_share_index(before.offers, ordered):
         yield
-        capped = bits_of(
-            position for position, bound_offer in enumerate(ordered) if bound_offer.offer.caps
-        )
+        capped = bits_of(position for position, bound_offer in enumerate(ordered) if bound_offer.offer.caps)
         yield
-        return replace(
-            before, offers=ordered, index=replace(before.index, offers=ordered), capped=capped
-        )
+        return replace(before, offers=ordered, index=replace(before.index, offers=ordered), capped=capped)
     return (yield from build_ordered_pool(ordered, tuning))
 
 
-def build_ordered_pool(
-    offers: tuple[BoundOffer, ...], tuning: IndexTuning
-) -> Generator[None, None, Pool]:
+def build_ordered_pool(offers: tuple[BoundOffer, ...], tuning: IndexTuning) -> Generator[None, None, Pool]:
     """Build a pool of sorted offers in short steps."""
     index = yield from build_index(
         offers,
@@ -192,11 +180,7 @@ def build_ordered_pool(
     yield
     negated = [bound_offer.sort_key[0] for bound_offer in offers]
     yield
-    levels = [
-        position
-        for position in range(1, len(negated))
-        if negated[position] != negated[position - 1]
-    ]
+    levels = [position for position in range(1, len(negated)) if negated[position] != negated[position - 1]]
     yield
     calendar = yield from build_calendar([bound_offer.offer.window for bound_offer in offers])
     yield
@@ -208,9 +192,7 @@ def build_ordered_pool(
 
         arrays = Arrays(id_hashes, levels)
         yield
-    capped = bits_of(
-        position for position, bound_offer in enumerate(offers) if bound_offer.offer.caps
-    )
+    capped = bits_of(position for position, bound_offer in enumerate(offers) if bound_offer.offer.caps)
     yield
     return Pool(
         offers=offers,
@@ -229,9 +211,7 @@ def build_ordered_pool(
 def _can_share_index(before: Sequence[BoundOffer], after: Sequence[BoundOffer]) -> bool:
     """Return whether the old offers' index is valid for the new."""
     return len(before) == len(after) and all(
-        is_index_equivalent(old, new)
-        for old, new in zip(before, after, strict=True)
-        if old is not new
+        is_index_equivalent(old, new) for old, new in zip(before, after, strict=True) if old is not new
     )
 
 

@@ -50,17 +50,13 @@ class FieldIndex:
         kind = value.__class__
         if kind is str:
             if self._texts is None:
-                self._texts = _run_to_end(
-                    _build_table(OrderedDomain.TEXT, self._size, self._recompute())
-                )
+                self._texts = _run_to_end(_build_table(OrderedDomain.TEXT, self._size, self._recompute()))
             return self._texts[value]
         if kind is int or kind is float:
             if value != value:  # noqa: PLR0124 - NaN is not ordered
                 raise UnindexableValue
             if self._numbers is None:
-                self._numbers = _run_to_end(
-                    _build_table(OrderedDomain.NUMBER, self._size, self._recompute())
-                )
+                self._numbers = _run_to_end(_build_table(OrderedDomain.NUMBER, self._size, self._recompute()))
             return self._numbers[value]
         null, true, false, empty, filled = self._bits_by_kind
         if value is None:
@@ -102,12 +98,7 @@ def build_field_index(
 
 
 def _positions(conditions: ConditionPositions, kind: int) -> Iterable[int]:
-    return (
-        position
-        for condition, positions in conditions
-        if condition.on_unordered[kind]
-        for position in positions
-    )
+    return (position for condition, positions in conditions if condition.on_unordered[kind] for position in positions)
 
 
 def _run_to_end(steps: "Generator[None, None, _SegmentTable]") -> "_SegmentTable":
@@ -124,11 +115,7 @@ def _build_table(
 ) -> "Generator[None, None, _SegmentTable]":
     """Build a table in short steps."""
     constants = sorted(
-        {
-            constant
-            for condition, _ in conditions
-            for constant in condition.constants_by_domain.get(domain, ())
-        }
+        {constant for condition, _ in conditions for constant in condition.constants_by_domain.get(domain, ())}
     )
     index_by_constant = {constant: index for index, constant in enumerate(constants)}
     segments = 2 * len(index_by_constant) + 1
@@ -169,22 +156,17 @@ class _SegmentTable:
     _by_value: dict[Any, Bits] | None
     _index_by_constant: dict[Any, int] | None
 
-    def __init__(
-        self, constants: list[Any], bitmaps: DeltaBitmaps, deltas: Mapping[int, Bits]
-    ) -> None:
+    def __init__(self, constants: list[Any], bitmaps: DeltaBitmaps, deltas: Mapping[int, Bits]) -> None:
         self._bitmaps, self._default = bitmaps, bitmaps[0]
         self._constants, self._index_by_constant, self._by_value = constants, None, None
         constant_segments = range(1, 2 * len(constants), 2)
         if all(deltas.get(index) == deltas.get(index + 1) for index in constant_segments):
             if bitmaps.is_expanded:
                 self._by_value = {
-                    constant: bitmaps[index]
-                    for constant, index in zip(constants, constant_segments, strict=True)
+                    constant: bitmaps[index] for constant, index in zip(constants, constant_segments, strict=True)
                 }
             else:
-                self._index_by_constant = {
-                    constant: index for index, constant in enumerate(constants)
-                }
+                self._index_by_constant = {constant: index for index, constant in enumerate(constants)}
 
     def by_value(self) -> tuple[Mapping[Any, Bits], Bits] | None:
         """Return (constant → bitset, default); None unless expanded, with equality only."""
@@ -218,9 +200,7 @@ class _SegmentTable:
         if self._index_by_constant is not None:
             constant_index = self._index_by_constant.get(value)
             return (
-                self._default
-                if constant_index is None
-                else self._default ^ self._bitmaps.delta(2 * constant_index + 1)
+                self._default if constant_index is None else self._default ^ self._bitmaps.delta(2 * constant_index + 1)
             )
         index = bisect_left(self._constants, value)
         same = index < len(self._constants) and self._constants[index] == value

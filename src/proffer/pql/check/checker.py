@@ -41,11 +41,7 @@ def check_size(source: SourceText, kind: RuleKind) -> list[Diagnostic]:
     try:
         size = len(source.text.encode())
     except UnicodeEncodeError as error:
-        return [
-            Diagnostic(
-                "pql.text", "this is not valid Unicode text", None, TextSpan(error.start, error.end)
-            )
-        ]
+        return [Diagnostic("pql.text", "this is not valid Unicode text", None, TextSpan(error.start, error.end))]
     limit = MAX_BYTES[kind]
     if size > limit:
         message = f"a {kind} has at most {limit // 1024} KB, this one has {size / 1024:.1f}"
@@ -53,9 +49,7 @@ def check_size(source: SourceText, kind: RuleKind) -> list[Diagnostic]:
     return []
 
 
-def check(
-    tree: Node, source: SourceText, options: CheckOptions
-) -> tuple[CheckedRule | None, list[Diagnostic]]:
+def check(tree: Node, source: SourceText, options: CheckOptions) -> tuple[CheckedRule | None, list[Diagnostic]]:
     """Return the checked rule (None on errors) and all findings, sorted by position."""
     findings = _check_closing_brackets(source)
     resolver = Resolver(options.roots)
@@ -77,9 +71,7 @@ def check(
     findings = sort_diagnostics(findings)
     if any(finding.is_error for finding in findings):
         return None, findings
-    rule = CheckedRule(
-        tree, folded, options.kind, reads, tuple(findings), resolver.binders, type_name
-    )
+    rule = CheckedRule(tree, folded, options.kind, reads, tuple(findings), resolver.binders, type_name)
     return rule, findings
 
 

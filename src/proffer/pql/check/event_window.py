@@ -43,16 +43,10 @@ def _describe_history_read(node: Node, kind: RuleKind, event_variables: set[str]
         return "`occurs` on an event"
     if kind is RuleKind.RULE:
         return None
-    if isinstance(node, _FORMULA_FORMS) and _comes_from_events(
-        _searched_array(node), event_variables
-    ):
+    if isinstance(node, _FORMULA_FORMS) and _comes_from_events(_searched_array(node), event_variables):
         return "a search of events"
     if isinstance(node, Call) and node.arguments and isinstance(node.arguments[-1], Lambda):
-        return (
-            f"`{node.function}` of events"
-            if _comes_from_events(node.arguments[0], event_variables)
-            else None
-        )
+        return f"`{node.function}` of events" if _comes_from_events(node.arguments[0], event_variables) else None
     return None
 
 
@@ -87,14 +81,8 @@ def _event_variables(core: Node) -> set[str]:
             case Filter(of, Lambda(parameters, _)) | Call(_, (of, Lambda(parameters, _), *_)):
                 new_variables = parameters if _comes_from_events(of, variables) else ()
             case Chain(events, Lambda(parameters, _), steps):
-                step_parameters = [
-                    step.what.parameters for step in steps if isinstance(step.what, Lambda)
-                ]
-                new_variables = (
-                    sum(step_parameters, parameters)
-                    if _comes_from_events(events, variables)
-                    else ()
-                )
+                step_parameters = [step.what.parameters for step in steps if isinstance(step.what, Lambda)]
+                new_variables = sum(step_parameters, parameters) if _comes_from_events(events, variables) else ()
             case Let(name, value, _):
                 new_variables = (name,) if _comes_from_events(value, variables) else ()
             case Quantifier(_, declarations) | Select(declarations) | Aggregate(_, _, declarations):

@@ -104,9 +104,7 @@ class Inference:
             self.infer(child)
         return _UNKNOWN
 
-    def report(
-        self, code: str, message: str, span: TextSpan, help_: str | None, certain: bool
-    ) -> None:
+    def report(self, code: str, message: str, span: TextSpan, help_: str | None, certain: bool) -> None:
         severity = Severity.ERROR if certain else Severity.WARNING
         self.findings.append(Diagnostic(code, message, help_, span, severity))
 
@@ -137,11 +135,7 @@ class Inference:
         if not isinstance(of, ObjectType):
             return ANY
         field_type = of.fields.get(node.name)
-        if (
-            field_type is None
-            and not node.name.startswith("_")
-            and node.name not in self.reported_fields
-        ):
+        if field_type is None and not node.name.startswith("_") and node.name not in self.reported_fields:
             self.reported_fields.add(node.name)
             help_ = did_you_mean(node.name, of.fields)
             self.report(
@@ -169,18 +163,10 @@ class Inference:
 
     def arithmetic(self, node: Binary, left: InferredType, right: InferredType) -> InferredType:
         for side, operand in ((node.left, left), (node.right, right)):
-            if (
-                not is_unknown(operand.type)
-                and not is_number(operand.type)
-                and operand.type.shape is not Shape.TEXT
-            ):
+            if not is_unknown(operand.type) and not is_number(operand.type) and operand.type.shape is not Shape.TEXT:
                 message = f"`{node.sign}` needs numbers, got {operand.type}"
                 self.report("pql.type", message, side.span, None, operand.certain)
-        is_integer = (
-            left.type.shape is Shape.INTEGER
-            and right.type.shape is Shape.INTEGER
-            and node.sign != "/"
-        )
+        is_integer = left.type.shape is Shape.INTEGER and right.type.shape is Shape.INTEGER and node.sign != "/"
         return InferredType(INTEGER if is_integer else NUMBER)
 
     def check_comparison(self, node: Binary, left: InferredType, right: InferredType) -> None:
@@ -205,15 +191,11 @@ class Inference:
         if is_number(subject_type) and parse_number(text) is None:
             self.warn(f"a number never equals {text!r}", constant_node, None)
         elif is_time(subject_type) and parse_time(text) is None:
-            self.warn(
-                f"{text!r} is not a date", constant_node, "write dates as `date(2024, 12, 31)`"
-            )
+            self.warn(f"{text!r} is not a date", constant_node, "write dates as `date(2024, 12, 31)`")
         else:
             self.check_known_values(subject_type, subject, text, constant_node)
 
-    def check_known_values(
-        self, subject_type: Type, subject: Node, text: str, constant_node: Node
-    ) -> None:
+    def check_known_values(self, subject_type: Type, subject: Node, text: str, constant_node: Node) -> None:
         match subject:
             case Call("lowerCase", _) if text != text.lower():
                 self.warn(
@@ -230,29 +212,21 @@ class Inference:
                     "pql.case",
                 )
             case _ if subject_type.values and text not in subject_type.values:
-                same_letters = [
-                    value for value in subject_type.values if value.lower() == text.lower()
-                ]
+                same_letters = [value for value in subject_type.values if value.lower() == text.lower()]
                 if same_letters:
                     help_ = f"letter case matters: write `{same_letters[0]}`, or use `.equals(…, false)`"
                     self.warn(f"this is never {text!r}", constant_node, help_, "pql.case")
                 else:
-                    help_ = did_you_mean(text, subject_type.values) or "known values: " + ", ".join(
-                        subject_type.values
-                    )
+                    help_ = did_you_mean(text, subject_type.values) or "known values: " + ", ".join(subject_type.values)
                     self.warn(f"this is never {text!r}", constant_node, help_, "pql.enum")
 
-    def warn(
-        self, message: str, node: Node, help_: str | None, code: str = "pql.never-true"
-    ) -> None:
+    def warn(self, message: str, node: Node, help_: str | None, code: str = "pql.never-true") -> None:
         self.report(code, message, node.span, help_, certain=False)
 
     def check_membership(self, node: Binary, left: InferredType, right: InferredType) -> None:
         if not is_unknown(right.type) and not isinstance(right.type, ArrayType):
             message = f"`{node.sign}` needs an array on the right, got {right.type}"
-            self.report(
-                "pql.type", message, node.right.span, "write the values in `[…]`", right.certain
-            )
+            self.report("pql.type", message, node.right.span, "write the values in `[…]`", right.certain)
         if isinstance(node.right, ListOf):
             for item in node.right.items:
                 self.check_constant(left.type, node.left, item)
@@ -317,9 +291,7 @@ class Inference:
             inferred.certain,
         )
 
-    def check_constant_arguments(
-        self, function: Function, node: Call, first_type: InferredType
-    ) -> None:
+    def check_constant_arguments(self, function: Function, node: Call, first_type: InferredType) -> None:
         match node:
             case Call("matches" | "regexGroup" | "replaceAll", (_, Literal(str() as pattern), *_)):
                 reason = patterns.pattern_error(pattern)
@@ -332,20 +304,14 @@ class Inference:
                         None,
                         True,
                     )
-            case Call("equals" | "notEqualTo", (subject, *candidates)) if (
-                Literal(False) not in candidates[1:]
-            ):
+            case Call("equals" | "notEqualTo", (subject, *candidates)) if Literal(False) not in candidates[1:]:
                 for candidate in candidates:
                     self.check_constant(first_type.type, subject, candidate)
             case Call("date", (Literal(int()), Literal(int()), Literal(int()))):
                 if (
                     function.apply(
                         None,
-                        *[
-                            literal.value
-                            for literal in node.arguments
-                            if isinstance(literal, Literal)
-                        ],
+                        *[literal.value for literal in node.arguments if isinstance(literal, Literal)],
                     )
                     is None
                 ):
@@ -362,9 +328,7 @@ class Inference:
         """Infer the type of an item expression over an array or map."""
         for name in item.parameters:
             self.variables[name] = (
-                InferredType(item_type(of.type), of.certain)
-                if len(item.parameters) == 1
-                else _UNKNOWN
+                InferredType(item_type(of.type), of.certain) if len(item.parameters) == 1 else _UNKNOWN
             )
         return self.infer(item.body)
 

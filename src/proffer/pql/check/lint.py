@@ -34,9 +34,7 @@ def lint(core: Node, folded: Node, kind: RuleKind) -> list[Diagnostic]:
     warnings = [
         contradiction
         for node in nodes
-        if isinstance(node, Logic)
-        and node.sign == "and"
-        and (contradiction := _contradiction(node)) is not None
+        if isinstance(node, Logic) and node.sign == "and" and (contradiction := _contradiction(node)) is not None
     ]
     if folded is core:
         return warnings
@@ -79,9 +77,7 @@ def _lint_constant_condition(node: Node, condition: Node) -> list[Diagnostic]:
 
 def _is_literal_condition(node: Node) -> bool:
     """Return whether a condition is an intended constant: `true` or `not true`."""
-    return isinstance(node, Literal) or (
-        isinstance(node, Not) and isinstance(node.operand, Literal)
-    )
+    return isinstance(node, Literal) or (isinstance(node, Not) and isinstance(node.operand, Literal))
 
 
 def _constant_condition(node: Node, value: bool) -> Diagnostic:
@@ -130,11 +126,7 @@ def _contradiction(node: Logic) -> Diagnostic | None:
         subject, sign, value = part.left, part.sign, _scalar(part.right)
         if value is None:
             subject, sign, value = part.right, _REVERSED_SIGN[part.sign], _scalar(part.left)
-        if (
-            isinstance(value, str)
-            and sign == "="
-            and text_by_subject.setdefault(subject, value) != value
-        ):
+        if isinstance(value, str) and sign == "=" and text_by_subject.setdefault(subject, value) != value:
             return _warning(
                 "pql.never-true",
                 f"this value cannot be both {text_by_subject[subject]!r} and {value!r}",

@@ -31,9 +31,7 @@ def reads_of(core: Node) -> frozenset[str]:
 
 def longest_paths(reads: frozenset[str]) -> list[str]:
     """Return the paths that are not a prefix of another path, sorted."""
-    return sorted(
-        path for path in reads if not any(other_path.startswith(f"{path}.") for other_path in reads)
-    )
+    return sorted(path for path in reads if not any(other_path.startswith(f"{path}.") for other_path in reads))
 
 
 class _ReadCollector:

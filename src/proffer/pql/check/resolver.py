@@ -82,11 +82,7 @@ class Resolver:
         parameter_by_name = dict(zip(names, parameters, strict=True))
 
         def substitute(node: Node) -> Node:
-            return (
-                parameter_by_name.get(node.name, node)
-                if isinstance(node, Name)
-                else map_children(node, substitute)
-            )
+            return parameter_by_name.get(node.name, node) if isinstance(node, Name) else map_children(node, substitute)
 
         return substitute(resolved)
 
@@ -97,9 +93,7 @@ class Resolver:
     def report(self, code: str, message: str, span: TextSpan, help_: str | None = None) -> None:
         self.findings.append(Diagnostic(code, message, help_, span))
 
-    def bind(
-        self, names: tuple[str, ...], *, loops: int = 1, context: bool = False
-    ) -> tuple[str, ...]:
+    def bind(self, names: tuple[str, ...], *, loops: int = 1, context: bool = False) -> tuple[str, ...]:
         """Bind variables from here on; with `context` the first becomes the implicit context."""
         unique_names = tuple(f"v{len(self.binders) + index + 1}" for index in range(len(names)))
         self.binders.update(zip(unique_names, names, strict=True))
@@ -132,9 +126,7 @@ class Resolver:
             return Root(node.name, span=node.span)
         if node.name in WELL_KNOWN_ROOTS:
             help_ = f"write `profile.{node.name}` for a field of the profile"
-            self.report(
-                "pql.unknown-root", f"`{node.name}` is not available here", node.span, help_
-            )
+            self.report("pql.unknown-root", f"`{node.name}` is not available here", node.span, help_)
         return Field(self.scope.contexts[-1], node.name, span=node.span)
 
     def up(self, node: Up) -> Node:
@@ -149,11 +141,7 @@ class Resolver:
         return Root(name, span=span)
 
     def time_word(self, node: TimeWord) -> Node:
-        return (
-            self.name(Name(node.word, span=node.span))
-            if node.word in self.scope.variables
-            else node
-        )
+        return self.name(Name(node.word, span=node.span)) if node.word in self.scope.variables else node
 
     # --- nodes without names of their own
 
@@ -167,9 +155,7 @@ class Resolver:
         return tuple(self.resolve(node) for node in nodes)
 
     def object_of(self, node: ObjectOf) -> Node:
-        return ObjectOf(
-            tuple((key, self.resolve(value)) for key, value in node.entries), span=node.span
-        )
+        return ObjectOf(tuple((key, self.resolve(value)) for key, value in node.entries), span=node.span)
 
     def condition(self, node: If) -> Node:
         return If(
@@ -185,9 +171,7 @@ class Resolver:
         function = STDLIB.get(node.function)
         if function is None:
             help_ = did_you_mean(node.function, STDLIB)
-            self.report(
-                "pql.unknown-function", f"there is no function `{node.function}`", node.span, help_
-            )
+            self.report("pql.unknown-function", f"there is no function `{node.function}`", node.span, help_)
             return Call(node.function, self.arguments(node.arguments), span=node.span)
         self.check_arity(function, node)
         if node.function == "random":
@@ -210,9 +194,7 @@ class Resolver:
 
     def argument(self, node: Node) -> Node:
         if isinstance(node, Lambda):
-            self.report(
-                "pql.type", "an item expression is not a value", node.span, "write a value instead"
-            )
+            self.report("pql.type", "an item expression is not a value", node.span, "write a value instead")
             return _NULL
         return self.resolve(node)
 
@@ -287,9 +269,7 @@ class Resolver:
     def quantifier(self, node: Quantifier) -> Node:
         return self.resolve_declarations(
             node.declarations,
-            lambda resolved_declarations: Quantifier(
-                node.kind, resolved_declarations, span=node.span
-            ),
+            lambda resolved_declarations: Quantifier(node.kind, resolved_declarations, span=node.span),
         )
 
     def select(self, node: Select) -> Node:

@@ -88,10 +88,7 @@ def parse_type(description: Any) -> Type:
         if set(description) == {"*"}:
             return MapType(item=parse_type(description["*"]))
         return ObjectType(
-            fields={
-                name: parse_type(field_description)
-                for name, field_description in description.items()
-            }
+            fields={name: parse_type(field_description) for name, field_description in description.items()}
         )
     raise ValueError(f"{description!r} is not a type")
 
@@ -101,9 +98,7 @@ def _fields_of_type(names: str, description: Any) -> dict[str, Any]:
     return dict.fromkeys(names.split(), description)
 
 
-_IDENTITIES = {
-    "*": [{"id": "text", "primary": "boolean", "authenticatedState": "text", "xid": "text"}]
-}
+_IDENTITIES = {"*": [{"id": "text", "primary": "boolean", "authenticatedState": "text", "xid": "text"}]}
 _AUDIT = {
     "createdDate": "date-time",
     "lastUpdatedDate": "date-time",
@@ -152,9 +147,7 @@ _CONSENT = {"val": "text", "time": "date-time", "reason": "text"}
 _PROFILE = {
     "person": {
         "name": {
-            **_fields_of_type(
-                "firstName lastName middleName fullName courtesyTitle suffix", "text"
-            ),
+            **_fields_of_type("firstName lastName middleName fullName courtesyTitle suffix", "text"),
         },
         "age": "integer",
         "birthDate": "date",
@@ -168,16 +161,13 @@ _PROFILE = {
         "taxId": "text",
     },
     **_fields_of_type(
-        "homeAddress workAddress mailingAddress billingAddress shippingAddress "
-        "alternateHomeAddress",
+        "homeAddress workAddress mailingAddress billingAddress shippingAddress alternateHomeAddress",
         _ADDRESS,
     ),
     **_fields_of_type("personalEmail workEmail alternateEmail", _EMAIL),
     **_fields_of_type("mobilePhone homePhone workPhone faxPhone alternatePhone", _PHONE),
     "loyalty": {
-        **_fields_of_type(
-            "program tier status upgradeTier loyaltyID referredBy expirationDate joinDate", "any"
-        ),
+        **_fields_of_type("program tier status upgradeTier loyaltyID referredBy expirationDate joinDate", "any"),
         "loyaltyID": ["text"],
         "points": "number",
         "pointsExpired": "number",
@@ -218,9 +208,7 @@ _PROFILE = {
 }
 
 _PRODUCT = {
-    **_fields_of_type(
-        "SKU name product currencyCode productAddMethod unitOfMeasureCode lineItemId", "text"
-    ),
+    **_fields_of_type("SKU name product currencyCode productAddMethod unitOfMeasureCode lineItemId", "text"),
     "quantity": "integer",
     "priceTotal": "number",
     "price": "number",

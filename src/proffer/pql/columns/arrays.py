@@ -177,9 +177,7 @@ def logical_not(truths: Truth) -> Truth:
 def compare(sign: str, left: NumericArray, right: NumericArray) -> Truth:
     """Return the rows where neither side is null and the comparison holds."""
     valid = logical_and(left.valid, right.valid)
-    return (
-        valid if valid is False else logical_and(valid, _COMPARE[sign](left.values, right.values))
-    )
+    return valid if valid is False else logical_and(valid, _COMPARE[sign](left.values, right.values))
 
 
 class ArrayCompiler(ABC, Generic[Context]):
@@ -194,9 +192,7 @@ class ArrayCompiler(ABC, Generic[Context]):
         """Compile any node but logic and comparisons to a truth kernel."""
 
     @abstractmethod
-    def compile_comparison(
-        self, node: Node, sign: str, left: Node, right: Node
-    ) -> TruthKernel[Context]:
+    def compile_comparison(self, node: Node, sign: str, left: Node, right: Node) -> TruthKernel[Context]:
         """Compile a comparison of numbers or of other values."""
 
     def compile_numbers(self, node: Node, *, operand: bool = False) -> NumberKernel[Context]:
@@ -218,9 +214,7 @@ class ArrayCompiler(ABC, Generic[Context]):
                 )
                 return _compile_arithmetic(sign, left_kernel, right_kernel)
             case Negate(inner):
-                return _compile_arithmetic(
-                    "-", lambda _: ZERO, self.compile_numbers(inner, operand=True)
-                )
+                return _compile_arithmetic("-", lambda _: ZERO, self.compile_numbers(inner, operand=True))
             case _:
                 return self.compile_number_leaf(node, operand=operand)
 
@@ -283,9 +277,7 @@ def _compile_if(
     return evaluate
 
 
-def _compile_arithmetic(
-    sign: str, left: NumberKernel[Context], right: NumberKernel[Context]
-) -> NumberKernel[Context]:
+def _compile_arithmetic(sign: str, left: NumberKernel[Context], right: NumberKernel[Context]) -> NumberKernel[Context]:
     operate, max_abs_of = _ARITHMETIC[sign]
 
     def evaluate(evaluation: Context) -> NumericArray:
@@ -295,9 +287,7 @@ def _compile_arithmetic(
             logical_and(left_numbers.valid, right_numbers.valid),
             logical_not(logical_and(left_numbers.from_text, right_numbers.from_text)),
         )
-        integral = (
-            False if sign == "/" else logical_and(left_numbers.integral, right_numbers.integral)
-        )
+        integral = False if sign == "/" else logical_and(left_numbers.integral, right_numbers.integral)
         values = operate(left_numbers.values, right_numbers.values)
         max_abs = max_abs_of(left_numbers.max_abs, right_numbers.max_abs)
         if max_abs != max_abs:  # noqa: PLR0124 - NaN: 0 times infinity

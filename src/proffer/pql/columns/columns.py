@@ -76,10 +76,7 @@ class ProfileTable:
         """Build from profiles as objects."""
         return cls(
             len(profiles),
-            {
-                names: EncodedColumn.of(path(profile, *names) for profile in profiles)
-                for names in paths
-            },
+            {names: EncodedColumn.of(path(profile, *names) for profile in profiles) for names in paths},
         )
 
     @classmethod
@@ -90,9 +87,7 @@ class ProfileTable:
 
 def _arrow_column(batch: Any, names: Path) -> EncodedColumn:
     """Encode a path by Arrow: structs and scalars directly, other types via Python objects."""
-    root_name = next(
-        (name for name in (names[0], f"xdm:{names[0]}") if name in batch.schema.names), None
-    )
+    root_name = next((name for name in (names[0], f"xdm:{names[0]}") if name in batch.schema.names), None)
     if root_name is None:
         return EncodedColumn([None], np.zeros(batch.num_rows, dtype=np.intp))
     column = batch.column(root_name)
@@ -101,11 +96,7 @@ def _arrow_column(batch: Any, names: Path) -> EncodedColumn:
         if name not in fields or f"xdm:{name}" in fields:
             return EncodedColumn.of(path(value, *names[depth:]) for value in column.to_pylist())
         column = pc.struct_field(column, name)
-    if not (
-        pa.types.is_string(column.type)
-        or pa.types.is_integer(column.type)
-        or pa.types.is_floating(column.type)
-    ):
+    if not (pa.types.is_string(column.type) or pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
         return EncodedColumn.of(column.to_pylist())
     encoded = column.dictionary_encode()
     codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.intp) + 1

@@ -151,9 +151,7 @@ class _ColumnCompiler(ArrayCompiler[TableEvaluation]):
             return _not_numbers
         # A value that is the same for every row, such as a field of the offer.
         leaf = _DistinctValueLeaf(node, RuleKind.FORMULA, _VALUE_NAMESPACE)
-        return lambda evaluation: scalar_numbers(
-            parse_number_or_null(leaf.evaluate_distinct(evaluation)[0][0])
-        )
+        return lambda evaluation: scalar_numbers(parse_number_or_null(leaf.evaluate_distinct(evaluation)[0][0]))
 
     def compile_truth_leaf(self, node: Node) -> TruthKernel[TableEvaluation]:
         leaf = _DistinctValueLeaf(node, RuleKind.RULE, RULE_NAMESPACE)
@@ -164,9 +162,7 @@ class _ColumnCompiler(ArrayCompiler[TableEvaluation]):
 
         return evaluate
 
-    def compile_comparison(
-        self, node: Node, sign: str, left: Node, right: Node
-    ) -> TruthKernel[TableEvaluation]:
+    def compile_comparison(self, node: Node, sign: str, left: Node, right: Node) -> TruthKernel[TableEvaluation]:
         """Compare numeric columns; with other values, evaluate per distinct value."""
         left_kernel, right_kernel, leaf_kernel = (
             self.compile_numbers(left),
@@ -235,28 +231,18 @@ class _DistinctValueLeaf:
     def replace_paths(self, node: Node) -> Node:
         """Return the node with paths replaced by variables."""
         names = _profile_path(node)
-        return (
-            map_children(node, self.replace_paths)
-            if names is None
-            else Root(self.root_by_path[names])
-        )
+        return map_children(node, self.replace_paths) if names is None else Root(self.root_by_path[names])
 
     def evaluate_distinct(self, evaluation: TableEvaluation) -> tuple[list[Value], Rows]:
         """Return the result per distinct combination of values, and the code per row."""
         columns = [evaluation.table.columns[names] for names in self.paths]
         if len(columns) == 1:
-            return [self.evaluate(evaluation, [value]) for value in columns[0].values], columns[
-                0
-            ].codes
+            return [self.evaluate(evaluation, [value]) for value in columns[0].values], columns[0].codes
         if not columns:
             return [self.evaluate(evaluation, [])], np.zeros(evaluation.table.rows, dtype=np.intp)
-        distinct, codes = np.unique(
-            np.stack([column.codes for column in columns]), axis=1, return_inverse=True
-        )
+        distinct, codes = np.unique(np.stack([column.codes for column in columns]), axis=1, return_inverse=True)
         results = [
-            self.evaluate(
-                evaluation, [column.values[code] for column, code in zip(columns, row, strict=True)]
-            )
+            self.evaluate(evaluation, [column.values[code] for column, code in zip(columns, row, strict=True)])
             for row in distinct.T.tolist()
         ]
         return results, codes.reshape(-1)
@@ -275,11 +261,7 @@ def _profile_path(node: Node) -> Path | None:
     while isinstance(node, Field):
         names.append(node.name)
         node = node.of
-    return (
-        tuple(reversed(names))
-        if isinstance(node, Root) and node.name == "profile" and names
-        else None
-    )
+    return tuple(reversed(names)) if isinstance(node, Root) and node.name == "profile" and names else None
 
 
 def _uses_whole_profile(node: Node) -> bool:

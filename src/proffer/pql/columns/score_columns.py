@@ -97,10 +97,7 @@ def build_column(values: list[Any]) -> Generator[None, None, OfferColumn]:
     yield
     if all(value is None or value.__class__ is str for value in values):
         code_by_text: dict[str, int] = {}
-        codes = [
-            -1 if text is None else code_by_text.setdefault(text, len(code_by_text))
-            for text in values
-        ]
+        codes = [-1 if text is None else code_by_text.setdefault(text, len(code_by_text)) for text in values]
         column.code_by_text, column.codes = code_by_text, np.array(codes, dtype=np.int32)
     return column
 
@@ -169,9 +166,7 @@ class VectorizedFormula:
         )
 
 
-def vectorize(
-    formula: SplitFormula, rows: Sequence[Values | None]
-) -> Generator[None, None, VectorizedFormula | None]:
+def vectorize(formula: SplitFormula, rows: Sequence[Values | None]) -> Generator[None, None, VectorizedFormula | None]:
     """Vectorise a formula over the offer values in `rows`, in short steps; None if too deep.
 
     An offer without values is always uncertain.
@@ -224,12 +219,8 @@ class _FormulaCompiler(ArrayCompiler[_ScoreEvaluation]):
             case _:
                 return self.add_leaf(node).truths
 
-    def compile_comparison(
-        self, node: Node, sign: str, left: Node, right: Node
-    ) -> TruthKernel[_ScoreEvaluation]:
-        text_kernel = self.compile_text_equality(sign, left, right) or self.compile_text_equality(
-            sign, right, left
-        )
+    def compile_comparison(self, node: Node, sign: str, left: Node, right: Node) -> TruthKernel[_ScoreEvaluation]:
+        text_kernel = self.compile_text_equality(sign, left, right) or self.compile_text_equality(sign, right, left)
         if text_kernel is not None:
             return _try_text_first(text_kernel, self.add_leaf(node).truths)
         if not (self.is_numeric(left) and self.is_numeric(right)):
@@ -253,13 +244,9 @@ class _FormulaCompiler(ArrayCompiler[_ScoreEvaluation]):
             case _:
                 return isinstance(node, Negate)
 
-    def compile_text_equality(
-        self, sign: str, offer_node: Node, request_node: Node
-    ) -> "_TextKernel | None":
+    def compile_text_equality(self, sign: str, offer_node: Node, request_node: Node) -> "_TextKernel | None":
         """Compile `=` or `!=` of an offer text and a request text; None if not applicable."""
-        if not (
-            isinstance(offer_node, Name) and isinstance(request_node, Name) and sign in ("=", "!=")
-        ):
+        if not (isinstance(offer_node, Name) and isinstance(request_node, Name) and sign in ("=", "!=")):
             return None
         column, position = (
             self.columns.get(offer_node.name),
@@ -282,9 +269,7 @@ class _FormulaCompiler(ArrayCompiler[_ScoreEvaluation]):
 
     def add_leaf(self, node: Node) -> "_ScalarLeaf":
         names = {descendant.name for descendant in walk(node) if isinstance(descendant, Name)}
-        leaf = _ScalarLeaf(
-            node, self.formula, {n: c for n, c in self.columns.items() if n in names}
-        )
+        leaf = _ScalarLeaf(node, self.formula, {n: c for n, c in self.columns.items() if n in names})
         self.leaves.append(leaf)
         return leaf
 
@@ -351,9 +336,7 @@ class _ScalarLeaf:
 
     def mark_uncertain(self, evaluation: _ScoreEvaluation, failed: list[bool], codes: Rows) -> None:
         if any(failed):
-            evaluation.uncertain = logical_or(
-                evaluation.uncertain, np.array(failed, dtype=np.bool_)[codes]
-            )
+            evaluation.uncertain = logical_or(evaluation.uncertain, np.array(failed, dtype=np.bool_)[codes])
 
     def truths(self, evaluation: _ScoreEvaluation) -> Truth:
         results, failed = self.evaluate_distinct(evaluation)

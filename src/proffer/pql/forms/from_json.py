@@ -77,9 +77,7 @@ def unwrap(condition: Mapping[str, Any]) -> str | Mapping[str, Any]:
             raise _error("the value is not valid JSON, but its format is pql/json") from None
     if form == "pql/json" and isinstance(value, Mapping):
         return value
-    raise _error(
-        f"the value cannot be read as {form}", "use the format `pql/text` with a text as value"
-    )
+    raise _error(f"the value cannot be read as {form}", "use the format `pql/text` with a text as value")
 
 
 # --- JSON to a tree
@@ -92,9 +90,7 @@ def from_json(tree: Any) -> Node:
 
 def _read_node(node: Any, depth: int) -> Node:
     if depth > MAX_DEPTH:
-        raise _error(
-            "this rule is nested too deeply", "split it into several rules", "pql.too-deep"
-        )
+        raise _error("this rule is nested too deeply", "split it into several rules", "pql.too-deep")
     if not isinstance(node, Mapping):
         raise _error(f"a node must be an object with a `nodeType`, not {_describe(node)}")
     kind = node.get("nodeType")
@@ -116,12 +112,8 @@ class _NodeReader:
 
     def readers(self, name: str) -> list["_NodeReader"]:
         members = self.members.get(name)
-        if not isinstance(members, (list, tuple)) or not all(
-            isinstance(item, Mapping) for item in members
-        ):
-            raise _error(
-                f"`{name}` of a {self.members.get('nodeType', 'node')} must be a list of objects"
-            )
+        if not isinstance(members, (list, tuple)) or not all(isinstance(item, Mapping) for item in members):
+            raise _error(f"`{name}` of a {self.members.get('nodeType', 'node')} must be a list of objects")
         return [_NodeReader(item, self.depth + 1) for item in members]
 
     def nodes(self, name: str) -> tuple[Node, ...]:
@@ -130,9 +122,7 @@ class _NodeReader:
     def text(self, name: str) -> str:
         value = self.members.get(name)
         if not isinstance(value, str) or not value or "`" in value:
-            raise _error(
-                f"`{name}` of a {self.members.get('nodeType', 'node')} must be a text, not {_describe(value)}"
-            )
+            raise _error(f"`{name}` of a {self.members.get('nodeType', 'node')} must be a text, not {_describe(value)}")
         return value
 
     def one_of(self, name: str, choices: Collection[str]) -> str:
@@ -196,9 +186,7 @@ def _read_apply(reader: _NodeReader) -> Node:
         flat = [
             inner
             for part in arguments
-            for inner in (
-                part.parts if isinstance(part, Logic) and part.sign == function else (part,)
-            )
+            for inner in (part.parts if isinstance(part, Logic) and part.sign == function else (part,))
         ]
         return Logic(function, tuple(flat)) if len(flat) > 1 else flat[0]
     match function, arguments:
@@ -247,11 +235,7 @@ def _read_lookup(reader: _NodeReader) -> Node:
     if reader.members.get("object") is None:
         return Name(name)
     of = reader.members["object"]
-    if (
-        isinstance(of, Mapping)
-        and of.get("nodeType") == "parameterReference"
-        and of.get("position") == 1
-    ):
+    if isinstance(of, Mapping) and of.get("nodeType") == "parameterReference" and of.get("position") == 1:
         level = of.get("level", 0)
         if level == 0:
             return Name(name)
@@ -316,22 +300,14 @@ _READ_BY_TYPE: dict[str, Callable[[_NodeReader], Node]] = {
     "fieldLookup": _read_lookup,
     "parameterReference": lambda at: Parameter(at.number("position")),
     "varRef": lambda at: Name(at.variable()),
-    "quantification": lambda at: Quantifier(
-        at.one_of("quantifier", ("all", "some", "none", "one")), at.declarations()
-    ),
+    "quantification": lambda at: Quantifier(at.one_of("quantifier", ("all", "some", "none", "one")), at.declarations()),
     "select": lambda at: Select(at.declarations()),
-    "aggregate": lambda at: Aggregate(
-        at.one_of("fnName", AGGREGATES), at.node("value"), at.declarations()
-    ),
+    "aggregate": lambda at: Aggregate(at.one_of("fnName", AGGREGATES), at.node("value"), at.declarations()),
     "contextReference": _read_context,
     "let": lambda at: Let(at.variable(), at.node("value"), at.node("body")),
     "list": lambda at: ListOf(at.nodes("items")),
-    "object": lambda at: ObjectOf(
-        tuple((_key(item), item.node("value")) for item in at.readers("entries"))
-    ),
-    "period": lambda at: Period(
-        at.one_of("which", ("this", "last", "next")), at.one_of("unit", tuple(UNITS))
-    ),
+    "object": lambda at: ObjectOf(tuple((_key(item), item.node("value")) for item in at.readers("entries"))),
+    "period": lambda at: Period(at.one_of("which", ("this", "last", "next")), at.one_of("unit", tuple(UNITS))),
     "occurs": lambda at: Occurs(at.node("subject"), _read_time_test(at, "test")),
     "chain": _read_chain,
 }
@@ -347,9 +323,7 @@ def _key(entry: _NodeReader) -> str:
 def _describe(value: Any) -> str:
     if value is None:
         return "nothing"
-    if isinstance(value, (bool, str)) or (
-        isinstance(value, (int, float)) and abs(value) <= MAX_INTEGER
-    ):
+    if isinstance(value, (bool, str)) or (isinstance(value, (int, float)) and abs(value) <= MAX_INTEGER):
         return f"`{json.dumps(value)[:40]}`"
     return f"`{type(value).__name__}`"
 

@@ -45,9 +45,7 @@ _LOWEST, _OR, _AND, _NOT, _COMPARE, _ADD, _MULTIPLY, _UNARY, _POSTFIX = range(9)
 _LEVEL = {"+": _ADD, "-": _ADD, "*": _MULTIPLY, "/": _MULTIPLY, "%": _MULTIPLY}
 
 _IDENTIFIER = re.compile(r"[^\W\d]\w*\Z")
-_KEYWORDS = frozenset(
-    RESERVED | {*TIME_WORDS, *AGGREGATES, *QUANTIFIERS, "if", "let", "select", "chain"}
-)
+_KEYWORDS = frozenset(RESERVED | {*TIME_WORDS, *AGGREGATES, *QUANTIFIERS, "if", "let", "select", "chain"})
 _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\r"}
 _QUANTIFIER_WORD = {"some": "exists", "all": "forall", "none": "none", "one": "one"}
 
@@ -99,9 +97,7 @@ def _write_form(node: Node) -> tuple[str, int]:
         case ListOf(items):
             return f"[{_list(items)}]", _POSTFIX
         case ObjectOf(entries):
-            entries_text = ", ".join(
-                f"{print_scalar(key)}: {_text(value, _LOWEST)}" for key, value in entries
-            )
+            entries_text = ", ".join(f"{print_scalar(key)}: {_text(value, _LOWEST)}" for key, value in entries)
             return f"{{{entries_text}}}", _POSTFIX
         case Parameter(position):
             return f"${position}", _POSTFIX
@@ -207,7 +203,5 @@ def print_scalar(value: Scalar) -> str:
         mantissa, _, exponent = number_text.partition("e")
         return f"{mantissa}.0e{exponent}" if exponent and "." not in mantissa else number_text
     return (
-        {None: "null", True: "true", False: "false"}[value]
-        if value is None or isinstance(value, bool)
-        else str(value)
+        {None: "null", True: "true", False: "false"}[value] if value is None or isinstance(value, bool) else str(value)
     )

@@ -112,9 +112,7 @@ class _JsonWriter:
         body = self.write_within([node.name], lambda: self.write(node.body))
         return {"nodeType": "let", "varName": node.name, "value": value, "body": body}
 
-    def declarations(
-        self, declarations: tuple[Declaration, ...], finish: Callable[[list[Json]], Json]
-    ) -> Json:
+    def declarations(self, declarations: tuple[Declaration, ...], finish: Callable[[list[Json]], Json]) -> Json:
         documents: list[Json] = []
         for declaration in declarations:
             document = {
@@ -132,14 +130,10 @@ class _JsonWriter:
 
     def quantifier(self, node: Quantifier) -> Json:
         head = {"nodeType": "quantification", "quantifier": node.kind}
-        return self.declarations(
-            node.declarations, lambda variables: {**head, "variables": variables}
-        )
+        return self.declarations(node.declarations, lambda variables: {**head, "variables": variables})
 
     def select(self, node: Select) -> Json:
-        return self.declarations(
-            node.declarations, lambda variables: {"nodeType": "select", "variables": variables}
-        )
+        return self.declarations(node.declarations, lambda variables: {"nodeType": "select", "variables": variables})
 
     def aggregate(self, node: Aggregate) -> Json:
         head = {"nodeType": "aggregate", "fnName": node.function}
@@ -208,9 +202,7 @@ def _parameter(_writer: _JsonWriter, node: Parameter) -> Json:
 
 
 def _up(_writer: _JsonWriter, node: Up) -> Json:
-    return _lookup(
-        node.name, {"nodeType": "parameterReference", "position": 1, "level": node.levels}
-    )
+    return _lookup(node.name, {"nodeType": "parameterReference", "position": 1, "level": node.levels})
 
 
 def _object(writer: _JsonWriter, node: ObjectOf) -> Json:
@@ -234,9 +226,7 @@ _WRITE_BY_NODE: dict[type[Node], Callable[[_JsonWriter, Any], Json]] = {
     Call: lambda writer, node: _apply(node.function, writer.write_all(node.arguments)),
     Filter: lambda writer, node: _apply("filter", [writer.write(node.of), writer.write(node.test)]),
     Negate: _JsonWriter.negate,
-    Binary: lambda writer, node: _apply(
-        node.sign, [writer.write(node.left), writer.write(node.right)]
-    ),
+    Binary: lambda writer, node: _apply(node.sign, [writer.write(node.left), writer.write(node.right)]),
     Logic: lambda writer, node: _apply(node.sign, writer.write_all(node.parts)),
     Not: lambda writer, node: _apply("not", [writer.write(node.operand)]),
     If: lambda writer, node: _apply("if", writer.write_all((node.test, node.then, node.otherwise))),

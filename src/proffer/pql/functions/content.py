@@ -47,9 +47,7 @@ def _encode_url(text: str) -> str:
 # --- declarations
 
 
-def _text(
-    name: str, kind: ValueKind, doc: str, example: str, expected: Value, body: Callable[..., Value]
-) -> Function:
+def _text(name: str, kind: ValueKind, doc: str, example: str, expected: Value, body: Callable[..., Value]) -> Function:
     return function(
         name,
         parameter_kinds=(kind,),
@@ -134,11 +132,7 @@ def _difference(unit: str, example: str, expected: int) -> Function:
 
 def _parse_function(name: str, text: str, pattern: str, expected: str) -> Function:
     def body(env: Environment, time_text: str, pattern: str | None = None) -> Value:
-        moment = (
-            times.parse_time(time_text)
-            if pattern is None
-            else parse_with_pattern(time_text, pattern)
-        )
+        moment = times.parse_time(time_text) if pattern is None else parse_with_pattern(time_text, pattern)
         if isinstance(moment, datetime) and moment.tzinfo is None:
             return moment.replace(tzinfo=env.tz)
         return moment
@@ -165,9 +159,7 @@ def _day_boundary(name: str, doc: str, clock: time, expected: str) -> Function:
         method=False,
         doc=doc,
         examples={f'{name}("2026-03-18T14:30:00Z")': expected},
-        body=lambda _env, local: datetime.combine(
-            date(local.year, local.month, local.day), clock, local.tzinfo
-        ),
+        body=lambda _env, local: datetime.combine(date(local.year, local.month, local.day), clock, local.tzinfo),
         with_env=True,
         row_by_row_reason=_ROW_BY_ROW_REASON,
     )
@@ -282,9 +274,7 @@ FUNCTIONS = (
         row_by_row_reason=_ROW_BY_ROW_REASON,
     ),
     _parse_function("parseDate", "18/03/2026", "dd/MM/yyyy", "2026-03-18"),
-    _parse_function(
-        "parseDateTime", "18/03/2026 14:30", "dd/MM/yyyy HH:mm", "2026-03-18T14:30:00Z"
-    ),
+    _parse_function("parseDateTime", "18/03/2026 14:30", "dd/MM/yyyy HH:mm", "2026-03-18T14:30:00Z"),
     function(
         "parseTime",
         parameter_kinds=(ValueKind.TEXT, ValueKind.TEXT),
@@ -353,17 +343,13 @@ FUNCTIONS = (
         returns=ValueKind.TIME,
         method=False,
         doc="The same instant in another time zone; null for an unknown zone.",
-        examples={
-            'toTimeZone("2026-03-18T14:30:00Z", "Europe/Berlin")': "2026-03-18T15:30:00+01:00"
-        },
+        examples={'toTimeZone("2026-03-18T14:30:00Z", "Europe/Berlin")': "2026-03-18T15:30:00+01:00"},
         body=_to_zone,
         with_env=True,
         row_by_row_reason=_ROW_BY_ROW_REASON,
     ),
     _day_boundary("startOfDay", "The first moment of the day.", time(), "2026-03-18T00:00:00Z"),
-    _day_boundary(
-        "endOfDay", "The last microsecond of the day.", time.max, "2026-03-18T23:59:59.999999Z"
-    ),
+    _day_boundary("endOfDay", "The last microsecond of the day.", time.max, "2026-03-18T23:59:59.999999Z"),
     _order(
         "isBefore",
         "True when the first time is before the second.",

@@ -15,9 +15,7 @@ from proffer.pql.values.values import Value
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def _part(
-    name: str, doc: str, example: str, expected: Value, extract: Callable[[datetime], int]
-) -> Function:
+def _part(name: str, doc: str, example: str, expected: Value, extract: Callable[[datetime], int]) -> Function:
     """Declare a function of one part of a local time; only `getX` are methods."""
     return function(
         name,
@@ -156,9 +154,7 @@ def _age(name: str, unit: str, difference: Callable[[datetime, datetime], int]) 
         method=False,
         doc=f"The whole {unit} from the time to now.",
         examples={f"{name}(now)": 0},
-        body=lambda env, local: (
-            None if (now := times.to_zone(env.now, env.tz)) is None else difference(now, local)
-        ),
+        body=lambda env, local: None if (now := times.to_zone(env.now, env.tz)) is None else difference(now, local),
         with_env=True,
     )
 
@@ -219,9 +215,7 @@ FUNCTIONS = (
         44,
         lambda at: at.isocalendar()[1],
     ),
-    _part(
-        "extractMonth", "The month, 1 to 12.", 'extractMonth("2024-11-01")', 11, lambda at: at.month
-    ),
+    _part("extractMonth", "The month, 1 to 12.", 'extractMonth("2024-11-01")', 11, lambda at: at.month),
     _part(
         "extractHours",
         "The hour, 0 to 23.",

@@ -124,9 +124,7 @@ def _intersection(items: Items, other_items: Items) -> Items:
 def _select_ranked(items: Items, keys: Items, count: int, *, descending: bool) -> Items:
     """Return the first `count` items by key; ties keep their order, unsortable keys are skipped."""
     sortable_items = [
-        (item_key, item)
-        for item, key in zip(items, keys, strict=True)
-        if (item_key := sort_key(key)) is not None
+        (item_key, item) for item, key in zip(items, keys, strict=True) if (item_key := sort_key(key)) is not None
     ]
     sortable_items.sort(key=lambda pair: pair[0], reverse=descending)
     return [item for _, item in sortable_items[: max(0, count)]]

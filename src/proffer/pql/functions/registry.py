@@ -116,10 +116,7 @@ class Function:
     def signature(self) -> str:
         """The call signature, for docs and messages."""
         parameters = [kind.value for kind in self.parameter_kinds]
-        parameters = [
-            kind if position < self.min_arguments else f"{kind}?"
-            for position, kind in enumerate(parameters)
-        ]
+        parameters = [kind if position < self.min_arguments else f"{kind}?" for position, kind in enumerate(parameters)]
         if self.max_arguments is None:
             parameters[-1] = f"{parameters[-1].removesuffix('?')}…"
         if self.method:
@@ -163,8 +160,7 @@ def function(
         is_higher_order=is_higher_order,
         pure=pure and not with_env,
         method=method,
-        row_by_row_reason=row_by_row_reason
-        or ("arrays are evaluated row by row" if is_higher_order else None),
+        row_by_row_reason=row_by_row_reason or ("arrays are evaluated row by row" if is_higher_order else None),
     )
 
 
@@ -178,9 +174,7 @@ def _with_conversions(
     """Return the body wrapped in its argument conversions."""
     # Higher-order functions get items that are already visited and charged.
     unconverted_kinds = {ValueKind.ARRAY} if ValueKind.ITEM in parameter_kinds else set()
-    converters = [
-        None if kind in unconverted_kinds else _CONVERT.get(kind) for kind in parameter_kinds
-    ]
+    converters = [None if kind in unconverted_kinds else _CONVERT.get(kind) for kind in parameter_kinds]
     last_converter = converters[-1] if converters else None
 
     def apply(env: Environment, *arguments: Value) -> Value:

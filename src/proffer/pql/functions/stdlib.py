@@ -18,9 +18,7 @@ FAMILIES = {
 """Family → functions, in the order of the reference page."""
 
 STDLIB: dict[str, Function] = {
-    declared.name: replace(declared, family=family)
-    for family, members in FAMILIES.items()
-    for declared in members
+    declared.name: replace(declared, family=family) for family, members in FAMILIES.items() for declared in members
 }
 
 

@@ -11,9 +11,7 @@ from proffer.pql.values.values import Value, format_number, is_list, is_number
 _FLAG = "A last argument of `false` ignores letter case."
 
 
-def _test(
-    name: str, doc: str, examples: Mapping[str, Any], holds: Callable[[str, str], bool]
-) -> Function:
+def _test(name: str, doc: str, examples: Mapping[str, Any], holds: Callable[[str, str], bool]) -> Function:
     """Declare a test of one text against another, with a case flag."""
 
     def body(text: str, operand: str, case_sensitive: bool = True) -> bool:
@@ -30,9 +28,7 @@ def _test(
     )
 
 
-def _plain(
-    name: str, doc: str, examples: Mapping[str, Any], body: Callable[[str], Value]
-) -> Function:
+def _plain(name: str, doc: str, examples: Mapping[str, Any], body: Callable[[str], Value]) -> Function:
     """Declare a function from text to text."""
     return function(
         name,
@@ -87,9 +83,7 @@ def _title(text: str) -> str:
 
 
 def _is_empty(value: Value) -> bool:
-    return value is None or (
-        (isinstance(value, (str, Mapping)) or is_list(value)) and len(value) == 0
-    )
+    return value is None or ((isinstance(value, (str, Mapping)) or is_list(value)) and len(value) == 0)
 
 
 def _mask(text: str, left: int, right: int) -> str:

@@ -65,9 +65,7 @@ def _convertible(value: Any, domain: OrderedDomain) -> Iterator[Any]:
         yield constant
 
 
-def evaluate_on(
-    tree: Node, domain: OrderedDomain, rank_by_constant: Mapping[Any, int], segment_count: int
-) -> int:
+def evaluate_on(tree: Node, domain: OrderedDomain, rank_by_constant: Mapping[Any, int], segment_count: int) -> int:
     """Return the bitset of segments where a condition holds. `rank_by_constant`: sorted ranks."""
     all_segments = (1 << segment_count) - 1
 

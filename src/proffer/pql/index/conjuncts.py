@@ -42,9 +42,7 @@ class Residual:
 
     __slots__ = ("_holds", "predicate_tree", "reads_offer")
 
-    def __init__(
-        self, holds: Holds | str, *, reads_offer: bool, predicate_tree: PredicateTree | None = None
-    ) -> None:
+    def __init__(self, holds: Holds | str, *, reads_offer: bool, predicate_tree: PredicateTree | None = None) -> None:
         """Create from a function or from its source."""
         self._holds = holds
         self.reads_offer, self.predicate_tree = reads_offer, predicate_tree
@@ -76,25 +74,17 @@ def conjuncts(rule: CheckedRule) -> Conjunction:
         if isinstance(node, Literal) and node.value is True:
             continue
         path = path_subject(node)
-        source, loop_count = (
-            ("", int(spends_work(node))) if path is not None else part_to_python(node)
-        )
+        source, loop_count = ("", int(spends_work(node))) if path is not None else part_to_python(node)
         conjunct = condition_on(path, node) if path is not None else _residual_of(source, node)
         if loop_count:
             spending_nodes.append(node)
             bounded_conjuncts.append(conjunct)
-            is_unbounded = is_unbounded or (
-                path is None and loop_count > _constant_list_count(node)
-            )
+            is_unbounded = is_unbounded or (path is None and loop_count > _constant_list_count(node))
         else:
             conjunct_list.append(conjunct)
     if is_unbounded:
-        combined_node = (
-            spending_nodes[0] if len(spending_nodes) == 1 else Logic("and", tuple(spending_nodes))
-        )
-        conjunct_list.append(
-            _residual_of(part_to_python(combined_node)[0], combined_node, spends_work=True)
-        )
+        combined_node = spending_nodes[0] if len(spending_nodes) == 1 else Logic("and", tuple(spending_nodes))
+        conjunct_list.append(_residual_of(part_to_python(combined_node)[0], combined_node, spends_work=True))
     else:
         conjunct_list += bounded_conjuncts
     return conjoin(
@@ -110,16 +100,10 @@ def conjuncts(rule: CheckedRule) -> Conjunction:
 def conjoin(conjunctions: Sequence[Conjunction]) -> Conjunction:
     """Combine conjunctions to one, with one condition per subject."""
     conditions_by_subject: dict[str, list[Condition]] = {}
-    for subject_condition in (
-        condition for conjunction in conjunctions for condition in conjunction.conditions
-    ):
+    for subject_condition in (condition for conjunction in conjunctions for condition in conjunction.conditions):
         conditions_by_subject.setdefault(subject_condition.name, []).append(subject_condition)
-    residuals = dict.fromkeys(
-        residual for conjunction in conjunctions for residual in conjunction.residuals
-    )
-    return Conjunction(
-        tuple(map(conjoin_conditions, conditions_by_subject.values())), tuple(residuals)
-    )
+    residuals = dict.fromkeys(residual for conjunction in conjunctions for residual in conjunction.residuals)
+    return Conjunction(tuple(map(conjoin_conditions, conditions_by_subject.values())), tuple(residuals))
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,9 +119,7 @@ def _residual_of(source: str, node: Node, *, spends_work: bool = False) -> Resid
 
 
 @lru_cache(maxsize=_CACHE_SIZE)
-def _shared_residual(
-    residual_source: _ResidualSource, reads_offer: bool, spends_work: bool
-) -> Residual:
+def _shared_residual(residual_source: _ResidualSource, reads_offer: bool, spends_work: bool) -> Residual:
     predicate_tree = None if reads_offer or spends_work else predicate_tree_of(residual_source.node)
     return Residual(residual_source.source, reads_offer=reads_offer, predicate_tree=predicate_tree)
 
@@ -162,6 +144,4 @@ def _split_conjuncts(node: Node) -> Iterator[Node]:
 
 
 def _reads_offer(node: Node) -> bool:
-    return any(
-        isinstance(descendant, Root) and descendant.name == "offer" for descendant in walk(node)
-    )
+    return any(isinstance(descendant, Root) and descendant.name == "offer" for descendant in walk(node))

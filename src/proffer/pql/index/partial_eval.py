@@ -91,9 +91,7 @@ def _split_formula(core: Node) -> SplitFormula:
     request_steps, offer_steps = extractor.steps(_REQUEST), extractor.steps(_OFFER)
     request_names = tuple(name for name, _ in request_steps)
     offer_names = tuple(name for name, _ in offer_steps)
-    source = residual_to_python(
-        residual, (request_names, offer_names), extractor.boolean_names, WORK_SHARE
-    )
+    source = residual_to_python(residual, (request_names, offer_names), extractor.boolean_names, WORK_SHARE)
     return SplitFormula(
         eval_request=_load_part(steps_to_python(request_steps, WORK_SHARE)),
         eval_residual=_load_part(source),
@@ -132,11 +130,7 @@ class _PartExtractor:
     def extract(self, node: Node) -> Node:
         """Replace the largest subtrees that read one side only by their names."""
         dependencies = self.dependencies(node)
-        if (
-            len(dependencies.sides) == 1
-            and not dependencies.free_variables
-            and not isinstance(node, _VALUELESS_NODES)
-        ):
+        if len(dependencies.sides) == 1 and not dependencies.free_variables and not isinstance(node, _VALUELESS_NODES):
             return self.add_part(next(iter(dependencies.sides)), node)
         if isinstance(node, Let):
             return self._extract_let(node)
@@ -180,13 +174,11 @@ class _PartExtractor:
         sides = frozenset().union(*(child.sides for child in child_dependencies))
         if isinstance(node, Root):
             sides |= {_OFFER if node.name == "offer" else _REQUEST}
-        elif isinstance(node, _REQUEST_NODES) or (
-            isinstance(node, Call) and not STDLIB[node.function].pure
-        ):
+        elif isinstance(node, _REQUEST_NODES) or (isinstance(node, Call) and not STDLIB[node.function].pure):
             sides |= {_REQUEST}
-        free_variables = frozenset().union(
-            *(child.free_variables for child in child_dependencies)
-        ) - frozenset(_bound_variables(node))
+        free_variables = frozenset().union(*(child.free_variables for child in child_dependencies)) - frozenset(
+            _bound_variables(node)
+        )
         return _Dependencies(sides, free_variables)
 
 

@@ -42,9 +42,7 @@ _COMPARISONS = frozenset({"=", "!=", "<", "<=", ">", ">="})
 MEMBERSHIP_SIGNS = frozenset({"in", "notIn"})
 _ARITHMETIC = frozenset({"+", "-", "*", "/", "%"})
 _NULL_TESTS = frozenset({"isNull", "isNotNull"})
-_SCALAR_KINDS = frozenset(
-    {ValueKind.NUMBER, ValueKind.INTEGER, ValueKind.DOUBLE, ValueKind.TEXT, ValueKind.BOOLEAN}
-)
+_SCALAR_KINDS = frozenset({ValueKind.NUMBER, ValueKind.INTEGER, ValueKind.DOUBLE, ValueKind.TEXT, ValueKind.BOOLEAN})
 _CACHE_SIZE = 4_096
 """Number of distinct subjects cached between builds."""
 
@@ -102,9 +100,7 @@ def conjoin_conditions(conditions: Sequence[Condition]) -> Condition:
     if len(distinct) == 1:
         return distinct[0]
     trees = tuple(tree for condition in distinct for tree in condition.trees)
-    return _condition(
-        " and ".join(sorted(condition_by_key)), distinct[0].name, distinct[0].subject, trees
-    )
+    return _condition(" and ".join(sorted(condition_by_key)), distinct[0].name, distinct[0].subject, trees)
 
 
 def subject_name(subject: Node) -> str:
@@ -119,8 +115,7 @@ def subject_name(subject: Node) -> str:
 def spends_work(condition: Node) -> bool:
     """Return whether the condition charges a search of constants (all but texts do)."""
     return any(
-        isinstance(descendant, Constant)
-        and not all(isinstance(constant, str) for constant in descendant.value)
+        isinstance(descendant, Constant) and not all(isinstance(constant, str) for constant in descendant.value)
         for descendant in walk(condition)
     )
 
@@ -178,9 +173,7 @@ def _join(sign: str, parts: Sequence[_Tree | None]) -> _Tree | None:
         same_subject = list(group)
         conditions = [tree for tree in same_subject if isinstance(tree, Condition)]
         if len(conditions) == len(same_subject):
-            merged_parts.append(
-                _disjoin_conditions(conditions) if sign == "|" else conjoin_conditions(conditions)
-            )
+            merged_parts.append(_disjoin_conditions(conditions) if sign == "|" else conjoin_conditions(conditions))
         else:
             assert not conditions, name
             merged_parts += same_subject
@@ -193,9 +186,7 @@ def _disjoin_conditions(conditions: Sequence[Condition]) -> Condition:
     distinct = list(condition_by_key.values())
     if len(distinct) == 1:
         return distinct[0]
-    trees = tuple(
-        item.trees[0] if len(item.trees) == 1 else Logic("and", item.trees) for item in distinct
-    )
+    trees = tuple(item.trees[0] if len(item.trees) == 1 else Logic("and", item.trees) for item in distinct)
     key = f"({' or '.join(f'({item})' for item in sorted(condition_by_key))})"
     return _condition(key, distinct[0].name, distinct[0].subject, (Logic("or", trees),))
 
@@ -225,11 +216,7 @@ def _subject_of(node: Node, is_allowed: Callable[[Node], bool]) -> Node | None:
             if first is None or None in subjects:
                 return None
             # Compare names: node equality does not distinguish 1 and true.
-            return (
-                first
-                if len({subject_name(subject) for subject in subjects if subject}) == 1
-                else None
-            )
+            return first if len({subject_name(subject) for subject in subjects if subject}) == 1 else None
         case Not(operand):
             return _subject_of(operand, is_allowed)
         case Binary(sign, left, Literal(value)) if sign in _COMPARISONS and value is not None:
@@ -286,18 +273,14 @@ def _condition(key: str, name: str, subject: Node, trees: tuple[Node, ...]) -> C
 
 def _new_condition(key: str, name: str, subject: Node, trees: tuple[Node, ...]) -> Condition:
     constants_by_domain = {
-        domain: domain_constants
-        for domain in OrderedDomain
-        if (domain_constants := _distinct_constants(trees, domain))
+        domain: domain_constants for domain in OrderedDomain if (domain_constants := _distinct_constants(trees, domain))
     }
     return Condition(
         key=key,
         name=name,
         subject=subject,
         trees=trees,
-        on_unordered=tuple(
-            all(holds_for(tree, value) for tree in trees) for value in UNORDERED_VALUES
-        ),
+        on_unordered=tuple(all(holds_for(tree, value) for tree in trees) for value in UNORDERED_VALUES),
         constants_by_domain=constants_by_domain,
         default_by_domain={
             domain: all(evaluate_on(tree, domain, {}, 1) for tree in trees)

@@ -50,11 +50,7 @@ def explain(rule: CheckedRule, env: Environment) -> list[ExplainStep]:
         if isinstance(node, Lambda):  # its body stands for it
             stack.append((node.body, depth))
             continue
-        steps.append(
-            ExplainStep(
-                depth, print_tree(node), tuple(recorder.values_by_node.get(ObjectKey(node), ()))
-            )
-        )
+        steps.append(ExplainStep(depth, print_tree(node), tuple(recorder.values_by_node.get(ObjectKey(node), ()))))
         if not _is_path(node):
             stack.extend((child, depth + 1) for child in reversed(list(children(node))))
     return steps

@@ -41,9 +41,7 @@ def fold(node: Node) -> Node:
             return Literal(not truth(constant(operand)), span=node.span)
         case If(test, then, otherwise) if is_constant(test):
             return then if truth(constant(test)) else otherwise
-        case Call(function, arguments) if not STDLIB[function].pure or not all(
-            map(is_constant, arguments)
-        ):
+        case Call(function, arguments) if not STDLIB[function].pure or not all(map(is_constant, arguments)):
             return node
         case Binary() if any(_depends_on_zone(side) for side in (node.left, node.right)):
             return node
@@ -89,9 +87,7 @@ def _depends_on_zone(node: Node) -> bool:
 def _contains_time(value: Any) -> bool:
     if isinstance(value, (list, tuple)):
         return any(_contains_time(item) for item in value)
-    return isinstance(value, (date, dict)) or (
-        isinstance(value, str) and parse_time(value) is not None
-    )
+    return isinstance(value, (date, dict)) or (isinstance(value, str) and parse_time(value) is not None)
 
 
 def _evaluate_constant(node: Node) -> Node:
@@ -117,8 +113,4 @@ def _fold_logic(node: Logic) -> Node:
             # Operands before it are still evaluated: they may exceed the work limit.
             parts.append(Literal(deciding_value, span=part.span))
             break
-    return (
-        Logic(node.sign, tuple(parts), span=node.span)
-        if parts
-        else Literal(not deciding_value, span=node.span)
-    )
+    return Logic(node.sign, tuple(parts), span=node.span) if parts else Literal(not deciding_value, span=node.span)

@@ -128,9 +128,7 @@ class Interpreter:
                 return self.call(node)
             case Filter(of, Lambda() as test):
                 source_items, tests = self.evaluate_each(of, test)
-                return [
-                    item for item, holds in zip(source_items, tests, strict=True) if truth(holds)
-                ]
+                return [item for item, holds in zip(source_items, tests, strict=True) if truth(holds)]
             case Quantifier(kind, declarations):
                 return self.quantifier(kind, declarations)
             case Select(declarations):
@@ -174,9 +172,7 @@ class Interpreter:
         of, *other_arguments = node.arguments
         if other_arguments and isinstance(other_arguments[0], Lambda):
             items, keys = self.evaluate_each(of, other_arguments[0])
-            return function.apply(
-                self.env, items, keys, *[self.value(argument) for argument in other_arguments[1:]]
-            )
+            return function.apply(self.env, items, keys, *[self.value(argument) for argument in other_arguments[1:]])
         items = list(visit(self.env, self.value(of)))
         return function.apply(self.env, items, items)
 
@@ -185,9 +181,7 @@ class Interpreter:
         if len(item.parameters) == 2:
             keys, items = entries(self.value(of))
             self.env.charge(len(keys))
-            return items, [
-                self.evaluate_item(item, key, value) for key, value in zip(keys, items, strict=True)
-            ]
+            return items, [self.evaluate_item(item, key, value) for key, value in zip(keys, items, strict=True)]
         items = list(visit(self.env, self.value(of)))
         return items, [self.evaluate_item(item, value) for value in items]
 
@@ -242,9 +236,7 @@ class Interpreter:
         env = self.env
         match test:
             case Within(sign, amount, unit, direction, anchor):
-                return occurs.within(
-                    env, subject, sign, amount, unit, direction == "before", self.value(anchor)
-                )
+                return occurs.within(env, subject, sign, amount, unit, direction == "before", self.value(anchor))
             case Beside(direction, anchor):
                 return occurs.beside(env, subject, direction == "before", self.value(anchor))
             case Between(low, high):
@@ -262,18 +254,14 @@ class Interpreter:
         for moment, event in in_time(self.env, events, timestamps):
             step = open_steps[0]
             assert isinstance(step.what, Lambda)
-            if truth(self.evaluate_item(step.what, event)) and (
-                step.when is None or self.occurs(moment, step.when)
-            ):
+            if truth(self.evaluate_item(step.what, event)) and (step.when is None or self.occurs(moment, step.when)):
                 open_steps.pop(0)
                 if not open_steps:
                     return True
         return False
 
 
-def in_time(
-    env: Environment, events: list[Value], timestamps: list[Value]
-) -> list[tuple[Any, Value]]:
+def in_time(env: Environment, events: list[Value], timestamps: list[Value]) -> list[tuple[Any, Value]]:
     """Return (time, event) pairs in stable time order; events without a time are dropped."""
     moments = [
         (moment, event)

@@ -103,9 +103,7 @@ class PathWriter(CodeWriter):
     def load_base(self, node: Node) -> str:
         match node:
             case Root(name):
-                return self.load_once(
-                    (name,), _ENV_ROOTS.get(name) or f"env.variables.get({name!r})"
-                )
+                return self.load_once((name,), _ENV_ROOTS.get(name) or f"env.variables.get({name!r})")
             case Context(reference):
                 return self.load_once(("@", reference), f"env.context.get({reference!r})")
             case Name(name):
@@ -147,9 +145,7 @@ class PathWriter(CodeWriter):
         if key not in self.variable_by_path:
             expression = f"{container}.get({names[-1]!r})"
             self.variable_by_path[key] = self.store(
-                expression
-                if self.is_profile(container)
-                else f"{expression} if {container}.__class__ is dict else None"
+                expression if self.is_profile(container) else f"{expression} if {container}.__class__ is dict else None"
             )
         return self.variable_by_path[key]
 

@@ -82,10 +82,7 @@ _SHARED_NAMES = (
 )
 NAMESPACE: dict[str, Any] = {
     **{name: getattr(values, name) for name in _SHARED_NAMES},
-    **{
-        name: getattr(occurs, name)
-        for name in ("within", "beside", "between", "on", "period", "day_word")
-    },
+    **{name: getattr(occurs, name) for name in ("within", "beside", "between", "on", "period", "day_word")},
     "entries": entries,
     "in_time": in_time,
     "like": like,
@@ -175,9 +172,7 @@ def residual_to_python(
     return _render_function(writer, parameters, allowance)
 
 
-def _render_function(
-    writer: "_PythonWriter", parameters: Sequence[str] = (), allowance: int = MAX_VISITS
-) -> str:
+def _render_function(writer: "_PythonWriter", parameters: Sequence[str] = (), allowance: int = MAX_VISITS) -> str:
     if writer.loop_count:
         writer.lines.insert(1, f"    env.left = {allowance}")
     # Constants are parameter defaults: evaluated once, without entries in the shared namespace.
@@ -227,11 +222,7 @@ class _PythonWriter(PathWriter):
     def truth(self, node: Node) -> str:
         """Return an expression whose value is a bool."""
         expression = self.value(node)
-        return (
-            expression
-            if is_boolean(node) or expression in self.boolean_names
-            else f"truth({expression})"
-        )
+        return expression if is_boolean(node) or expression in self.boolean_names else f"truth({expression})"
 
     def logic(self, node: Logic) -> str:
         """Join operands without statements into one expression; guard the others by `if`."""
@@ -304,33 +295,19 @@ class _PythonWriter(PathWriter):
     def fast_binary(self, node: Binary) -> str | None:
         """Return an inline test against constants, or None if there is no fast case."""
         match node:
-            case Binary("=" | "!=" as sign, left, Literal(str() as text)) if is_uncoerced_text(
-                text
-            ):
+            case Binary("=" | "!=" as sign, left, Literal(str() as text)) if is_uncoerced_text(text):
                 name = self.store(self.value(left))
-                return (
-                    f"{name} == {text!r}"
-                    if sign == "="
-                    else f"{name} is not None and {name} != {text!r}"
-                )
-            case Binary("=", left, Literal(int() | float() as number)) if not isinstance(
+                return f"{name} == {text!r}" if sign == "=" else f"{name} is not None and {name} != {text!r}"
+            case Binary("=", left, Literal(int() | float() as number)) if not isinstance(number, bool):
+                return self.fast_number(left, "==", "equal", number)
+            case Binary("<" | "<=" | ">" | ">=" as sign, left, Literal(int() | float() as number)) if not isinstance(
                 number, bool
             ):
-                return self.fast_number(left, "==", "equal", number)
-            case Binary(
-                "<" | "<=" | ">" | ">=" as sign, left, Literal(int() | float() as number)
-            ) if not isinstance(number, bool):
                 return self.fast_number(left, sign, _ORDER[sign], number)
-            case Binary("in" | "notIn" as sign, left, Constant(list() as items)) if (
-                is_uncoerced_text_list(items)
-            ):
+            case Binary("in" | "notIn" as sign, left, Constant(list() as items)) if is_uncoerced_text_list(items):
                 name = self.store(self.value(left))
                 texts = "".join(f"{item!r}, " for item in items)
-                return (
-                    f"{name} in ({texts})"
-                    if sign == "in"
-                    else f"{name} is not None and {name} not in ({texts})"
-                )
+                return f"{name} in ({texts})" if sign == "in" else f"{name} is not None and {name} not in ({texts})"
             case _:
                 return None
 
@@ -350,9 +327,7 @@ class _PythonWriter(PathWriter):
                 return f"{self.store(self.value(argument))} is not None"
             case Call("get", (of, Literal(str() as key))):
                 return self.get(of, key)
-            case Call(name, (left, Literal(str() as text), *flag)) if (
-                name in _TEXT_TESTS and _is_text_test(node)
-            ):
+            case Call(name, (left, Literal(str() as text), *flag)) if name in _TEXT_TESTS and _is_text_test(node):
                 return self.text_test(name, left, text, ignore_case=flag == [Literal(False)])
             case Call(name, arguments) if not STDLIB[name].is_higher_order:
                 self.loop_count += ValueKind.ARRAY in STDLIB[name].parameter_kinds
@@ -370,18 +345,14 @@ class _PythonWriter(PathWriter):
     def get(self, of: Node, key: str) -> str:
         name, result = self.store(self.value(of)), self.new_name()
         self.write_line(f"{result} = {name}.get({key!r}) if {name}.__class__ is dict else None")
-        self.write_line(
-            f"if {result} is None and {name} is not None: {result} = f_get(env, {name}, {key!r})"
-        )
+        self.write_line(f"if {result} is None and {name} is not None: {result} = f_get(env, {name}, {key!r})")
         return result
 
     def text_test(self, name: str, subject_node: Node, text: str, *, ignore_case: bool) -> str:
         """Return an inline test of a text against a constant; case is folded at compile time."""
         subject = self.store(self.value(subject_node))
         compared_text = f"{subject}.lower()" if ignore_case else subject
-        test = _TEXT_TESTS[name].format(
-            x=compared_text, t=repr(text.lower() if ignore_case else text)
-        )
+        test = _TEXT_TESTS[name].format(x=compared_text, t=repr(text.lower() if ignore_case else text))
         return f"{subject}.__class__ is str and {test}"
 
     def visit(self, of: Node) -> str:
@@ -444,9 +415,7 @@ class _PythonWriter(PathWriter):
     def loop_over(self, declaration: Declaration) -> Any:
         return self.block(f"for {declaration.name} in {self.visit(declaration.source)}:")
 
-    def write_unless_qualified(
-        self, declarations: tuple[Declaration, ...], *otherwise: str
-    ) -> None:
+    def write_unless_qualified(self, declarations: tuple[Declaration, ...], *otherwise: str) -> None:
         """Emit statements that run if the first variable, as bound, does not qualify."""
         first, *inner = declarations
         if first.test is not None:
@@ -472,9 +441,7 @@ class _PythonWriter(PathWriter):
         )
         return f"f_{node.function}(env, {aggregated_values}, {aggregated_values})"
 
-    def write_bindings(
-        self, declarations: tuple[Declaration, ...], write_body: Callable[[], None]
-    ) -> None:
+    def write_bindings(self, declarations: tuple[Declaration, ...], write_body: Callable[[], None]) -> None:
         first, *inner = declarations
         with self.loop_over(first):
             if first.test is not None:

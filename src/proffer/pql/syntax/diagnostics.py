@@ -41,9 +41,7 @@ class NotPql(Exception):
 
 def sort_diagnostics(diagnostics: list[Diagnostic]) -> list[Diagnostic]:
     """Return the distinct diagnostics, sorted by position."""
-    return sorted(
-        dict.fromkeys(diagnostics), key=lambda diagnostic: (diagnostic.span, diagnostic.severity)
-    )
+    return sorted(dict.fromkeys(diagnostics), key=lambda diagnostic: (diagnostic.span, diagnostic.severity))
 
 
 def did_you_mean(name: str, candidates: Collection[str]) -> str | None:
@@ -76,9 +74,7 @@ def render_diagnostic(diagnostic: Diagnostic, text: str, name: str = "rule") -> 
     position = source.position_of(diagnostic.span.start)
     line = source.line_text(position.line)
     prefix = line[: position.column - 1]
-    marked_text = line[
-        position.column - 1 : position.column - 1 + diagnostic.span.end - diagnostic.span.start
-    ]
+    marked_text = line[position.column - 1 : position.column - 1 + diagnostic.span.end - diagnostic.span.start]
     carets = "^" * max(1, len(marked_text.expandtabs(len(TAB_SPACES))))
     pad = " " * len(prefix.expandtabs(len(TAB_SPACES)))
     return "\n".join(

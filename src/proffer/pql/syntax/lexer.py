@@ -62,9 +62,7 @@ def tokenize(text: str) -> tuple[list[Token], list[Diagnostic]]:
         kind = token_match.lastgroup
         if kind != "space":
             token = _token_from_match(token_match, findings)
-            if token.kind in (TokenKind.INTEGER, TokenKind.DOUBLE) and _WORD_CHARACTER.match(
-                text, position
-            ):
+            if token.kind in (TokenKind.INTEGER, TokenKind.DOUBLE) and _WORD_CHARACTER.match(text, position):
                 findings.append(_letter_after_number(token_match))
             tokens.append(token)
     tokens.append(Token(TokenKind.END, "", "", len(text), len(text)))
@@ -76,9 +74,7 @@ def _token_from_match(token_match: re.Match[str], findings: list[Diagnostic]) ->
     match token_match.lastgroup:
         case "name":
             name = source_text.removeprefix("xdm:")
-            return Token(
-                TokenKind.NAME, name, "" if name != source_text else source_text.lower(), start, end
-            )
+            return Token(TokenKind.NAME, name, "" if name != source_text else source_text.lower(), start, end)
         case "sign":
             if source_text in _FOREIGN_SIGNS:
                 message, help_ = _FOREIGN_SIGNS[source_text]
@@ -92,9 +88,7 @@ def _token_from_match(token_match: re.Match[str], findings: list[Diagnostic]) ->
             return _double_token(token_match, findings)
         case "quoted":
             if source_text == "``":
-                findings.append(
-                    Diagnostic("pql.syntax", "a name cannot be empty", None, TextSpan(start, end))
-                )
+                findings.append(Diagnostic("pql.syntax", "a name cannot be empty", None, TextSpan(start, end)))
             return Token(TokenKind.QUOTED, source_text[1:-1].removeprefix("xdm:"), "", start, end)
         case "parameter":
             return Token(TokenKind.PARAMETER, int(source_text[1:6]), "", start, end)
@@ -115,11 +109,7 @@ def _integer_token(token_match: re.Match[str], findings: list[Diagnostic]) -> To
 def _double_token(token_match: re.Match[str], findings: list[Diagnostic]) -> Token:
     value = float(token_match.group())
     if value == float("inf"):
-        findings.append(
-            Diagnostic(
-                "pql.number", "this number is too large", None, TextSpan(*token_match.span())
-            )
-        )
+        findings.append(Diagnostic("pql.number", "this number is too large", None, TextSpan(*token_match.span())))
         value = 0.0
     return Token(TokenKind.DOUBLE, value, "", *token_match.span())
 
@@ -133,13 +123,9 @@ def _unexpected_character(text: str, position: int) -> Diagnostic:
 
 def _letter_after_number(token_match: re.Match[str]) -> Diagnostic:
     help_ = "put a space after the number, or backticks around a name that starts with a digit"
-    return Diagnostic(
-        "pql.syntax", "unexpected letter after the number", help_, TextSpan(*token_match.span())
-    )
+    return Diagnostic("pql.syntax", "unexpected letter after the number", help_, TextSpan(*token_match.span()))
 
 
 def unescape(text: str) -> str:
     r"""Resolve escapes: `\\n`, `\\t`, `\\r`; any other escaped character stands for itself."""
-    return _ESCAPE.sub(
-        lambda escape_match: _ESCAPED_CHARACTERS.get(escape_match[1], escape_match[1]), text
-    )
+    return _ESCAPE.sub(lambda escape_match: _ESCAPED_CHARACTERS.get(escape_match[1], escape_match[1]), text)

@@ -94,9 +94,7 @@ def _check_bracket_depth(tokens: list[Token]) -> None:
 
 
 def _too_deep(span: TextSpan) -> Diagnostic:
-    return Diagnostic(
-        "pql.too-deep", "this rule is nested too deeply", "split it into several rules", span
-    )
+    return Diagnostic("pql.too-deep", "this rule is nested too deeply", "split it into several rules", span)
 
 
 class Parser:
@@ -157,9 +155,7 @@ class Parser:
 
     def parse_all(self) -> Node:
         if self.current.kind is TokenKind.END:
-            raise NotPql(
-                Diagnostic("pql.syntax", "a rule cannot be empty", "write `true` for everybody")
-            )
+            raise NotPql(Diagnostic("pql.syntax", "a rule cannot be empty", "write `true` for everybody"))
         tree = self.parse_expression()
         self.expect_end()
         return tree
@@ -192,16 +188,10 @@ class Parser:
     def parse_comparison(self) -> Node:
         left = self.parse_add()
         word = self.current.word
-        if (
-            word in COMPARISONS
-            or word == "like"
-            or (word in ("in", "notin") and not self.ends_let(word))
-        ):
+        if word in COMPARISONS or word == "like" or (word in ("in", "notin") and not self.ends_let(word)):
             self.advance()
             right = self.parse_add()
-            node: Node = Binary(
-                _WORD_OPERATORS.get(word, word), left, right, span=left.span.to(right.span)
-            )
+            node: Node = Binary(_WORD_OPERATORS.get(word, word), left, right, span=left.span.to(right.span))
         elif self.accept("occurs"):
             test = self.parse_time_test()
             node = Occurs(left, test, span=left.span.to(test.span))
@@ -301,9 +291,7 @@ class Parser:
             case "^":
                 return self.parse_up()
             case _:
-                self.fail(
-                    "expected a value" if token.word != ")" else "expected a value before `)`"
-                )
+                self.fail("expected a value" if token.word != ")" else "expected a value before `)`")
                 raise AssertionError
 
     def parse_group(self) -> Node:
@@ -369,9 +357,7 @@ class Parser:
 
     def parse_variable(self, what: str) -> str:
         token = self.advance()
-        if token.kind is TokenKind.QUOTED or (
-            token.kind is TokenKind.NAME and token.word not in RESERVED
-        ):
+        if token.kind is TokenKind.QUOTED or (token.kind is TokenKind.NAME and token.word not in RESERVED):
             return str(token.value)
         self.fail(f"expected a name for {what}", None, token)
         raise AssertionError
@@ -431,9 +417,7 @@ class Parser:
         span = self.span_from(token.start)
         if len(arguments) != 3:
             message = f"`if` takes a test and two values, not {len(arguments)} arguments"
-            raise NotPql(
-                Diagnostic("pql.arity", message, "write `if(test, then, otherwise)`", span)
-            )
+            raise NotPql(Diagnostic("pql.arity", message, "write `if(test, then, otherwise)`", span))
         return If(*arguments, span=span)
 
     def parse_let(self) -> Node:
@@ -468,11 +452,7 @@ class Parser:
     def parse_declarations(self) -> tuple[Declaration, ...]:
         """Parse one or more; a comma continues only before `name from` (PQL 1.2 rule 3)."""
         declarations = [self.parse_declaration()]
-        while (
-            self.current.word == ","
-            and self.peek(2).word == "from"
-            and self.peek(1).kind in _NAME_KINDS
-        ):
+        while self.current.word == "," and self.peek(2).word == "from" and self.peek(1).kind in _NAME_KINDS:
             self.advance()
             declarations.append(self.parse_declaration())
         return tuple(declarations)
@@ -530,9 +510,7 @@ class Parser:
             unit = self.parse_unit()
             direction = self.parse_direction("after the unit of time")
             anchor = self.parse_time()
-            return Within(
-                sign.word, int(amount.value), unit, direction, anchor, span=self.span_from(start)
-            )
+            return Within(sign.word, int(amount.value), unit, direction, anchor, span=self.span_from(start))
         if self.current.word in ("before", "after") and self.peek(1).word not in (".", ")"):
             direction = self.parse_direction("here")
             return Beside(direction, self.parse_time(), span=self.span_from(start))

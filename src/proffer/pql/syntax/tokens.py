@@ -36,9 +36,7 @@ class Token(NamedTuple):
         return TextSpan(self.start, self.end)
 
 
-RESERVED = frozenset(
-    {"and", "or", "not", "in", "notin", "like", "occurs", "where", "true", "false", "null"}
-)
+RESERVED = frozenset({"and", "or", "not", "in", "notin", "like", "occurs", "where", "true", "false", "null"})
 """Words that are never a bare name. After a dot every word is a name."""
 
 TIME_WORDS = ("now", "today", "yesterday", "tomorrow")

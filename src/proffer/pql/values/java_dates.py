@@ -30,9 +30,7 @@ def _parse_pattern(pattern: str) -> tuple[tuple[str, int, str], ...] | None:
     for part_match in _PATTERN_PART.finditer(pattern):
         letter = part_match[2]
         if letter is None:
-            literal = (
-                part_match[0] if part_match[1] is None else part_match[1].replace("''", "'") or "'"
-            )
+            literal = part_match[0] if part_match[1] is None else part_match[1].replace("''", "'") or "'"
             parts.append(("", 0, literal))
         elif letter in _FORMATTERS:
             parts.append((letter, len(part_match[0]), ""))
@@ -46,10 +44,7 @@ def format_time(local: datetime, pattern: str) -> str | None:
     pieces = _parse_pattern(pattern)
     if pieces is None or len(pattern) > 200:
         return None
-    return "".join(
-        _FORMATTERS[letter](local, width) if letter else literal
-        for letter, width, literal in pieces
-    )
+    return "".join(_FORMATTERS[letter](local, width) if letter else literal for letter, width, literal in pieces)
 
 
 def format_clock(clock: time, pattern: str) -> str | None:
@@ -124,10 +119,7 @@ def _pattern_regex(pattern: str) -> re.Pattern[str] | None:
     if len(set(letters)) < len(letters) or not set(letters) <= set(_REGEX_BY_LETTER):
         return None
     return re.compile(
-        "".join(
-            _REGEX_BY_LETTER[letter] if letter else re.escape(literal)
-            for letter, _, literal in pieces
-        ),
+        "".join(_REGEX_BY_LETTER[letter] if letter else re.escape(literal) for letter, _, literal in pieces),
         re.ASCII,
     )
 
@@ -165,9 +157,7 @@ def parse_with_pattern(text: str, pattern: str) -> date | datetime | None:
 def _hour(text_by_letter: dict[str, str | None]) -> int:
     if text_by_letter.get("H"):
         return int(text_by_letter["H"] or 0)
-    return int(text_by_letter["h"] or 0) % 12 + (
-        12 if (text_by_letter.get("a") or "").lower() == "pm" else 0
-    )
+    return int(text_by_letter["h"] or 0) % 12 + (12 if (text_by_letter.get("a") or "").lower() == "pm" else 0)
 
 
 def _zone(offset: str) -> timezone:

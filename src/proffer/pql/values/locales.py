@@ -103,9 +103,7 @@ def format_currency_for(number: float, locale: str) -> str | None:
 def format_percentage(number: float) -> str | None:
     """Format a ratio in whole percent."""
     decimal = _to_decimal(number)
-    return (
-        None if decimal is None else f"{(decimal * 100).quantize(Decimal(1), ROUND_HALF_EVEN):f}%"
-    )
+    return None if decimal is None else f"{(decimal * 100).quantize(Decimal(1), ROUND_HALF_EVEN):f}%"
 
 
 def format_precision(number: float, digits: int) -> str | None:

@@ -52,9 +52,7 @@ def within(
         next_bound = times.shift_within_range(start, step * (amount + 1), unit, env.tz)
         equals_amount = next_bound < moment <= bound if is_before else bound <= moment < next_bound
         return equals_amount if sign == "=" else not equals_amount
-    is_near, is_far = (
-        (moment >= bound, moment < bound) if is_before else (moment <= bound, moment > bound)
-    )
+    is_near, is_far = (moment >= bound, moment < bound) if is_before else (moment <= bound, moment > bound)
     match sign:
         case "<=":
             return is_near
@@ -94,9 +92,7 @@ def on(env: Environment, subject: Value, anchor: Value) -> bool:
     if moment is None:
         return False
     interval = _as_interval(env, anchor)
-    return (
-        moment in interval if interval is not None else moment == times.as_instant(anchor, env.tz)
-    )
+    return moment in interval if interval is not None else moment == times.as_instant(anchor, env.tz)
 
 
 def _as_interval(env: Environment, anchor: Value) -> TimeInterval | None:
@@ -120,10 +116,7 @@ def in_segment(env: Environment, segment: str) -> bool:
     memberships = env.profile.get("segmentMembership") or env.profile.get("xdm:segmentMembership")
     if not isinstance(memberships, dict):
         return False
-    return any(
-        isinstance(entries, dict) and _is_member(env, entries.get(segment))
-        for entries in memberships.values()
-    )
+    return any(isinstance(entries, dict) and _is_member(env, entries.get(segment)) for entries in memberships.values())
 
 
 def _is_member(env: Environment, entry: Value) -> bool:

@@ -103,9 +103,7 @@ def _expand_groups(replacement: str, match_: Any, groups: int) -> str:
 def like_pattern(pattern: str) -> Any | None:
     """Compile a `like` pattern: `%` any characters, `_` exactly one; matches the whole text."""
     parts = {"%": ".*", "_": "."}
-    return compile_pattern(
-        r"(?s)\A" + "".join(parts.get(char) or re2.escape(char) for char in pattern) + r"\z"
-    )
+    return compile_pattern(r"(?s)\A" + "".join(parts.get(char) or re2.escape(char) for char in pattern) + r"\z")
 
 
 def like(text: object, pattern: object) -> bool:

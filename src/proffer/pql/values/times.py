@@ -156,9 +156,7 @@ def period(which: str, unit: str, now: datetime, zone: tzinfo) -> tuple[datetime
     except (ValueError, OverflowError):
         return EARLIEST, EARLIEST
     step = {"last": -1, "this": 0, "next": 1}[which]
-    return _shift_calendar_units(start, step, unit, zone), _shift_calendar_units(
-        start, step + 1, unit, zone
-    )
+    return _shift_calendar_units(start, step, unit, zone), _shift_calendar_units(start, step + 1, unit, zone)
 
 
 def _shift_calendar_units(start: datetime, steps: int, unit: str, zone: tzinfo) -> datetime:

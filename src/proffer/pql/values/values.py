@@ -17,9 +17,7 @@ from proffer.pql.values.times import Time, as_instant, as_time
 
 Value = Any
 
-_NUMBER = re.compile(
-    r"[+-]?[0-9]{1,400}(?P<fraction>\.[0-9]{1,400})?(?P<exponent>[eE][+-]?[0-9]{1,4})?"
-)
+_NUMBER = re.compile(r"[+-]?[0-9]{1,400}(?P<fraction>\.[0-9]{1,400})?(?P<exponent>[eE][+-]?[0-9]{1,4})?")
 
 
 # --- type tests and conversions
@@ -170,8 +168,7 @@ class _StructureComparison:
             return False
         if is_list(left_value) and is_list(right_value):
             return len(left_value) == len(right_value) and all(
-                self.equal_elements(first, second, depth)
-                for first, second in zip(left_value, right_value, strict=True)
+                self.equal_elements(first, second, depth) for first, second in zip(left_value, right_value, strict=True)
             )
         if isinstance(left_value, Mapping) and isinstance(right_value, Mapping):
             return left_value.keys() == right_value.keys() and all(
@@ -390,9 +387,7 @@ def _nested_key(value: Value, depth: int, remaining: list[int]) -> Any:
     if isinstance(value, Mapping):
         return (
             "map",
-            frozenset(
-                (str(key), _nested_key(inner, depth + 1, remaining)) for key, inner in value.items()
-            ),
+            frozenset((str(key), _nested_key(inner, depth + 1, remaining)) for key, inner in value.items()),
         )
     return as_key(value)
 

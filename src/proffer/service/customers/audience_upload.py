@@ -8,9 +8,7 @@ from proffer.errors import Invalid, Malformed, NotFound, Violation
 from proffer.model.identity import MAX_ID
 
 
-def parse_upload(
-    text: TextIO, name: str, column: str | None
-) -> Iterator[tuple[str, dict[str, str]]]:
+def parse_upload(text: TextIO, name: str, column: str | None) -> Iterator[tuple[str, dict[str, str]]]:
     """Yield the identity and the other columns of each row; `column` names the identity column.
 
     Without `column` it is the first one. `name` is the file name for errors; any bad line raises.

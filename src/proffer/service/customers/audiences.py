@@ -94,9 +94,7 @@ class AudienceService:
             instance_id=_uuid(requested_id) if requested_id is not None else None,
         )
 
-    async def revise(
-        self, access: AuthorizedContainer, audience: str, changes: Document
-    ) -> Instance:
+    async def revise(self, access: AuthorizedContainer, audience: str, changes: Document) -> Instance:
         """Update members of a definition; null or missing ones stay unchanged."""
 
         def revision(before: Instance) -> Document:
@@ -117,9 +115,7 @@ class AudienceService:
     def all_audiences(self, access: AuthorizedContainer) -> list[Instance]:
         """Return all audiences of a container, newest first."""
         audiences = self._catalog.of_kind(access, EntityKind.AUDIENCE)
-        return sorted(
-            audiences, key=lambda audience: (audience.created_us, audience.revision), reverse=True
-        )
+        return sorted(audiences, key=lambda audience: (audience.created_us, audience.revision), reverse=True)
 
     async def evaluate(
         self, access: AuthorizedContainer, on_progress: EvaluationCallback | None = None
@@ -160,9 +156,7 @@ class AudienceService:
         total, low, high = await self._store.customer_count(state.container.id)
         if total < EXACT_BELOW:
             evaluated, matched = await self._count_all(state, rule)
-            return Estimate(
-                size=matched, total=total, evaluated=evaluated, matched=matched, error=0.0
-            )
+            return Estimate(size=matched, total=total, evaluated=evaluated, matched=matched, error=0.0)
         evaluated, matched = await self._count_sample(state, rule, low, high)
         share = matched / evaluated if evaluated else 0.0
         error = total * math.sqrt(share * (1 - share) / evaluated) if evaluated else float(total)
@@ -181,9 +175,7 @@ class AudienceService:
             evaluated, after = evaluated + len(page), page[-1].key
         return evaluated, matched
 
-    async def _count_sample(
-        self, state: ContainerState, rule: AdHocRule, low: int, high: int
-    ) -> tuple[int, int]:
+    async def _count_sample(self, state: ContainerState, rule: AdHocRule, low: int, high: int) -> tuple[int, int]:
         generator = random.Random(high)  # noqa: S311 - a sample; seeded, so repeatable until customers are added
         evaluated = matched = 0
         for _ in range(0, _SAMPLE_SIZE, _PAGE):
@@ -193,9 +185,7 @@ class AudienceService:
             evaluated += len(page)
         return evaluated, matched
 
-    async def _count_matches(
-        self, state: ContainerState, rule: AdHocRule, page: Sequence[Customer]
-    ) -> int:
+    async def _count_matches(self, state: ContainerState, rule: AdHocRule, page: Sequence[Customer]) -> int:
         now_us = self._clock()
         if rule.needs_events:
             since_us = now_us - self._limits.max_age_us
@@ -204,9 +194,7 @@ class AudienceService:
                 events = await self._store.events(state.container.id, [customer.key], since_us)
                 matched += rule.holds(customer, events, now_us)
             return matched
-        return await asyncio.to_thread(
-            lambda: sum(rule.holds(customer, (), now_us) for customer in page)
-        )
+        return await asyncio.to_thread(lambda: sum(rule.holds(customer, (), now_us) for customer in page))
 
     async def upload(
         self,
@@ -227,11 +215,7 @@ class AudienceService:
         count = 0
         chunk: list[MembershipChange] = []
         for key, columns in lines:
-            chunk.append(
-                MembershipChange(
-                    identities=(key,), audience=audience, columns=columns, stamped_us=started_us
-                )
-            )
+            chunk.append(MembershipChange(identities=(key,), audience=audience, columns=columns, stamped_us=started_us))
             count += 1
             if len(chunk) == _PAGE:
                 await self._add_members(state, chunk)

@@ -53,9 +53,7 @@ class IngestService:
             try:
                 if isinstance(message, ProfferError):
                     raise message
-                change, reported = read_message(
-                    message, state.customer_schema.namespaces, now_us, self._limits
-                )
+                change, reported = read_message(message, state.customer_schema.namespaces, now_us, self._limits)
             except ProfferError as refusal:
                 refusals[index] = refusal
                 continue
@@ -68,9 +66,7 @@ class IngestService:
             for (index, _), result in zip(changes, results, strict=True):
                 refusals[index] = result.refusal
         # After a crash the client sends again; records and feedback each ignore duplicates.
-        await self._feedback.record(
-            access, [report for index, report in feedback.items() if refusals[index] is None]
-        )
+        await self._feedback.record(access, [report for index, report in feedback.items() if refusals[index] is None])
         await self._clean_up(now_us)
         return refusals
 

@@ -96,17 +96,13 @@ class ProfileService:
         database_status = self._registry.database_status
         if database_status.outage is None or not database_status.has_spool or not keys:
             try:
-                return await self._stored_profile(
-                    state, requested, keys, policy_id, policy_known=policy_known
-                )
+                return await self._stored_profile(state, requested, keys, policy_id, policy_known=policy_known)
             except StoreUnavailable as error:
                 database_status.record_failure(error)
                 if not database_status.has_spool:
                     raise
         subjects = CapSubjects((), tuple(keys))
-        return structs.replace(
-            requested, subjects=subjects, policy_known=policy_known, withheld=True
-        )
+        return structs.replace(requested, subjects=subjects, policy_known=policy_known, withheld=True)
 
     async def from_customer(
         self,
@@ -118,9 +114,7 @@ class ProfileService:
         """Return the profile for a decision from a lookup that the caller has made already."""
         policy_known = state.customer_schema.policy(None) is not None
         requested = Profile(identities=(identity,))
-        return await self._stored_profile(
-            state, requested, (key,), None, policy_known=policy_known, lookup=lookup
-        )
+        return await self._stored_profile(state, requested, (key,), None, policy_known=policy_known, lookup=lookup)
 
     async def _stored_profile(
         self,
@@ -135,11 +129,7 @@ class ProfileService:
         """Return the stored profile of these identities, overlaid with the request's attributes."""
         schema = state.customer_schema
         if lookup is None:
-            lookup = (
-                await self._store.lookup_for_decision(state.container.id, keys)
-                if keys
-                else NO_CUSTOMERS
-            )
+            lookup = await self._store.lookup_for_decision(state.container.id, keys) if keys else NO_CUSTOMERS
         customers = lookup.customers
         subjects = _subjects(customers, keys, lookup.counters)
         if not customers:
@@ -184,9 +174,7 @@ class ProfileService:
         person = await self._person(state, customers, policy)
         return person if schema.policy(policy_id) else replace(person, policy_known=False)
 
-    async def events_of(
-        self, access: AuthorizedContainer, key: IdentityKey
-    ) -> Sequence[Attributes]:
+    async def events_of(self, access: AuthorizedContainer, key: IdentityKey) -> Sequence[Attributes]:
         """Return the stored experience events of the person of this identity, oldest first."""
         state = access.state
         customers = await self._store.customers(state.container.id, [key])
@@ -215,15 +203,11 @@ class ProfileService:
             erased = ErasureResult(identities=(key,))
         return replace(erased, decisions=decisions, feedback=feedback)
 
-    async def _person(
-        self, state: ContainerState, customers: Sequence[Customer], policy: MergePolicy
-    ) -> Person:
+    async def _person(self, state: ContainerState, customers: Sequence[Customer], policy: MergePolicy) -> Person:
         return Person(
             customers=tuple(customers),
             document=await self._document(state, customers, policy),
-            sources=tuple(
-                sorted({source.dataset for customer in customers for source in customer.sources})
-            ),
+            sources=tuple(sorted({source.dataset for customer in customers for source in customer.sources})),
             modified_us=max(customer.modified_us for customer in customers),
         )
 
@@ -234,32 +218,20 @@ class ProfileService:
         audiences = state.customer_schema.audiences
         if len(customers) == 1 and (not policy.precedence or len(customers[0].sources) == 1):
             (single,) = customers  # the stored attributes are merged already
-            return profile_document(
-                single.attributes, single.identities, single.membership, audiences
-            )
+            return profile_document(single.attributes, single.identities, single.membership, audiences)
         fragments = await self._fragments(state, customers)
         attributes = merge_fragments(fragments, policy) if fragments else {}
         membership = join_memberships(customer.membership for customer in customers)
         identities: Sequence[IdentityKey] = customers[0].identities
         if len(customers) > 1:
-            identities = sorted(
-                {identity for customer in customers for identity in customer.identities}
-            )
+            identities = sorted({identity for customer in customers for identity in customer.identities})
         return profile_document(attributes, identities, membership, audiences)
 
-    async def _fragments(
-        self, state: ContainerState, customers: Sequence[Customer]
-    ) -> list[Fragment]:
+    async def _fragments(self, state: ContainerState, customers: Sequence[Customer]) -> list[Fragment]:
         container = state.container.id
-        return [
-            fragment
-            for customer in customers
-            for fragment in await self._store.fragments(container, customer)
-        ]
+        return [fragment for customer in customers for fragment in await self._store.fragments(container, customer)]
 
-    async def _events(
-        self, state: ContainerState, customers: Sequence[Customer]
-    ) -> Sequence[Attributes]:
+    async def _events(self, state: ContainerState, customers: Sequence[Customer]) -> Sequence[Attributes]:
         since_us = self._clock() - self._limits.max_age_us
         keys = [customer.key for customer in customers]
         return await self._store.events(state.container.id, keys, since_us)
@@ -270,18 +242,14 @@ def _subjects(
 ) -> CapSubjects:
     """Return whose counters apply: these customers, and the identities that none of them has."""
     if len(keys) == 1:  # the customers were found by it
-        return CapSubjects(
-            tuple([customer.key for customer in customers]), tuple(keys), len(customers), counted
-        )
+        return CapSubjects(tuple([customer.key for customer in customers]), tuple(keys), len(customers), counted)
     matched = 0
     for key in keys:
         for customer in customers:
             if key in customer.identities:
                 matched += 1
                 break
-    return CapSubjects(
-        tuple([customer.key for customer in customers]), tuple(keys), matched, counted
-    )
+    return CapSubjects(tuple([customer.key for customer in customers]), tuple(keys), matched, counted)
 
 
 def _policy(schema: CustomerSchema, policy_id: str | None) -> MergePolicy:
@@ -289,9 +257,7 @@ def _policy(schema: CustomerSchema, policy_id: str | None) -> MergePolicy:
     return schema.policy(policy_id) or schema.policy(None) or TIMESTAMP_ORDER
 
 
-def primary_first(
-    namespaces: Namespaces, identities: Sequence[ProfileIdentity]
-) -> list[IdentityKey]:
+def primary_first(namespaces: Namespaces, identities: Sequence[ProfileIdentity]) -> list[IdentityKey]:
     """Return identity keys, primary ones first, then by namespace and id (R43)."""
     primary: dict[IdentityKey, bool] = {}
     for identity in identities:
@@ -302,12 +268,6 @@ def primary_first(
     return sorted(primary, key=lambda key: (not primary[key], key))
 
 
-def resolve_keys(
-    namespaces: Namespaces, identities: Sequence[tuple[str, str]]
-) -> list[IdentityKey]:
+def resolve_keys(namespaces: Namespaces, identities: Sequence[tuple[str, str]]) -> list[IdentityKey]:
     """Return identity keys of (namespace, id) pairs, without those of unknown namespaces."""
-    return [
-        IdentityKey(code, key)
-        for namespace, key in identities
-        if (code := namespaces.code(namespace)) is not None
-    ]
+    return [IdentityKey(code, key) for namespace, key in identities if (code := namespaces.code(namespace)) is not None]

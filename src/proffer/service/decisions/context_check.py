@@ -38,15 +38,11 @@ def context_violations(
     return violations[:_MAX_VIOLATIONS]
 
 
-def _check_object(
-    fields: Mapping[str, Any], data: Mapping[str, Any], path: str
-) -> Iterator[Violation]:
+def _check_object(fields: Mapping[str, Any], data: Mapping[str, Any], path: str) -> Iterator[Violation]:
     for name, value in data.items():
         declared = fields.get(name.removeprefix("xdm:"), fields.get(name))
         if declared is None:
-            yield _violation(
-                "unknown-field", f"the schema has no field `{name[:100]}`", f"{path}.{name[:100]}"
-            )
+            yield _violation("unknown-field", f"the schema has no field `{name[:100]}`", f"{path}.{name[:100]}")
         else:
             yield from _check_value(declared, value, f"{path}.{name}")
 
@@ -93,6 +89,4 @@ def _check_scalar(declared: str, value: Any, path: str) -> Iterator[Violation]:
 
 
 def _violation(code: str, message: str, path: str) -> Violation:
-    return Violation(
-        code=code, message=message, path=path, help="send data that matches the loaded schema"
-    )
+    return Violation(code=code, message=message, path=path, help="send data that matches the loaded schema")

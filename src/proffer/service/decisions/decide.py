@@ -154,9 +154,7 @@ class DecideService:
         state = access.state
         options = DecideOptions(surface, explain, partial, dry_run, reserve_us, request_id)
         database_status = self._registry.database_status
-        if not profile.withheld and (
-            database_status.outage is None or not database_status.has_spool
-        ):
+        if not profile.withheld and (database_status.outage is None or not database_status.has_spool):
             try:
                 return await self._decide(state, request, profile, options)
             except StoreUnavailable as error:
@@ -193,9 +191,7 @@ class DecideService:
             await self.spool_replayer.add(structs.replace(event, unavailable_data=without))
         if self._metrics.enabled:
             count_outcome(self._metrics, outcome)
-        return DecisionResult(
-            proposition_id=inputs.seed, decided_us=now_us, outcome=outcome, without=without
-        )
+        return DecisionResult(proposition_id=inputs.seed, decided_us=now_us, outcome=outcome, without=without)
 
     async def _decide(
         self,
@@ -211,9 +207,7 @@ class DecideService:
         usage = await usage_for(self._store, state, requirements, profile, now_us)
         for _ in range(MAX_ROUNDS):
             snapshot = state.publisher.snapshot
-            inputs = Inputs(
-                request=request, profile=profile, now_us=now_us, seed=proposition_id, usage=usage
-            )
+            inputs = Inputs(request=request, profile=profile, now_us=now_us, seed=proposition_id, usage=usage)
             outcome = decide(snapshot, inputs, explain=options.explain)
             reserved_until_us = None
             if self._should_record(outcome, options):
@@ -223,9 +217,7 @@ class DecideService:
                         self._requirements.get(snapshot, request.scopes),
                     )
                 event = _recorded_event(requirements, snapshot, inputs, outcome, options)
-                recorded = await self._store.record(
-                    state.container.id, event, ttl_us=options.reserve_us
-                )
+                recorded = await self._store.record(state.container.id, event, ttl_us=options.reserve_us)
                 if isinstance(recorded, CapRefusal):
                     self.refusals += 1
                     self._metrics.count(CAP_REFUSALS)
@@ -244,9 +236,7 @@ class DecideService:
                 outcome=outcome,
                 reserved_until_us=reserved_until_us,
             )
-        raise Busy(
-            "concurrent requests used up the caps of the chosen offers; try again", code="busy"
-        )
+        raise Busy("concurrent requests used up the caps of the chosen offers; try again", code="busy")
 
     def _should_record(self, outcome: DecisionOutcome, options: DecideOptions) -> bool:
         """Return whether to record the outcome; raise `ScopesNotFound` for unknown scopes."""
@@ -269,9 +259,7 @@ class DecideService:
         placements = access.state.publisher.snapshot.placements
         return {key: placements[key] for key in map(canonical, ids) if key in placements}
 
-    def scope_refs(
-        self, access: AuthorizedContainer, entity_id: str | None = None
-    ) -> list[ScopeRef]:
+    def scope_refs(self, access: AuthorizedContainer, entity_id: str | None = None) -> list[ScopeRef]:
         """Return every decision with each of its placements, by name; or those of one decision.
 
         Raises `NotFound` for an unknown decision.
@@ -282,9 +270,7 @@ class DecideService:
         if entity_id is not None:
             key = canonical(entity_id)
             if key not in decisions:
-                raise NotFound(
-                    f"there is no decision `{entity_id[:200]}`", code="instance-not-found"
-                )
+                raise NotFound(f"there is no decision `{entity_id[:200]}`", code="instance-not-found")
             decisions = {key: decisions[key]}
         return [
             ScopeRef(decision, snapshot.placements[placement])
@@ -293,9 +279,7 @@ class DecideService:
             if placement in snapshot.placements
         ]
 
-    def scopes_of(
-        self, access: AuthorizedContainer, decisions: Sequence[str]
-    ) -> list[list[RequestedScope]]:
+    def scopes_of(self, access: AuthorizedContainer, decisions: Sequence[str]) -> list[list[RequestedScope]]:
         """Return the scopes of each decision, in order: what a request without placements means (R36).
 
         A decision without any now gets one without a placement, which will be unknown.
@@ -308,9 +292,7 @@ class DecideService:
             scopes.append([RequestedScope(key, placement) for placement in placements or [""]])
         return scopes
 
-    def offers(
-        self, access: AuthorizedContainer, decisions: Sequence[str]
-    ) -> list[OffersOfDecision]:
+    def offers(self, access: AuthorizedContainer, decisions: Sequence[str]) -> list[OffersOfDecision]:
         """Return the offers of these live decisions. Raises `NotFound`, naming all that are not."""
         snapshot = access.state.publisher.snapshot
         missing = [name for name in decisions if not _has_scopes(snapshot, canonical(name))]
@@ -329,9 +311,7 @@ class DecideService:
             }
             fallback = next(scope.fallback for scope in playable.scopes.values())
             offer_lists.append(
-                OffersOfDecision(
-                    decision=playable.decision, offers=tuple(offers.values()), fallback=fallback
-                )
+                OffersOfDecision(decision=playable.decision, offers=tuple(offers.values()), fallback=fallback)
             )
         return offer_lists
 

@@ -29,9 +29,7 @@ from proffer.store.spool import Spool, SpoolFull
 WITHOUT_COUNTERS, WITHOUT_CUSTOMER = "counters", "customer"
 """What a degraded decision lacked: only the counters, or the stored customer as well."""
 _COUNTERS_UNAVAILABLE = "the database is not available, so the caps of the offer cannot be checked"
-_CUSTOMER_UNAVAILABLE = (
-    "the database is not available, and the offer depends on stored customer data"
-)
+_CUSTOMER_UNAVAILABLE = "the database is not available, and the offer depends on stored customer data"
 _REQUEST_ROOTS = frozenset({"context", "offer"})
 _MAX_CACHED = 1_000
 _REPLAY_BATCH = 100
@@ -42,9 +40,7 @@ _REPLAY_BATCH = 100
 class DegradedSnapshotCache:
     """Cache of degraded scopes per container, for its latest snapshot."""
 
-    _cache: dict[str, tuple[Snapshot, dict[tuple[str, str, str], CompiledScope]]] = field(
-        default_factory=dict
-    )
+    _cache: dict[str, tuple[Snapshot, dict[tuple[str, str, str], CompiledScope]]] = field(default_factory=dict)
 
     def get(self, snapshot: Snapshot, scopes: Sequence[ScopeRequest], without: str) -> Snapshot:
         """Return the snapshot reduced to these scopes and to what is served in degraded mode."""
@@ -76,8 +72,7 @@ def degraded_scope(scope: CompiledScope, without: str) -> CompiledScope:
     """Return the scope without the offers that need what is missing (`without`)."""
     capped = {offer for offer, _ in scope.caps}
     groups = tuple(
-        tuple(_degraded_criterion(scope, criterion, capped, without) for criterion in group)
-        for group in scope.groups
+        tuple(_degraded_criterion(scope, criterion, capped, without) for criterion in group) for group in scope.groups
     )
     return replace(scope, groups=groups, caps=())
 
@@ -103,9 +98,7 @@ def _degraded_criterion(
         else:
             continue
         remaining &= ~(1 << position)
-    return replace(
-        criterion, candidate_bits=remaining, exclusions=(*criterion.exclusions, *exclusions)
-    )
+    return replace(criterion, candidate_bits=remaining, exclusions=(*criterion.exclusions, *exclusions))
 
 
 def _criterion_reads_customer(criterion: CompiledCriterion) -> bool:
@@ -130,9 +123,7 @@ def _reads_customer(reads: frozenset[str]) -> bool:
 class SpoolReplayer:
     """Spool decisions during an outage and record them when the database is back."""
 
-    def __init__(
-        self, store: CapStore, database_status: DatabaseStatus, spool: Spool | None
-    ) -> None:
+    def __init__(self, store: CapStore, database_status: DatabaseStatus, spool: Spool | None) -> None:
         self._store = store
         self._database_status = database_status
         self._spool = spool

@@ -23,9 +23,7 @@ def count_outcome(metrics: Metrics, outcome: DecisionOutcome) -> None:
     if outcome.content_errors:
         metrics.count(FAULTS, ("content",), sum(outcome.content_errors.values()))
     if outcome.trace:
-        stages = Counter(
-            verdict.stage for scope_trace in outcome.trace for verdict in scope_trace.candidates
-        )
+        stages = Counter(verdict.stage for scope_trace in outcome.trace for verdict in scope_trace.candidates)
         for stage, count in stages.items():
             if stage is not Stage.RANKED:
                 metrics.count(EXCLUSIONS, (str(stage),), count)

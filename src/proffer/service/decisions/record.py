@@ -16,9 +16,7 @@ from proffer.service.decisions.requirements import ScopeRequirements
 
 def recorded_answers(outcome: DecisionOutcome) -> tuple[ScopeAnswer | None, ...]:
     """Return the result of each scope as recorded; None for unknown scopes."""
-    return tuple(
-        [_answer(scope) if isinstance(scope, Proposition) else None for scope in outcome.scopes]
-    )
+    return tuple([_answer(scope) if isinstance(scope, Proposition) else None for scope in outcome.scopes])
 
 
 def recorded_inputs(
@@ -40,9 +38,7 @@ def recorded_request(requirements: ScopeRequirements, request: DecisionRequest) 
         return request
     return replace(
         request,
-        event=request.event
-        if keeps_event
-        else {},  # whether there was an event matters for the stored history
+        event=request.event if keeps_event else {},  # whether there was an event matters for the stored history
         context=request.context if keeps_context else {},
     )
 

@@ -109,14 +109,10 @@ class ReplayService:
             customer_stored=customer_stored,
             as_recorded=comparison.differences(replayed),
             current_library=comparison.differences(_decide_with_trace(current_snapshot, inputs)),
-            current_state=comparison.differences(
-                _decide_with_trace(current_snapshot, current_inputs)
-            ),
+            current_state=comparison.differences(_decide_with_trace(current_snapshot, current_inputs)),
         )
 
-    async def _current_inputs(
-        self, access: AuthorizedContainer, event: DecisionEvent
-    ) -> tuple[Inputs, bool]:
+    async def _current_inputs(self, access: AuthorizedContainer, event: DecisionEvent) -> tuple[Inputs, bool]:
         """Return the inputs of the request as of now, and whether its customer is stored."""
         identities = tuple(
             ProfileIdentity(namespace=key.namespace, id=key.id, primary=index == 0)
@@ -132,9 +128,7 @@ class ReplayService:
         if not customer_stored:  # use the recorded profile
             recorded = _event_inputs(event).profile
             profile = structs.replace(recorded, identities=identities, subjects=profile.subjects)
-        inputs = Inputs(
-            request=event.request, profile=profile, now_us=now_us, seed=event.seed, usage=usage
-        )
+        inputs = Inputs(request=event.request, profile=profile, now_us=now_us, seed=event.seed, usage=usage)
         return inputs, customer_stored
 
 
@@ -171,9 +165,7 @@ def _available_snapshot(snapshot: Snapshot, event: DecisionEvent) -> Snapshot:
 def _event_inputs(event: DecisionEvent) -> Inputs:
     return Inputs(
         request=event.request,
-        profile=Profile(
-            attributes=event.attributes, is_known=event.customer_found, events=event.events
-        ),
+        profile=Profile(attributes=event.attributes, is_known=event.customer_found, events=event.events),
         now_us=event.decided_us,
         seed=event.seed,
         usage=CapUsage(event.usage),
@@ -240,11 +232,7 @@ def _reasons(
     if before is None:
         yield "the recorded scope could not be answered"
         return
-    verdicts = (
-        {canonical(verdict.id): verdict for verdict in outcome.trace[index].candidates}
-        if outcome.trace
-        else {}
-    )
+    verdicts = {canonical(verdict.id): verdict for verdict in outcome.trace[index].candidates} if outcome.trace else {}
     after_by_offer = {selection.offer: selection for selection in after.selections}
     for selection in before.selections:
         verdict = verdicts.get(selection.offer)
@@ -259,9 +247,7 @@ def _reasons(
     yield from _version_changes(before, after)
 
 
-def _selection_changes(
-    before: Selection, after: Selection, verdict: Verdict | None
-) -> Iterable[str]:
+def _selection_changes(before: Selection, after: Selection, verdict: Verdict | None) -> Iterable[str]:
     """Yield the differences of an offer that is selected again."""
     label = f"`{verdict.name}`" if verdict is not None else before.offer
     for field, recorded, current in (
@@ -282,9 +268,7 @@ def _version_changes(before: ScopeAnswer, after: ScopeAnswer) -> Iterable[str]:
 
 def _names(state: ContainerState, event: DecisionEvent) -> dict[str, str]:
     """Return the current names of the decision's objects by id, without deleted objects."""
-    request_ids = [
-        key for scope in event.request.scopes for key in (scope.decision, scope.placement)
-    ]
+    request_ids = [key for scope in event.request.scopes for key in (scope.decision, scope.placement)]
     answer_ids = [
         selection.offer
         for answer in event.answers

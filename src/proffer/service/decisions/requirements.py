@@ -35,9 +35,7 @@ class ScopeRequirements:
 class RequirementsCache:
     """Cache of requirements by container and scopes, for the latest snapshot."""
 
-    _cache: dict[str, tuple[Snapshot, dict[ScopesKey, ScopeRequirements]]] = field(
-        default_factory=dict
-    )
+    _cache: dict[str, tuple[Snapshot, dict[ScopesKey, ScopeRequirements]]] = field(default_factory=dict)
 
     def get(self, snapshot: Snapshot, scopes: Sequence[ScopeRequest]) -> ScopeRequirements:
         """Return `requirements_of(snapshot, scopes)`, cached."""
@@ -70,9 +68,7 @@ def requirements_of(snapshot: Snapshot, scopes: Sequence[ScopeRequest]) -> Scope
     return ScopeRequirements(
         caps=_merge_caps(caps),
         reads=reads,
-        reads_events=any(
-            root not in _NON_EVENT_ROOTS and not root.startswith("context:") for root in roots
-        ),
+        reads_events=any(root not in _NON_EVENT_ROOTS and not root.startswith("context:") for root in roots),
         reads_context=any(root == "context" or root.startswith("context:") for root in roots),
     )
 

@@ -44,6 +44,4 @@ class ReservationService:
 
 
 def _not_reserved(proposition: str) -> NotFound:
-    return NotFound(
-        f"the proposition `{proposition[:100]}` has no reservation", code="reservation-not-found"
-    )
+    return NotFound(f"the proposition `{proposition[:100]}` has no reservation", code="reservation-not-found")

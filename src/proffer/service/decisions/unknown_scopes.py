@@ -42,9 +42,7 @@ class ScopesNotFound(NotFound):
             violations=[scope_violation(scope) for scope in outcome.unknown_scopes],
         )
         self.positions = tuple(
-            position
-            for position, scope in enumerate(outcome.scopes)
-            if isinstance(scope, UnknownScope)
+            position for position, scope in enumerate(outcome.scopes) if isinstance(scope, UnknownScope)
         )
 
     def at(self, paths: Sequence[str]) -> Self:

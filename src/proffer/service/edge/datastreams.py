@@ -132,13 +132,9 @@ class DatastreamService:
                     )
                 ]
             )
-        return await self._catalog.revise(
-            access, key, lambda _: _without_id(document), _condition(etags)
-        )
+        return await self._catalog.revise(access, key, lambda _: _without_id(document), _condition(etags))
 
-    async def delete(
-        self, access: AuthorizedContainer, key: str, etags: Iterable[int] | None = None
-    ) -> Instance:
+    async def delete(self, access: AuthorizedContainer, key: str, etags: Iterable[int] | None = None) -> Instance:
         """Delete a datastream; requests with its id are refused from now on."""
         return await self._catalog.delete(access, key, _condition(etags))
 

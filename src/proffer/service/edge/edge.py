@@ -94,9 +94,7 @@ class EdgeService:
     def now_us(self) -> int:
         return self._clock()
 
-    async def resolve_profile(
-        self, stream: AuthorizedDatastream, identities: Sequence[EventIdentity]
-    ) -> Profile:
+    async def resolve_profile(self, stream: AuthorizedDatastream, identities: Sequence[EventIdentity]) -> Profile:
         """Return the profile of the selected identity.
 
         It is the primary one, else a person's that is not logged out, else the device's. Raises
@@ -195,9 +193,7 @@ class EdgeService:
             plain,
             event_id=event["_id"],
             at_us=parse_timestamp_us(event["timestamp"]),
-            identities=resolve_keys(
-                schema.namespaces, [(identity.namespace, identity.id) for identity in identities]
-            ),
+            identities=resolve_keys(schema.namespaces, [(identity.namespace, identity.id) for identity in identities]),
             at=path,
         )
 
@@ -242,9 +238,7 @@ class EdgeService:
             return error
         return refusal
 
-    async def _link_identities(
-        self, state: ContainerState, keys: Sequence[IdentityKey]
-    ) -> CustomerLookup | None:
+    async def _link_identities(self, state: ContainerState, keys: Sequence[IdentityKey]) -> CustomerLookup | None:
         """Link these identities, unless that would merge two people.
 
         Returns the lookup if they all belong to one customer already, else None.
@@ -276,9 +270,7 @@ def _identity_key(code: str | None, identity: EventIdentity) -> IdentityKey | No
     return None if code is None else IdentityKey(code, identity.id)
 
 
-def _linkable_keys(
-    identities: Sequence[EventIdentity], keys: Sequence[IdentityKey | None]
-) -> list[IdentityKey]:
+def _linkable_keys(identities: Sequence[EventIdentity], keys: Sequence[IdentityKey | None]) -> list[IdentityKey]:
     """Return the distinct keys to link, without those of logged-out identities."""
     linkable: dict[IdentityKey, None] = {}
     for identity, key in zip(identities, keys, strict=True):
@@ -348,7 +340,5 @@ def _check_item_count(item_count: int) -> None:
 def _identity_map(identities: Sequence[EventIdentity]) -> dict[str, list[dict[str, Any]]]:
     identity_map: dict[str, list[dict[str, Any]]] = {}
     for identity in identities:
-        identity_map.setdefault(identity.namespace, []).append(
-            {"id": identity.id, "primary": identity.primary}
-        )
+        identity_map.setdefault(identity.namespace, []).append({"id": identity.id, "primary": identity.primary})
     return identity_map

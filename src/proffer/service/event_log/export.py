@@ -51,9 +51,7 @@ class EventExport:
         if since_us is not None:
             about["since"] = str(since_us)
         decisions = kind == DECISION_EVENTS
-        job = ExportJob(
-            out=out, columns=DECISIONS if decisions else FEEDBACK, about=about, state=state
-        )
+        job = ExportJob(out=out, columns=DECISIONS if decisions else FEEDBACK, about=about, state=state)
         source = self._decisions if decisions else self._feedback
         return await run_export(job, source(access.state, since_us or 0))
 
@@ -81,11 +79,7 @@ class EventExport:
             return [
                 (
                     number,
-                    [
-                        decision_row(event, versions)
-                        for event in events
-                        if event.decided_us >= since_us
-                    ],
+                    [decision_row(event, versions) for event in events if event.decided_us >= since_us],
                 )
                 for number, events in packs
             ]

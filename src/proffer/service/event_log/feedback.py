@@ -98,15 +98,11 @@ class FeedbackService:
         self._registry = registry
         self._clock = clock
         self._cursors: dict[str, _LateCursor] = {}
-        self._late_task = PeriodicTask(
-            self.attribute_late, LATE_INTERVAL_SECONDS, "attributing late feedback"
-        )
+        self._late_task = PeriodicTask(self.attribute_late, LATE_INTERVAL_SECONDS, "attributing late feedback")
         self._batchers: dict[str, WriteBatcher[Feedback, FeedbackResult]] = {}
         self._rules: OrderedDict[tuple[str, str, int], Mapping[str, CompiledRule]] = OrderedDict()
 
-    async def record(
-        self, access: AuthorizedContainer, events: Sequence[Feedback]
-    ) -> Sequence[FeedbackResult]:
+    async def record(self, access: AuthorizedContainer, events: Sequence[Feedback]) -> Sequence[FeedbackResult]:
         """Store these events and count them for all later decisions.
 
         Concurrent calls are written together. During an outage the events are spooled.
@@ -126,35 +122,24 @@ class FeedbackService:
                 raise
             return await self._spool_events(state, events)
 
-    async def _spool_events(
-        self, state: ContainerState, events: Sequence[Feedback]
-    ) -> Sequence[FeedbackResult]:
+    async def _spool_events(self, state: ContainerState, events: Sequence[Feedback]) -> Sequence[FeedbackResult]:
         """Spool events until the database is back; raises `StoreUnavailable` if the spool is full."""
         assert self._spool is not None
         now_us, container = self._clock(), state.container.id
         pending = [AttributedFeedback(feedback=event, received_us=now_us) for event in events]
         try:
-            await asyncio.gather(
-                *(self._spool.keep((container, attributed)) for attributed in pending)
-            )
+            await asyncio.gather(*(self._spool.keep((container, attributed)) for attributed in pending))
         except SpoolFull as error:
             raise StoreUnavailable(
                 f"the database is not available, and no more feedback can be spooled: {error}",
                 code="spool-full",
             ) from error
         self._has_spooled = True
-        return [
-            FeedbackResult(attributed, is_duplicate=False, is_spooled=True)
-            for attributed in pending
-        ]
+        return [FeedbackResult(attributed, is_duplicate=False, is_spooled=True) for attributed in pending]
 
     async def replay_spool(self) -> None:
         """Record the spooled events; runs after the spooled decisions were recorded."""
-        if (
-            not self._has_spooled
-            or self._draining
-            or self._registry.database_status.outage is not None
-        ):
+        if not self._has_spooled or self._draining or self._registry.database_status.outage is not None:
             return
         self._draining = True
         try:
@@ -178,9 +163,7 @@ class FeedbackService:
                 self._spool.delete(path)
         self._has_spooled = not self._spool.is_empty()
 
-    async def _record_batch(
-        self, state: ContainerState, events: Sequence[Feedback]
-    ) -> list[FeedbackResult]:
+    async def _record_batch(self, state: ContainerState, events: Sequence[Feedback]) -> list[FeedbackResult]:
         now_us = self._clock()
         pending = [AttributedFeedback(feedback=event, received_us=now_us) for event in events]
         return await self._attribute_and_store(state, pending)
@@ -198,30 +181,22 @@ class FeedbackService:
         attributed = [
             self._with_rules(
                 state,
-                attribute(
-                    event.feedback, decisions, received_us=event.received_us, oldest_ms=oldest_ms
-                ),
+                attribute(event.feedback, decisions, received_us=event.received_us, oldest_ms=oldest_ms),
             )
             for event in pending
         ]
         new_flags = await self._store.add_feedback(container, attributed)
-        results = [
-            FeedbackResult(event, not new) for event, new in zip(attributed, new_flags, strict=True)
-        ]
+        results = [FeedbackResult(event, not new) for event, new in zip(attributed, new_flags, strict=True)]
         if self._metrics.enabled:
             for result in results:
-                self._metrics.count(
-                    FEEDBACK, (result.attributed.feedback.kind.value, result.outcome)
-                )
+                self._metrics.count(FEEDBACK, (result.attributed.feedback.kind.value, result.outcome))
         return results
 
     async def unattributed(
         self, access: AuthorizedContainer, *, after: int = 0, limit: int
     ) -> tuple[list[tuple[int, AttributedFeedback]], int | None]:
         """Return a page of unattributed events, oldest first, and the next `after`."""
-        events = await self._store.feedback_events(
-            access.id, after, limit + 1, unattributed_only=True
-        )
+        events = await self._store.feedback_events(access.id, after, limit + 1, unattributed_only=True)
         page = list(events[:limit])
         return page, page[-1][0] if len(events) > limit else None
 
@@ -241,9 +216,7 @@ class FeedbackService:
         """Attribute events of the last day whose decisions were recorded late; return how many."""
         await self._store.index_edge_ids()
         now_us = self._clock()
-        return sum(
-            [await self._attribute_late(state, now_us) for state in self._registry.all_states()]
-        )
+        return sum([await self._attribute_late(state, now_us) for state in self._registry.all_states()])
 
     async def _attribute_late(self, state: ContainerState, now_us: int) -> int:
         """Examine some unattributed events, round-robin, so that invalid ones do not block others."""
@@ -251,17 +224,13 @@ class FeedbackService:
         cursor = self._cursors.setdefault(container, _LateCursor())
         count = 0
         for _ in range(_PAGES_PER_RUN):
-            page = await self._store.feedback_events(
-                container, cursor.position, _PAGE, unattributed_only=True
-            )
+            page = await self._store.feedback_events(container, cursor.position, _PAGE, unattributed_only=True)
             if not page:
                 cursor.position = cursor.since
                 break
             cursor.position = page[-1][0]
             pending = [
-                numbered_event
-                for numbered_event in page
-                if now_us - numbered_event[1].received_us < LATE_WINDOW_US
+                numbered_event for numbered_event in page if now_us - numbered_event[1].received_us < LATE_WINDOW_US
             ]
             if not pending:  # these and all earlier events are too old
                 cursor.since = cursor.position
@@ -269,9 +238,7 @@ class FeedbackService:
             unknown = [
                 numbered_event
                 for numbered_event in pending
-                if any(
-                    m.reason is UnattributedReason.UNKNOWN for m in numbered_event[1].unattributed
-                )
+                if any(m.reason is UnattributedReason.UNKNOWN for m in numbered_event[1].unattributed)
             ]
             decisions = await self._decisions(container, [event.feedback for _, event in unknown])
             late = [
@@ -295,22 +262,14 @@ class FeedbackService:
             return None
         return self._with_rules(state, updated)
 
-    async def _decisions(
-        self, container: str, events: Iterable[Feedback]
-    ) -> dict[str, DecisionEvent]:
+    async def _decisions(self, container: str, events: Iterable[Feedback]) -> dict[str, DecisionEvent]:
         """Return the recorded decisions of these events, by reported proposition id."""
         decision_keys = {
-            reported.id: hinted_decision(reported) or reported.id
-            for event in events
-            for reported in event.propositions
+            reported.id: hinted_decision(reported) or reported.id for event in events for reported in event.propositions
         }
-        decisions = await self._store.decisions_of(
-            container, list(dict.fromkeys(decision_keys.values()))
-        )
+        decisions = await self._store.decisions_of(container, list(dict.fromkeys(decision_keys.values())))
         return {
-            key: decisions[decision_key]
-            for key, decision_key in decision_keys.items()
-            if decision_key in decisions
+            key: decisions[decision_key] for key, decision_key in decision_keys.items() if decision_key in decisions
         }
 
     def _with_rules(self, state: ContainerState, event: AttributedFeedback) -> AttributedFeedback:

@@ -38,9 +38,7 @@ class SweepResult:
 class Retention:
     """Delete events beyond the limits, and counters that no longer apply."""
 
-    def __init__(
-        self, store: _RetentionStore, clock: Clock, limits: LogLimits = LOG_LIMITS
-    ) -> None:
+    def __init__(self, store: _RetentionStore, clock: Clock, limits: LogLimits = LOG_LIMITS) -> None:
         self._store = store
         self._clock = clock
         self._limits = limits

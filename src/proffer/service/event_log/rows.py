@@ -105,9 +105,7 @@ FEEDBACK: Columns = {
     "_proffer": {
         "kind": "text",
         "received": "moment",
-        "delivered": [
-            {"propositionID": "text", "activity": "text", "placement": "text", "item": "text"}
-        ],
+        "delivered": [{"propositionID": "text", "activity": "text", "placement": "text", "item": "text"}],
         "missed": [{"propositionID": "text", "item": "text", "why": "text"}],
         "event": "text",
     },
@@ -160,9 +158,7 @@ def decision_row(event: DecisionEvent, versions: VersionIndex) -> Row:
                 "containerID": event.container,
                 "decisionRequestID": event.request_id,
                 "experienceID": experience,
-                "propositionDetails": [
-                    _detail(answer, versions) for answer in event.answers if answer is not None
-                ],
+                "propositionDetails": [_detail(answer, versions) for answer in event.answers if answer is not None],
                 "propositions": [
                     _proposition(event.id, index, answer, experience, versions)
                     for index, answer in enumerate(event.answers)
@@ -204,17 +200,11 @@ def feedback_row(event: AttributedFeedback, versions: VersionIndex) -> Row:
                     {
                         "id": proposition.id,
                         "scope": proposition.scope,
-                        "items": (
-                            None
-                            if proposition.items is None
-                            else [{"id": key} for key in proposition.items]
-                        ),
+                        "items": (None if proposition.items is None else [{"id": key} for key in proposition.items]),
                     }
                     for proposition in feedback.propositions
                 ],
-                "propositionEventType": (
-                    None if feedback.kind is FeedbackKind.CUSTOM else {feedback.kind.value: 1}
-                ),
+                "propositionEventType": (None if feedback.kind is FeedbackKind.CUSTOM else {feedback.kind.value: 1}),
             }
         },
         "_adobecloudplatform": _organisation(versions),
@@ -259,10 +249,7 @@ def _proposition(
     formulas = dict.fromkeys(selection.formula for selection in selections)
     return {
         "id": edge_proposition_id(decision, index),
-        "items": [
-            {"id": versions.describe(selection.offer, selection.etag, _offer)["id"]}
-            for selection in selections
-        ],
+        "items": [{"id": versions.describe(selection.offer, selection.etag, _offer)["id"]} for selection in selections],
         "scopeDetails": {
             "decisionProvider": PROVIDER,
             "activity": versions.describe(answer.decision, answer.decision_etag, _activity),

@@ -130,9 +130,7 @@ class CatalogueDataset:
             }
 
 
-async def write_datasets(
-    access: AuthorizedContainer, folder: Path, file_format: str
-) -> list[tuple[Path, int]]:
+async def write_datasets(access: AuthorizedContainer, folder: Path, file_format: str) -> list[tuple[Path, int]]:
     """Write the four datasets into a folder; return each file with its number of rows."""
     newest = newest_of(await access.state.since(0))
     written = []
@@ -158,10 +156,7 @@ def _offer(document: Mapping[str, Any]) -> dict[str, Any]:
         "contents": [
             {
                 "placement": representation.get("xdm:placement"),
-                "components": [
-                    _component(component)
-                    for component in representation.get("xdm:components") or ()
-                ],
+                "components": [_component(component) for component in representation.get("xdm:components") or ()],
             }
             for representation in document.get("xdm:representations") or ()
         ],
@@ -192,9 +187,7 @@ def _personalized(document: Mapping[str, Any]) -> dict[str, Any]:
         "profileConstraints": _constraint(selection),
         "ranking": _select_columns(_RANKING, document.get("xdm:rank")),
         "cappingConstraint": _select_columns(_PERSONALIZED["cappingConstraint"], legacy),
-        "frequencyCappingConstraints": _select_columns(
-            [_CAP], document.get("xdm:frequencyCappingConstraints")
-        ),
+        "frequencyCappingConstraints": _select_columns([_CAP], document.get("xdm:frequencyCappingConstraints")),
     }
 
 
@@ -225,9 +218,7 @@ def _criterion(criterion: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "description": criterion.get("xdm:description"),
         "placements": criterion.get("xdm:placements"),
-        "optionSelection": _select_columns(
-            _CRITERION["optionSelection"], criterion.get("xdm:optionSelection")
-        ),
+        "optionSelection": _select_columns(_CRITERION["optionSelection"], criterion.get("xdm:optionSelection")),
         "profileConstraints": _constraint(constraint or {}),
         "ranking": _select_columns(_RANKING, first_present(criterion, "xdm:rank", "xdm:ranking")),
     }
@@ -257,10 +248,7 @@ def _select_columns(declared: Any, value: Any) -> Any:
     if value is None:
         return None
     if isinstance(declared, Mapping) and isinstance(value, Mapping):
-        return {
-            name: _select_columns(member, value.get(f"xdm:{name}"))
-            for name, member in declared.items()
-        }
+        return {name: _select_columns(member, value.get(f"xdm:{name}")) for name, member in declared.items()}
     if isinstance(declared, list) and isinstance(value, list):
         return [_select_columns(declared[0], item) for item in value]
     return value
@@ -271,9 +259,7 @@ def _moment(text: str | None) -> int | None:
 
 
 DATASETS: Sequence[CatalogueDataset] = (
-    CatalogueDataset(
-        "personalized-offers", EntityKind.OFFER, _dataset_columns(_PERSONALIZED), _personalized
-    ),
+    CatalogueDataset("personalized-offers", EntityKind.OFFER, _dataset_columns(_PERSONALIZED), _personalized),
     CatalogueDataset("fallback-offers", EntityKind.FALLBACK, _dataset_columns(_OFFER), _offer),
     CatalogueDataset("placements", EntityKind.PLACEMENT, _dataset_columns(_PLACEMENT), _placement),
     CatalogueDataset("decisions", EntityKind.DECISION, _dataset_columns(_DECISION), _decision),

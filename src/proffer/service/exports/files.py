@@ -164,18 +164,14 @@ class Parquet:
             _fsync(file)
 
     def _schema(self, columns: Columns) -> Any:
-        return self._arrow.schema(
-            [(name, self._type(column_type)) for name, column_type in columns.items()]
-        )
+        return self._arrow.schema([(name, self._type(column_type)) for name, column_type in columns.items()])
 
     def _type(self, declared: Any) -> Any:
         arrow = self._arrow
         if isinstance(declared, Mapping):
             if set(declared) == {"*"}:
                 return arrow.map_(arrow.string(), self._type(declared["*"]))
-            return arrow.struct(
-                [(name, self._type(member_type)) for name, member_type in declared.items()]
-            )
+            return arrow.struct([(name, self._type(member_type)) for name, member_type in declared.items()])
         if isinstance(declared, list):
             return arrow.list_(self._type(declared[0]))
         return {
@@ -201,9 +197,7 @@ def _converter(declared: Any, *, arrow: bool) -> Convert:
     if isinstance(declared, Mapping) and "*" in declared:
         return _map_of(_converter(declared["*"], arrow=arrow), arrow=arrow)
     if isinstance(declared, Mapping):
-        members = [
-            (name, _converter(member_type, arrow=arrow)) for name, member_type in declared.items()
-        ]
+        members = [(name, _converter(member_type, arrow=arrow)) for name, member_type in declared.items()]
         return _object_of(members, arrow=arrow)
     if isinstance(declared, list):
         return _list_of(_converter(declared[0], arrow=arrow))

@@ -128,9 +128,7 @@ def _rows(file: io.TextIOWrapper) -> Iterator[Sequence[str] | BrokenRow]:
         except StopIteration:
             return
         except csv.Error as error:
-            yield BrokenRow(
-                f"lines {first_line:,} to {reader.line_num:,} are not a valid row: {error}"
-            )
+            yield BrokenRow(f"lines {first_line:,} to {reader.line_num:,} are not a valid row: {error}")
 
 
 def _csv_text(path: Path) -> io.TextIOWrapper:

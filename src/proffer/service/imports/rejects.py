@@ -43,9 +43,7 @@ class RejectsFile:
         return self._size
 
     def _failed(self, error: OSError) -> Unavailable:
-        return Unavailable(
-            f"cannot write the rejects to `{self._path}`: {error.strerror}", code="file-not-written"
-        )
+        return Unavailable(f"cannot write the rejects to `{self._path}`: {error.strerror}", code="file-not-written")
 
     def __enter__(self) -> Self:
         return self

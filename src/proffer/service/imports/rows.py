@@ -125,9 +125,7 @@ def validate(spec: ImportSpec, first: int, rows: Sequence[Any]) -> ValidatedBloc
 
 
 def _not_utf8() -> Violation:
-    return Violation(
-        code="malformed", message="the row is not UTF-8", help="save the file as UTF-8"
-    )
+    return Violation(code="malformed", message="the row is not UTF-8", help="save the file as UTF-8")
 
 
 def column_violations(spec: ImportSpec) -> list[Violation]:
@@ -160,9 +158,7 @@ def row_text(row: Any) -> str:
     """Return a row as text for the rejects file."""
     if isinstance(row, BrokenRow):
         return ""
-    text = (
-        row.decode("utf-8", "replace") if isinstance(row, bytes) else json.dumps(row, default=str)
-    )
+    text = row.decode("utf-8", "replace") if isinstance(row, bytes) else json.dumps(row, default=str)
     return text.rstrip("\r\n")[:_MAX_TEXT_LENGTH]
 
 

@@ -105,9 +105,7 @@ class ImportService:
         namespaces = state.customer_schema.namespaces
         fields = tuple(replace(identity_field, schema=schema) for identity_field in fields)
         unknown = [
-            identity_field.namespace
-            for identity_field in fields
-            if namespaces.code(identity_field.namespace) is None
+            identity_field.namespace for identity_field in fields if namespaces.code(identity_field.namespace) is None
         ]
         if unknown:
             raise Invalid.of([unknown_namespace("--identity", name) for name in unknown])
@@ -115,11 +113,7 @@ class ImportService:
             raise _no_identities(schema)
         name = _import_name(file, dataset, schema, fields)
         checkpoint = await self._store.checkpoint(state.container.id, name)
-        progress = (
-            msgspec.json.decode(checkpoint.note, type=ImportProgress)
-            if checkpoint
-            else ImportProgress()
-        )
+        progress = msgspec.json.decode(checkpoint.note, type=ImportProgress) if checkpoint else ImportProgress()
         resumed_at = progress.row if checkpoint else None
         identity_fields = (*namespaces.all_fields, *fields)
         columns = file.columns
@@ -147,9 +141,7 @@ class ImportService:
                 progress = await self._write(access, name, progress, block, validated, rejects_file)
                 on_progress(progress)
         await self._store.delete_checkpoint(state.container.id, name)
-        return ImportResult(
-            accepted=progress.taken, rejected=progress.rejected, resumed_at=resumed_at
-        )
+        return ImportResult(accepted=progress.taken, rejected=progress.rejected, resumed_at=resumed_at)
 
     async def _write(
         self,
@@ -243,9 +235,7 @@ async def _validated_blocks(
             block, read_error = None, error  # the blocks before it are still written
         if block is None:
             break
-        pending.append(
-            (block, loop.run_in_executor(executor, validate, spec, block.first, block.rows))
-        )
+        pending.append((block, loop.run_in_executor(executor, validate, spec, block.first, block.rows)))
         if len(pending) > _MAX_PENDING:
             ready, validated = pending.popleft()
             yield ready, await validated
@@ -287,9 +277,7 @@ def _no_identities(schema: str) -> NotFound:
     )
 
 
-def _typed_columns(
-    columns: Iterable[str], schema: Schema, fields: Iterable[IdentityField]
-) -> tuple[str, ...]:
+def _typed_columns(columns: Iterable[str], schema: Schema, fields: Iterable[IdentityField]) -> tuple[str, ...]:
     """Return the columns of a CSV file with their types: declared in the name, else by the schema.
 
     Identities and all other columns are text. `identityMap.Email` is an alias of `identity.Email`.
@@ -307,9 +295,7 @@ def _typed_columns(
     return tuple(typed_columns)
 
 
-def _import_name(
-    file: RowFile, dataset: str, schema: str = "", fields: tuple[IdentityField, ...] = ()
-) -> str:
+def _import_name(file: RowFile, dataset: str, schema: str = "", fields: tuple[IdentityField, ...] = ()) -> str:
     """Return the key of an import's checkpoint: a hash of file, dataset, schema and identity fields."""
     stat = file.path.stat()
     key = f"{file.path.resolve()}\0{stat.st_size}\0{stat.st_mtime_ns}\0{dataset}"

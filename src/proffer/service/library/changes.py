@@ -58,9 +58,7 @@ class ChangeService:
     async def revision(self, access: AuthorizedContainer, entity_id: str, etag: int) -> Instance:
         """Return the version of an object with this etag. Raises `NotFound`."""
         history = await self._history(access.state, entity_id)
-        match = next(
-            (version for version in history if version.etag == etag and not version.deleted), None
-        )
+        match = next((version for version in history if version.etag == etag and not version.deleted), None)
         if match is None:
             raise NotFound(
                 f"`{entity_id[:200]}` has no version with the etag {etag}",
@@ -73,9 +71,7 @@ class ChangeService:
         earlier = await self.revision(access, entity_id, etag)
         return await self._catalog.revise(access, earlier.instance_id, lambda _: earlier.document)
 
-    async def library_at(
-        self, access: AuthorizedContainer, moment_us: int
-    ) -> tuple[int, list[Instance]]:
+    async def library_at(self, access: AuthorizedContainer, moment_us: int) -> tuple[int, list[Instance]]:
         """Return the revision and the objects in force at a time, in order of creation."""
         state = access.state
         revision = 0
@@ -88,9 +84,7 @@ class ChangeService:
                 live.pop(version.instance_id, None)
             else:
                 live[version.instance_id] = version
-        return revision, sorted(
-            live.values(), key=lambda instance: (instance.created_us, instance.id)
-        )
+        return revision, sorted(live.values(), key=lambda instance: (instance.created_us, instance.id))
 
     async def _history(self, state: ContainerState, entity_id: str) -> Sequence[Instance]:
         """Return all versions of an object, also of a deleted one, or raise `NotFound`."""

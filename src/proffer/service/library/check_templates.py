@@ -32,12 +32,8 @@ def template_violations(version: Instance) -> list[Violation]:
 
 
 def _components(document: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    for representation_index, representation in enumerate(
-        _list(document.get("xdm:representations"))
-    ):
-        components = (
-            representation.get("xdm:components") if isinstance(representation, dict) else None
-        )
+    for representation_index, representation in enumerate(_list(document.get("xdm:representations"))):
+        components = representation.get("xdm:components") if isinstance(representation, dict) else None
         for index, component in enumerate(_list(components)):
             if isinstance(component, Mapping):
                 yield (

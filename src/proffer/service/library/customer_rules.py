@@ -146,9 +146,7 @@ class AdHocRule:
         self.needs_events = any(path.split(".")[0] == "xEvent" for path in rule.reads)
 
     def holds(self, customer: Customer, events: Sequence[Attributes], now_us: int) -> bool:
-        document = profile_document(
-            customer.attributes, customer.identities, customer.membership, self._audiences
-        )
+        document = profile_document(customer.attributes, customer.identities, customer.membership, self._audiences)
         now = _EPOCH + timedelta(microseconds=now_us)
         return self._rule.holds(Environment(profile=document, now=now, events=events))
 
@@ -161,15 +159,9 @@ def may_read_events(version: Instance) -> bool:
 class _AudienceEvaluator:
     """Evaluate audiences in order of creation, so that a later one may refer to an earlier one."""
 
-    def __init__(
-        self, audience_ids: frozenset[str], audiences: tuple[CompiledAudience, ...]
-    ) -> None:
+    def __init__(self, audience_ids: frozenset[str], audiences: tuple[CompiledAudience, ...]) -> None:
         self._audience_ids = audience_ids
-        self._rules = [
-            (audience.definition.id, audience.rule)
-            for audience in audiences
-            if audience.rule is not None
-        ]
+        self._rules = [(audience.definition.id, audience.rule) for audience in audiences if audience.rule is not None]
         self._needs_events = any(audience.reads_events for audience in audiences)
 
     def __call__(self, customer: Customer, events: EventLoader, now_us: int) -> Memberships:
@@ -181,9 +173,7 @@ class _AudienceEvaluator:
         customer_environment: _CustomerEnvironment | None = (
             None  # created on first use: building it is most of the work
         )
-        for (audience, rule), batch_result in zip(
-            self._rules, self._batch_results(customer.key), strict=True
-        ):
+        for (audience, rule), batch_result in zip(self._rules, self._batch_results(customer.key), strict=True):
             holds = batch_result
             if holds is None:
                 if customer_environment is None:
@@ -217,14 +207,10 @@ class _CustomerEnvironment:
         events: Sequence[Attributes],
         now_us: int,
     ) -> None:
-        document = profile_document(
-            customer.attributes, customer.identities, membership, audience_ids
-        )
+        document = profile_document(customer.attributes, customer.identities, membership, audience_ids)
         self._audience_ids = audience_ids
         self._ups: dict[str, Any] | None = None
-        self.environment = Environment(
-            profile=document, now=_EPOCH + timedelta(microseconds=now_us), events=events
-        )
+        self.environment = Environment(profile=document, now=_EPOCH + timedelta(microseconds=now_us), events=events)
 
     def update(self, audience: str, audience_membership: AudienceMembership) -> None:
         ups = segment_membership({audience: audience_membership}, self._audience_ids)
@@ -239,9 +225,7 @@ class _CustomerEnvironment:
 class _BatchAudienceEvaluator(_AudienceEvaluator):
     """Audience evaluator for pages of customers: vectorised where the rule allows it."""
 
-    def __init__(
-        self, audience_ids: frozenset[str], audiences: tuple[CompiledAudience, ...]
-    ) -> None:
+    def __init__(self, audience_ids: frozenset[str], audiences: tuple[CompiledAudience, ...]) -> None:
         super().__init__(audience_ids, audiences)
         self._batch = BatchEvaluator(self._rules)
 

@@ -43,9 +43,7 @@ class BatchEvaluator:
         environment = Environment({}, _EPOCH + timedelta(microseconds=now_us))
         no_results: Sequence[bool | None] = [None] * len(customers)
         columns = [
-            self._plans[audience].holds(table, environment).tolist()
-            if audience in self._plans
-            else no_results
+            self._plans[audience].holds(table, environment).tolist() if audience in self._plans else no_results
             for audience in self._audiences
         ]
         keys = [customer.key for customer in customers]

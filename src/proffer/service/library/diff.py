@@ -48,9 +48,7 @@ def diff_libraries(before: Sequence[Entry], after: Sequence[Entry]) -> Iterator[
         old_document, new_document = old.get(key), new.get(key)
         document = new_document if new_document is not None else old_document
         assert document is not None
-        action = (
-            "added" if old_document is None else "removed" if new_document is None else "changed"
-        )
+        action = "added" if old_document is None else "removed" if new_document is None else "changed"
         document_difference = (
             document_changes(old_document, new_document)
             if old_document is not None and new_document is not None
@@ -79,8 +77,6 @@ def _by_key(entries: Sequence[Entry]) -> dict[tuple[EntityKind, str], Mapping[st
     documents: dict[tuple[EntityKind, str], Mapping[str, Any]] = {}
     for kind, _, document in entries:
         entity_id = document.get("@id")
-        identifier = (
-            canonical(entity_id) if isinstance(entity_id, str) else str(document.get("xdm:name"))
-        )
+        identifier = canonical(entity_id) if isinstance(entity_id, str) else str(document.get("xdm:name"))
         documents[kind, identifier] = document
     return documents

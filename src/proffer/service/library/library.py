@@ -56,9 +56,7 @@ class ContainerState:
         """Load the catalog from the store and publish it."""
         while True:
             revision, live = await self._store.live(self.container.id)
-            caps = (
-                safe_offer_caps(instance) for instance in live if instance.kind is EntityKind.OFFER
-            )
+            caps = (safe_offer_caps(instance) for instance in live if instance.kind is EntityKind.OFFER)
             try:
                 await self._store.ensure_caps(self.container.id, revision, caps)
             except StaleRevision:
@@ -71,9 +69,7 @@ class ContainerState:
 
     async def refresh(self) -> None:
         """Apply what other processes have committed since."""
-        await self._apply_versions(
-            await self._store.since(self.container.id, self.catalog.revision)
-        )
+        await self._apply_versions(await self._store.since(self.container.id, self.catalog.revision))
 
     async def write(self, change: CatalogChange) -> Instance:
         """Queue a change; return when it is durable and in force. Raises if it was not made."""
@@ -100,9 +96,7 @@ class ContainerState:
         """Apply versions that are not applied yet; return when all of them are in force."""
         async with self._apply_lock:
             # The poll for other processes' changes may have applied this commit already.
-            new_versions = [
-                version for version in versions if version.revision > self.catalog.revision
-            ]
+            new_versions = [version for version in versions if version.revision > self.catalog.revision]
             for version in new_versions:
                 self.catalog.apply(version)
             if new_versions:
@@ -123,9 +117,7 @@ class ContainerState:
         finally:
             self._writer = None
 
-    async def _write_group(
-        self, group: Sequence[tuple[CatalogChange, asyncio.Future[Instance]]]
-    ) -> None:
+    async def _write_group(self, group: Sequence[tuple[CatalogChange, asyncio.Future[Instance]]]) -> None:
         for _ in range(_MAX_ATTEMPTS):
             draft = CatalogOverlay(self.catalog)
             accepted: list[tuple[Instance, asyncio.Future[Instance]]] = []
@@ -146,11 +138,7 @@ class ContainerState:
                         self.container.id,
                         self.catalog.revision,
                         draft.versions,
-                        [
-                            safe_offer_caps(offer)
-                            for offer in draft.versions
-                            if offer.kind is EntityKind.OFFER
-                        ],
+                        [safe_offer_caps(offer) for offer in draft.versions if offer.kind is EntityKind.OFFER],
                     )
             except StaleRevision:
                 await self.refresh()

@@ -80,9 +80,7 @@ def sort_by_dependency(parts: Sequence[tuple[str, Any]]) -> list[Entry]:
     entries: list[Entry] = []
     for root, content in parts:
         try:
-            entries += [
-                (kind, root + path[1:], document) for kind, path, document in _read_entries(content)
-            ]
+            entries += [(kind, root + path[1:], document) for kind, path, document in _read_entries(content)]
         except Invalid as error:
             raise error.with_root(root) from None
     duplicates = list(_duplicates(entries))
@@ -94,9 +92,7 @@ def sort_by_dependency(parts: Sequence[tuple[str, Any]]) -> list[Entry]:
 
 def _read_entries(content: Any) -> Iterator[Entry]:
     if not isinstance(content, Mapping):
-        raise Invalid.of(
-            [_file_violation("$", "the file is not a mapping", "see the sample library")]
-        )
+        raise Invalid.of([_file_violation("$", "the file is not a mapping", "see the sample library")])
     violations = [
         _file_violation(
             f"$.{name}",
@@ -109,14 +105,10 @@ def _read_entries(content: Any) -> Iterator[Entry]:
     for name in SECTIONS:
         objects = content.get(name) or []
         if not isinstance(objects, Sequence) or isinstance(objects, str):
-            violations.append(
-                _file_violation(f"$.{name}", f"`{name}` is not a list", "write a list of objects")
-            )
+            violations.append(_file_violation(f"$.{name}", f"`{name}` is not a list", "write a list of objects"))
             continue
         violations += [
-            _file_violation(
-                f"$.{name}[{index}]", "this is not an object", "write one object per entry"
-            )
+            _file_violation(f"$.{name}[{index}]", "this is not an object", "write one object per entry")
             for index, document in enumerate(objects)
             if not isinstance(document, Mapping)
         ]
@@ -141,15 +133,9 @@ def _duplicates(entries: Sequence[Entry]) -> Iterator[Violation]:
         if isinstance(name, str):
             occurrences = names.setdefault((kind, name), [])
             has_id = isinstance(entity_id, str)
-            if occurrences and not (
-                has_id and all(other_has_id for _, other_has_id in occurrences)
-            ):
-                message = (
-                    f"the object at {occurrences[0][0]} has the same kind and the name `{name}` too"
-                )
-                yield _file_violation(
-                    f"{path}.xdm:name", message, "give both an `@id`, or rename one"
-                )
+            if occurrences and not (has_id and all(other_has_id for _, other_has_id in occurrences)):
+                message = f"the object at {occurrences[0][0]} has the same kind and the name `{name}` too"
+                yield _file_violation(f"{path}.xdm:name", message, "give both an `@id`, or rename one")
             occurrences.append((path, has_id))
 
 
@@ -187,9 +173,7 @@ async def load_entries(
         elif _is_same_json({**document, "@id": before.id}, before.document):
             written, counts = before, report.unchanged
         else:
-            written = await catalog.revise(
-                access, before.instance_id, _constant(document), importing=True
-            )
+            written = await catalog.revise(access, before.instance_id, _constant(document), importing=True)
             counts = report.changed
         counts[kind] = counts.get(kind, 0) + 1
         if counts is not report.unchanged:
@@ -230,12 +214,8 @@ def _without_duplicate_placements(
     unique: list[Any] = []
     omitted: list[Violation] = []
     for index, representation in enumerate(representations):
-        placement = (
-            representation.get("xdm:placement") if isinstance(representation, Mapping) else None
-        )
-        first = (
-            seen.setdefault(canonical(placement), index) if isinstance(placement, str) else index
-        )
+        placement = representation.get("xdm:placement") if isinstance(representation, Mapping) else None
+        first = seen.setdefault(canonical(placement), index) if isinstance(placement, str) else index
         if first == index:
             unique.append(representation)
         else:
@@ -263,9 +243,7 @@ class _NameIndex:
             self.add(instance)
 
     def add(self, instance: Instance) -> None:
-        self._ids_by_name.setdefault((instance.kind, instance.name), []).append(
-            instance.instance_id
-        )
+        self._ids_by_name.setdefault((instance.kind, instance.name), []).append(instance.instance_id)
 
     def get(self, kind: EntityKind, name: str) -> list[str]:
         return self._ids_by_name.get((kind, name), [])
@@ -304,9 +282,7 @@ def _is_same_json(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
     """Return whether both are the same JSON, regardless of member order; 1 is not `true`."""
     if first != second:
         return False
-    return msgspec.json.encode(dict(first), order="sorted") == msgspec.json.encode(
-        dict(second), order="sorted"
-    )
+    return msgspec.json.encode(dict(first), order="sorted") == msgspec.json.encode(dict(second), order="sorted")
 
 
 def _file_violation(path: str, message: str, remedy: str) -> Violation:

@@ -64,11 +64,7 @@ class CatalogService:
 
         def change(draft: CatalogOverlay, now_us: int) -> Instance:
             requested_id = document.get("@id")
-            entity_id = (
-                requested_id
-                if isinstance(requested_id, str)
-                else self._ids.mint(kind, now_us, scheme)
-            )
+            entity_id = requested_id if isinstance(requested_id, str) else self._ids.mint(kind, now_us, scheme)
             actor = actor_of(access.principal)
             version = Instance(
                 container=access.id,
@@ -114,9 +110,7 @@ class CatalogService:
                     ]
                 )
             document["@id"] = before.id
-            version = replace(
-                _next_version(before, draft, now_us, access.principal), document=document
-            )
+            version = replace(_next_version(before, draft, now_us, access.principal), document=document)
             return _validate(draft, version, importing=importing)
 
         return await access.state.write(change)
@@ -143,9 +137,7 @@ class CatalogService:
         condition: Precondition = NO_CONDITION,
     ) -> Instance:
         """Return the current version of an object, or raise `NotFound`."""
-        return _require(
-            access.state.catalog.by_instance(instance_id.lower()), instance_id, condition
-        )
+        return _require(access.state.catalog.by_instance(instance_id.lower()), instance_id, condition)
 
     def of_kind(self, access: AuthorizedContainer, kind: EntityKind) -> list[Instance]:
         """Return the objects of one kind, in the order of their creation."""
@@ -203,9 +195,7 @@ def _require(instance: Instance | None, instance_id: str, condition: Preconditio
     return instance
 
 
-def _next_version(
-    before: Instance, draft: CatalogOverlay, now_us: int, principal: Principal
-) -> Instance:
+def _next_version(before: Instance, draft: CatalogOverlay, now_us: int, principal: Principal) -> Instance:
     """Return the next version of an instance, with the previous document."""
     return replace(
         before,

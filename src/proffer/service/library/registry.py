@@ -97,9 +97,7 @@ class ContainerRegistry:
             require_permission(principal, permission)
         state = self._open.get(container_id.lower())
         if state is None or not _is_visible(principal, state.container):
-            raise NotFound(
-                f"there is no container `{container_id[:200]}`", code="container-not-found"
-            )
+            raise NotFound(f"there is no container `{container_id[:200]}`", code="container-not-found")
         return AuthorizedContainer(principal, state)
 
     def authorize_sandbox(

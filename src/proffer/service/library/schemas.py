@@ -31,9 +31,7 @@ class SchemaService:
         before = next((schema for schema in self.list(access) if schema.name == root), None)
         if before is None:
             return await self._catalog.create(access, EntityKind.SCHEMA, document)
-        return await self._catalog.revise(
-            access, before.instance_id, lambda _: document, _IS_SCHEMA
-        )
+        return await self._catalog.revise(access, before.instance_id, lambda _: document, _IS_SCHEMA)
 
     async def remove(self, access: AuthorizedContainer, root: str) -> None:
         """Remove the schema of `root`; rules are then checked against XDM again."""

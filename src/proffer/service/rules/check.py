@@ -74,9 +74,7 @@ def check(
     """Check a rule or formula, text or JSON tree, in one pass. Never raises."""
     effective_schema = schema if schema is not None else schema_with({})
     names = RULE_ROOTS | set(roots)
-    diagnostics = check_text(
-        expression, roots=names, kind=kind, saving=saving, schema=effective_schema
-    )
+    diagnostics = check_text(expression, roots=names, kind=kind, saving=saving, schema=effective_schema)
     text = expression if isinstance(expression, str) else ""
     notes = tuple(_expression_diagnostic(diagnostic, text, name) for diagnostic in diagnostics)
     if any(diagnostic.is_error for diagnostic in diagnostics):
@@ -85,10 +83,7 @@ def check(
     compiled = compiler(expression, roots=names, name=name, schema=effective_schema)
     if not isinstance(compiled, CompiledRule | CompiledFormula):
         return CheckResult(
-            diagnostics=tuple(
-                _expression_diagnostic(diagnostic, text, name)
-                for diagnostic in compiled.diagnostics
-            )
+            diagnostics=tuple(_expression_diagnostic(diagnostic, text, name) for diagnostic in compiled.diagnostics)
         )
     return CheckResult(
         diagnostics=notes,
@@ -132,11 +127,7 @@ def expression_violations(version: Instance, schema: Schema) -> list[Violation]:
     result = check(expression, kind=kind, roots=entity.roots, schema=schema, name=entity.name)
     member = next(name for name in members if name in version.document)
     value = "xdm:value" if "xdm:value" in version.document[member] else "value"
-    return [
-        _violation(note, f"$.{member}.{value}")
-        for note in result.diagnostics
-        if note.severity == "error"
-    ]
+    return [_violation(note, f"$.{member}.{value}") for note in result.diagnostics if note.severity == "error"]
 
 
 def _cap_violations(offer: Instance) -> list[Violation]:
@@ -146,18 +137,12 @@ def _cap_violations(offer: Instance) -> list[Violation]:
         text = cap.get("xdm:customQuery")
         if text is None:
             continue
-        diagnostics = check_text(
-            text, roots=CUSTOM_QUERY_ROOTS, kind="rule", saving=True, schema=schema_with({})
-        )
+        diagnostics = check_text(text, roots=CUSTOM_QUERY_ROOTS, kind="rule", saving=True, schema=schema_with({}))
         notes = [
-            _expression_diagnostic(diagnostic, text, "customQuery")
-            for diagnostic in diagnostics
-            if diagnostic.is_error
+            _expression_diagnostic(diagnostic, text, "customQuery") for diagnostic in diagnostics if diagnostic.is_error
         ]
         path = f"$.xdm:frequencyCappingConstraints[{index}].xdm:customQuery"
-        violations += [
-            _violation(diagnostic, path) for diagnostic in notes
-        ] or _unknown_event_fields(text, path)
+        violations += [_violation(diagnostic, path) for diagnostic in notes] or _unknown_event_fields(text, path)
     return violations
 
 
@@ -172,9 +157,7 @@ def _unknown_event_fields(query: str, path: str) -> list[Violation]:
             path=path,
             help=f"fields of an event are under `body.xdmEntity`: write `body.xdmEntity.{field}`",
         )
-        for field in sorted(
-            read.removeprefix("profile.") for read in reads if read.startswith("profile.")
-        )
+        for field in sorted(read.removeprefix("profile.") for read in reads if read.startswith("profile."))
     ]
 
 

@@ -16,8 +16,7 @@ _FORMATS = {"date": "date", "date-time": "date-time"}
 def looks_like_json_schema(document: Any) -> bool:
     """Return whether a document has `properties` or `allOf` rather than plain fields."""
     return isinstance(document, Mapping) and any(
-        isinstance(document.get(name), kind)
-        for name, kind in (("properties", Mapping), ("allOf", list))
+        isinstance(document.get(name), kind) for name, kind in (("properties", Mapping), ("allOf", list))
     )
 
 

@@ -32,9 +32,5 @@ class DatabaseStatus:
         if self.outage is None:
             return None
         seconds = max(0, self._clock() - self.since_us) // 1_000_000
-        state = (
-            "deciding without the database"
-            if self.has_spool
-            else "the database has been unavailable"
-        )
+        state = "deciding without the database" if self.has_spool else "the database has been unavailable"
         return f"{state} for {seconds} s: {self.outage}"

@@ -11,9 +11,7 @@ from proffer.telemetry import log_failure
 class PeriodicTask:
     """Run `work` about every `seconds` (±50 %); `description` names it in the log."""
 
-    def __init__(
-        self, work: Callable[[], Awaitable[object]], seconds: float, description: str
-    ) -> None:
+    def __init__(self, work: Callable[[], Awaitable[object]], seconds: float, description: str) -> None:
         self._work = work
         self._seconds = seconds
         self._description = description

@@ -17,9 +17,7 @@ _BUSY_SECONDS = 0.0001
 """Seconds other tasks must have run for the event loop to count as busy."""
 
 
-async def run_sliced(
-    steps: Generator[None, None, T], *, pause_factor: float = 2, pause_for_s: float = 0.1
-) -> T:
+async def run_sliced(steps: Generator[None, None, T], *, pause_factor: float = 2, pause_for_s: float = 0.1) -> T:
     """Run a generator in time slices and return its result.
 
     While the event loop is busy, each slice is followed by a pause of `pause_factor` times its

@@ -31,9 +31,7 @@ class _PendingCall(Generic[Item, Answer]):
 class WriteBatcher(Generic[Item, Answer]):
     """Batch concurrent calls into `write_items`, which returns one result per item."""
 
-    def __init__(
-        self, write_items: Callable[[Sequence[Item]], Awaitable[Sequence[Answer]]]
-    ) -> None:
+    def __init__(self, write_items: Callable[[Sequence[Item]], Awaitable[Sequence[Answer]]]) -> None:
         self._write_items = write_items
         self._queue: list[_PendingCall[Item, Answer]] = []
         self._writer: asyncio.Task[None] | None = None
@@ -84,8 +82,6 @@ def change_batcher(
     """Return a batcher over the store's customer changes of one container."""
 
     async def write_changes(changes: Sequence[Change]) -> Sequence[ChangeResult]:
-        return await store.apply_changes(
-            container, changes, now_us=clock(), qualify=qualify(), limits=limits
-        )
+        return await store.apply_changes(container, changes, now_us=clock(), qualify=qualify(), limits=limits)
 
     return WriteBatcher(write_changes)

@@ -40,11 +40,7 @@ def parse_order(text: str) -> list[OrderKey]:
     path and for more than `MAX_KEYS` keys.
     """
     parts = [part.strip() for part in text.split(",")]
-    keys = [
-        OrderKey(parse_path(part[1:] if part[0] in "+-" else part), part.startswith("-"))
-        for part in parts
-        if part
-    ]
+    keys = [OrderKey(parse_path(part[1:] if part[0] in "+-" else part), part.startswith("-")) for part in parts if part]
     if len(keys) > MAX_KEYS:
         finding = Violation(
             code="order",
@@ -90,14 +86,10 @@ _BOOLEAN, _NUMBER, _MOMENT, _TEXT, _MISSING = range(5)
 SortKey = tuple[_SortValue, ...]
 
 
-def sort_key(
-    keys: Sequence[OrderKey], read_values: PropertyReader = values_at
-) -> Callable[[Instance], SortKey]:
+def sort_key(keys: Sequence[OrderKey], read_values: PropertyReader = values_at) -> Callable[[Instance], SortKey]:
     """Return a function from instances to sort keys."""
     readers = [(_value_reader(key.path, read_values), key.descending) for key in keys]
-    return lambda instance: tuple(
-        _apply_direction(read(instance), descending) for read, descending in readers
-    )
+    return lambda instance: tuple(_apply_direction(read(instance), descending) for read, descending in readers)
 
 
 def _apply_direction(value: _SortValue, descending: bool) -> _SortValue:
@@ -159,8 +151,7 @@ def read_cursor(keys: Sequence[OrderKey], cursor: str) -> SortKey:
     if len(parts) != len(keys):
         raise _bad_cursor()
     return tuple(
-        _apply_direction(_decode_value(key, part), key.descending)
-        for key, part in zip(keys, parts, strict=True)
+        _apply_direction(_decode_value(key, part), key.descending) for key, part in zip(keys, parts, strict=True)
     )
 
 

@@ -240,9 +240,7 @@ def _text_test(text: str, match_any: bool, fields: Sequence[Path]) -> _Test:
     terms = parse_terms(text, match_any=match_any)
     if not fields:
         return lambda instance: terms.match(words_of(instance.document.values()))
-    return lambda instance: terms.match(
-        words_of(value for path in fields for value in values_at(instance, path))
-    )
+    return lambda instance: terms.match(words_of(value for path in fields for value in values_at(instance, path)))
 
 
 __all__ = [

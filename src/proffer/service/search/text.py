@@ -147,9 +147,7 @@ def value_matcher(pattern: str) -> Callable[[str], bool]:
     Only the first `MAX_MATCHED_LENGTH` characters of a value are used. Raises `Invalid` if the
     expression is invalid or not supported by RE2.
     """
-    expression = _compile(
-        pattern, f"The regular expression `{pattern[:100]}`", case_sensitive=False
-    )
+    expression = _compile(pattern, f"The regular expression `{pattern[:100]}`", case_sensitive=False)
     return lambda text: expression.fullmatch(text[:MAX_MATCHED_LENGTH]) is not None
 
 

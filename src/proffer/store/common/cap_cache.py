@@ -55,9 +55,7 @@ class ActiveLimits:
         counters: list[tuple[str, int]] = []
         for container, offer in touched_offers:
             stored_limits = self._stored_limits[container, offer].values()
-            active_limits = tuple(
-                limit for row in stored_limits if (limit := to_active_limit(offer, row)) is not None
-            )
+            active_limits = tuple(limit for row in stored_limits if (limit := to_active_limit(offer, row)) is not None)
             for row in stored_limits:
                 self.by_counter.pop(row.counter, None)
                 counters.append((container, row.counter))
@@ -136,9 +134,7 @@ class CapCache:
         else:
             self._near_limits.get(container, {}).pop(counter, None)
 
-    def totals(
-        self, container: str, caps: Sequence[tuple[str, CapLimit]], now_us: int
-    ) -> dict[CapKey, int]:
+    def totals(self, container: str, caps: Sequence[tuple[str, CapLimit]], now_us: int) -> dict[CapKey, int]:
         """Return the use of the global limits among these, where one is nearly reached."""
         counts: dict[CapKey, int] = {}
         near_limits = self._near_limits.get(container)
@@ -178,9 +174,7 @@ class CapCache:
                 counts[key] = counts.get(key, 0) + used
 
 
-def _drop_ended_windows(
-    windows: dict[tuple[str, int], tuple[CounterValue, int]], start_us: int
-) -> None:
+def _drop_ended_windows(windows: dict[tuple[str, int], tuple[CounterValue, int]], start_us: int) -> None:
     """Drop the periods of a counter that ended long before this one began."""
     for window in [
         window

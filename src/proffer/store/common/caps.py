@@ -136,17 +136,12 @@ def identity_text(identity: IdentityKey) -> str:
     return f"{identity.namespace}:{identity.id}"
 
 
-def subjects_of(
-    identities: Sequence[IdentityKey], holders: Mapping[IdentityKey, int], space: int
-) -> list[Subject]:
+def subjects_of(identities: Sequence[IdentityKey], holders: Mapping[IdentityKey, int], space: int) -> list[Subject]:
     """Resolve identities to subjects: customers, oldest first, then unheld identities (R43)."""
     subjects: list[Subject] = [
-        (key, "")
-        for key in sorted({holders[identity] for identity in identities if identity in holders})
+        (key, "") for key in sorted({holders[identity] for identity in identities if identity in holders})
     ]
-    subjects += [
-        (-space, identity_text(identity)) for identity in identities if identity not in holders
-    ]
+    subjects += [(-space, identity_text(identity)) for identity in identities if identity not in holders]
     return subjects
 
 
@@ -175,8 +170,7 @@ def counter_needs(
             if need is None:
                 counted_subjects = _GLOBAL_SUBJECT if active_limit.is_global else subjects
                 counter_keys = [
-                    active_limit.counter_key(subject, placement, request.now_us)
-                    for subject in counted_subjects
+                    active_limit.counter_key(subject, placement, request.now_us) for subject in counted_subjects
                 ]
                 need = needs[key] = CounterNeed(active_limit, key, counter_keys, 0)
             if "decisioning" in limit.events:
@@ -224,10 +218,7 @@ def increment(
     used = 0
     if previous is not None:
         used = previous.used_at(now_us)
-        if (
-            previous.expires_us is not None
-            and active_limit.next_counter_end_us(end_us) == previous.expires_us
-        ):
+        if previous.expires_us is not None and active_limit.next_counter_end_us(end_us) == previous.expires_us:
             end_us = previous.expires_us
     counters[counter_key] = CounterValue(used + count, end_us)
 
@@ -242,11 +233,7 @@ def reservation_end_us(
 
     Counts returned after a restart would be taken from those counted since.
     """
-    ends = (
-        counters[counter_key].expires_us
-        for counter_key in counter_keys
-        if counter_key.window_us == 0
-    )
+    ends = (counters[counter_key].expires_us for counter_key in counter_keys if counter_key.window_us == 0)
     return min([now_us + ttl_us, *(end for end in ends if end is not None)])
 
 
@@ -306,9 +293,7 @@ class StoredLimit(NamedTuple):
     end_us: int | None
 
 
-def changed_limits(
-    rows: Iterable[StoredLimit], caps: OfferCaps, new_counter: int
-) -> list[StoredLimit]:
+def changed_limits(rows: Iterable[StoredLimit], caps: OfferCaps, new_counter: int) -> list[StoredLimit]:
     """Return the stored limits of an offer that are new or changed under these caps.
 
     New ones are numbered from `new_counter`. A limit with an unchanged definition keeps its counter and
@@ -325,9 +310,7 @@ def changed_limits(
         anchor = row.anchor_us
         if anchor is None and caps.approved:
             anchor = caps.moment_us
-        row = row._replace(
-            max_count=limit.limit, anchor_us=anchor, start_us=caps.start_us, end_us=caps.end_us
-        )
+        row = row._replace(max_count=limit.limit, anchor_us=anchor, start_us=caps.start_us, end_us=caps.end_us)
         if row != limit_by_key.get(key):
             changed.append(row)
     changed += [

@@ -145,17 +145,10 @@ def _resolve_customer(
     A new one is not added yet. Raises `Invalid` when the customer would have too many identities.
     """
     holders = {identity: unit_of_work.holder(identity) for identity in identities}
-    customers = [
-        unit_of_work.load(key)
-        for key in sorted({key for key in holders.values() if key is not None})
-    ]
+    customers = [unit_of_work.load(key) for key in sorted({key for key in holders.values() if key is not None})]
     all_identities = {
         *identities,
-        *(
-            linked_identity
-            for matched_customer in customers
-            for linked_identity in matched_customer.identities
-        ),
+        *(linked_identity for matched_customer in customers for linked_identity in matched_customer.identities),
     }
     if len(all_identities) > MAX_LINKED_IDENTITIES:
         raise _too_many_identities(len(all_identities))
@@ -177,9 +170,7 @@ def _merge_customers(
 ) -> tuple[Customer, Sequence[Fragment]]:
     """Merge these customers into the oldest; return it with all fragments."""
     survivor = customers[0]
-    fragments = [
-        fragment for customer in customers for fragment in fragments_of(unit_of_work, customer)
-    ]
+    fragments = [fragment for customer in customers for fragment in fragments_of(unit_of_work, customer)]
     if len(customers) == 1:
         return survivor, fragments
     for customer in customers[1:]:
@@ -234,9 +225,7 @@ def _with_record(
     )
 
 
-def _update_fragment(
-    fragment: Fragment | None, record: ProfileRecord, origin: IdentityKey
-) -> Fragment:
+def _update_fragment(fragment: Fragment | None, record: ProfileRecord, origin: IdentityKey) -> Fragment:
     """Return the fragment after this record; an older record only fills gaps."""
     source = FragmentSource(record.stamped_us, record.dataset, origin)
     if fragment is None:
@@ -305,10 +294,7 @@ def evaluate_memberships(
     evaluator: object = qualify  # a function, or a PageEvaluator
     if isinstance(evaluator, PageEvaluator):
         evaluator.prepare(page, now_us)
-    pairs = (
-        (before, _evaluate_membership(unit_of_work, before, qualify, now_us, limits))
-        for before in page
-    )
+    pairs = ((before, _evaluate_membership(unit_of_work, before, qualify, now_us, limits)) for before in page)
     return [after for before, after in pairs if after.membership != before.membership]
 
 
@@ -332,9 +318,7 @@ def erase(unit_of_work: CustomerUnitOfWork, identity: IdentityKey) -> ErasureRes
     )
 
 
-def distinct_customers(
-    holder: Callable[[IdentityKey], int | None], identities: Iterable[IdentityKey]
-) -> list[int]:
+def distinct_customers(holder: Callable[[IdentityKey], int | None], identities: Iterable[IdentityKey]) -> list[int]:
     """Return the keys of the distinct customers with these identities, oldest first."""
     return sorted({key for identity in identities if (key := holder(identity)) is not None})
 

@@ -46,9 +46,7 @@ class EventHeader(msgspec.Struct, array_like=True, gc=False):
 
 
 _decode_headers = msgspec.msgpack.Decoder(list[tuple[EventHeader, msgspec.Raw]]).decode
-_decode_pack = msgspec.msgpack.Decoder(
-    list[tuple[msgspec.Raw, int | tuple[str, str] | None]]
-).decode
+_decode_pack = msgspec.msgpack.Decoder(list[tuple[msgspec.Raw, int | tuple[str, str] | None]]).decode
 
 
 def encode_event(event: DecisionEvent) -> EncodedEvent:
@@ -139,9 +137,7 @@ def _to_answer(
 
 def _to_selection(fields: Sequence[Any]) -> Selection:
     offer, etag, rank, score, formula, component = fields
-    return Selection(
-        offer=offer, etag=etag, rank=rank, score=score, formula=formula, component=component
-    )
+    return Selection(offer=offer, etag=etag, rank=rank, score=score, formula=formula, component=component)
 
 
 def encode_pack(events: Iterable[tuple[EncodedEvent, int | IdentityKey | None]]) -> bytes:

@@ -48,9 +48,7 @@ def encode_feedback(event: AttributedFeedback) -> bytes:
 def decode_feedback(text: bytes) -> AttributedFeedback:
     if text[:1] != _FORMAT:
         raise ValueError("this event was written by a newer Proffer")
-    key, kind, at_us, reported, identities, document, received_us, delivered, missed = decode(
-        zlib.decompress(text[1:])
-    )
+    key, kind, at_us, reported, identities, document, received_us, delivered, missed = decode(zlib.decompress(text[1:]))
     return AttributedFeedback(
         feedback=Feedback(
             id=key,
@@ -66,8 +64,7 @@ def decode_feedback(text: bytes) -> AttributedFeedback:
         received_us=received_us,
         delivered_offers=tuple(DeliveredOffer(*fields) for fields in delivered),
         unattributed=tuple(
-            UnattributedReport(proposition, item, UnattributedReason(why))
-            for proposition, item, why in missed
+            UnattributedReport(proposition, item, UnattributedReason(why)) for proposition, item, why in missed
         ),
     )
 
@@ -85,17 +82,13 @@ def counter_increments(
                 continue
             if limit.scope is CapScope.GLOBAL:
                 yield (
-                    active_limit.counter_key(
-                        (GLOBAL_OWNER, ""), increment.placement, increment.at_us
-                    ),
+                    active_limit.counter_key((GLOBAL_OWNER, ""), increment.placement, increment.at_us),
                     active_limit,
                     increment.at_us,
                 )
             elif subjects[increment]:
                 yield (
-                    active_limit.counter_key(
-                        subjects[increment][0], increment.placement, increment.at_us
-                    ),
+                    active_limit.counter_key(subjects[increment][0], increment.placement, increment.at_us),
                     active_limit,
                     increment.at_us,
                 )
@@ -110,9 +103,7 @@ def newly_attributed(old: AttributedFeedback, new: AttributedFeedback) -> Attrib
     if not before < set(new.delivered_offers):
         return None
     moves = tuple(
-        move
-        for delivery, move in zip(new.delivered_offers, new.increments, strict=True)
-        if delivery not in before
+        move for delivery, move in zip(new.delivered_offers, new.increments, strict=True) if delivery not in before
     )
     return replace(new, feedback=old.feedback, received_us=old.received_us, increments=moves)
 
@@ -136,22 +127,15 @@ def anonymize_feedback(event: AttributedFeedback) -> AttributedFeedback:
     return replace(event, feedback=replace(event.feedback, identities=(), document={}))
 
 
-def anonymize_pack(
-    body: bytes, identities: Collection[IdentityKey]
-) -> tuple[bytes, list[str]] | None:
+def anonymize_pack(body: bytes, identities: Collection[IdentityKey]) -> tuple[bytes, list[str]] | None:
     """Anonymise a pack; return it with the decision ids affected; None where there are none."""
-    if not contains_any(
-        zlib.decompress(body[1:]), [identity.id.encode() for identity in identities]
-    ):
+    if not contains_any(zlib.decompress(body[1:]), [identity.id.encode() for identity in identities]):
         return None
     events = decode_pack(body)
     decision_ids = [event.id for event in events if is_about(event.identities, identities)]
     if not decision_ids:
         return None
-    anonymized = [
-        anonymize_decision(event) if is_about(event.identities, identities) else event
-        for event in events
-    ]
+    anonymized = [anonymize_decision(event) if is_about(event.identities, identities) else event for event in events]
     return encode_pack((encode_event(event), event.subject) for event in anonymized), decision_ids
 
 

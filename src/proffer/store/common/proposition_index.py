@@ -72,9 +72,7 @@ class PropositionScan:
     def should_continue(self) -> bool:
         if self.is_complete:
             return False
-        return self.max_events is None or (
-            bool(self.missing_ids) and self.events_seen < self.max_events
-        )
+        return self.max_events is None or (bool(self.missing_ids) and self.events_seen < self.max_events)
 
     @property
     def is_incomplete(self) -> bool:
@@ -110,9 +108,7 @@ def is_edge_id(proposition: str) -> bool:
 
 def missing_edge_ids(propositions: Iterable[str], found_ids: Collection[str]) -> set[str]:
     """Return the edge ids among these that were not found, in canonical form."""
-    missing = (
-        normalize_id(proposition) for proposition in propositions if proposition not in found_ids
-    )
+    missing = (normalize_id(proposition) for proposition in propositions if proposition not in found_ids)
     return {proposition for proposition in missing if is_edge_id(proposition)}
 
 

@@ -43,13 +43,9 @@ class RecordItem(Struct, frozen=True):
     ttl_us: int | None = None
 
     @classmethod
-    def from_event(
-        cls, container: str, event: DecisionEvent, *, ttl_us: int | None, forced: bool
-    ) -> "RecordItem":
+    def from_event(cls, container: str, event: DecisionEvent, *, ttl_us: int | None, forced: bool) -> "RecordItem":
         """Build the item of a decision event."""
-        request = ReservationRequest(
-            event.proposed_offers, event.identities, event.decided_us, forced
-        )
+        request = ReservationRequest(event.proposed_offers, event.identities, event.decided_us, forced)
         return cls(container, event.id, request, encode_event(event), ttl_us)
 
 
@@ -72,9 +68,9 @@ class GroupOutcome:
     counters: dict[CounterKey, CounterValue] = field(default_factory=dict)
     reservations: list[tuple[Any, ...]] = field(default_factory=list)
     refusing_containers: dict[str, None] = field(default_factory=dict)
-    outcomes: list[
-        tuple[DecisionRecorded | tuple[str, Mapping[CapKey, int]], tuple[TotalRow, ...]]
-    ] = field(default_factory=list)
+    outcomes: list[tuple[DecisionRecorded | tuple[str, Mapping[CapKey, int]], tuple[TotalRow, ...]]] = field(
+        default_factory=list
+    )
 
     def results(self, revisions: Mapping[str, int]) -> list[RecordResult]:
         """Return the result of each item, given the revisions of `refusing_containers`."""
@@ -123,15 +119,11 @@ def reserve_group(
             continue
         outcome.counters.update((counter_key, counters[counter_key]) for counter_key in reserved)
         counted = any(counter_key.owner != GLOBAL_OWNER for counter_key in reserved)
-        subject = (
-            item_subjects[0] if item_subjects and (counted or item.ttl_us is not None) else None
-        )
+        subject = item_subjects[0] if item_subjects and (counted or item.ttl_us is not None) else None
         outcome.accepted.append((item, subject))
         reserved_until_us = None
         if item.ttl_us is not None:
-            reserved_until_us = reservation_end_us(
-                item.request.now_us, item.ttl_us, reserved, counters
-            )
+            reserved_until_us = reservation_end_us(item.request.now_us, item.ttl_us, reserved, counters)
             outcome.reservations.append(reservation_row(item, subject, reserved, reserved_until_us))
         outcome.outcomes.append((DecisionRecorded(reserved_until_us=reserved_until_us), totals))
     return outcome

@@ -48,9 +48,7 @@ def check_version(version: Instance, head: InstanceHead | None, holder: str | No
     object, live or deleted, with this version's `@id`, if any.
     """
     if holder is not None and holder != version.instance_id:
-        raise Conflict(
-            f"the id `{version.id}` is already in use by instance `{holder}`", code="id-taken"
-        )
+        raise Conflict(f"the id `{version.id}` is already in use by instance `{holder}`", code="id-taken")
     if head is None:
         return
     if head.key != version.key:

@@ -72,9 +72,7 @@ class MemoryLedger:
     def put_limits(self, caps: Iterable[OfferCaps]) -> None:
         for offer_caps in caps:
             offer_limits = self.stored_limits.setdefault(offer_caps.offer, {})
-            for row in changed_limits(
-                list(offer_limits.values()), offer_caps, self.last_counter + 1
-            ):
+            for row in changed_limits(list(offer_limits.values()), offer_caps, self.last_counter + 1):
                 previous = offer_limits.get(row.counter)
                 offer_limits[row.counter] = row
                 self.last_counter = max(self.last_counter, row.counter)
@@ -127,9 +125,7 @@ class MemoryLedger:
 
     def merge_counters(self, target: Subject, source: Subject, now_us: int) -> None:
         """Move counters and reservations of one subject to another, adding the counts."""
-        for counter_key in [
-            counter_key for counter_key in self.counters if counter_key[:2] == source
-        ]:
+        for counter_key in [counter_key for counter_key in self.counters if counter_key[:2] == source]:
             target_key = counter_key.for_subject(target)
             self.counters[target_key] = sum_counters(
                 self.counters.pop(counter_key), self.counters.get(target_key), now_us
@@ -138,9 +134,7 @@ class MemoryLedger:
             if stored.subject == source:
                 stored.subject = target
                 stored.counts = {
-                    counter_key.for_subject(target)
-                    if counter_key[:2] == source
-                    else counter_key: count
+                    counter_key.for_subject(target) if counter_key[:2] == source else counter_key: count
                     for counter_key, count in stored.counts.items()
                 }
 
@@ -152,9 +146,7 @@ class MemoryLedger:
         for stored in self.reservations.values():
             if stored.subject == subject:
                 stored.counts = {
-                    counter_key: n
-                    for counter_key, n in stored.counts.items()
-                    if counter_key.owner == GLOBAL_OWNER
+                    counter_key: n for counter_key, n in stored.counts.items() if counter_key.owner == GLOBAL_OWNER
                 }
         return len(counter_keys)
 
@@ -166,9 +158,7 @@ class MemoryCaps:
         super().__init__()
         self._ledgers: dict[str, MemoryLedger] = {}
 
-    def _holders(
-        self, container_id: str, identities: Sequence[IdentityKey]
-    ) -> dict[IdentityKey, int]:
+    def _holders(self, container_id: str, identities: Sequence[IdentityKey]) -> dict[IdentityKey, int]:
         raise NotImplementedError
 
     def _revision(self, container_id: str) -> int:
@@ -177,9 +167,7 @@ class MemoryCaps:
     def _ledger(self, container_id: str) -> MemoryLedger:
         return self._ledgers.setdefault(container_id, MemoryLedger())
 
-    async def ensure_caps(
-        self, container_id: str, revision: int, caps: Iterable[OfferCaps]
-    ) -> None:
+    async def ensure_caps(self, container_id: str, revision: int, caps: Iterable[OfferCaps]) -> None:
         ledger = self._ledger(container_id)
         if ledger.revision >= revision:
             return
@@ -220,9 +208,7 @@ class MemoryCaps:
         ledger, now_us = self._ledger(container_id), event.decided_us
         ledger.expire_reservations(now_us)
         request = ReservationRequest(event.proposed_offers, event.identities, now_us, forced)
-        subjects = subjects_of(
-            event.identities, self._holders(container_id, event.identities), SPACE
-        )
+        subjects = subjects_of(event.identities, self._holders(container_id, event.identities), SPACE)
         needs = counter_needs(request, ledger.cache.limits.for_container(""), subjects)
         counters = {
             counter_key: ledger.counters[counter_key]
@@ -239,12 +225,8 @@ class MemoryCaps:
         reserved_until_us = None
         if ttl_us is not None:
             reserved_until_us = reservation_end_us(now_us, ttl_us, reserved, counters)
-            reservation = Reservation(
-                decision_id=event.id, state=ReservationState.HELD, expires_us=reserved_until_us
-            )
-            ledger.reservations[event.id] = _StoredReservation(
-                reservation, subject or (GLOBAL_OWNER, ""), reserved
-            )
+            reservation = Reservation(decision_id=event.id, state=ReservationState.HELD, expires_us=reserved_until_us)
+            ledger.reservations[event.id] = _StoredReservation(reservation, subject or (GLOBAL_OWNER, ""), reserved)
         ledger.last_pack += 1
         ledger.events.append((ledger.last_pack, encode_event(event), event_subject(subject)))
         return DecisionRecorded(reserved_until_us=reserved_until_us)
@@ -255,25 +237,19 @@ class MemoryCaps:
     async def release(self, container_id: str, decision: str, now_us: int) -> Reservation:
         return self._settle(container_id, decision, ReservationState.RELEASED, now_us)
 
-    def _settle(
-        self, container_id: str, decision: str, target_state: ReservationState, now_us: int
-    ) -> Reservation:
+    def _settle(self, container_id: str, decision: str, target_state: ReservationState, now_us: int) -> Reservation:
         ledger = self._ledger(container_id)
         ledger.expire_reservations(now_us, decision)
         stored = ledger.reservations.get(decision)
         if stored is None:
-            raise NotFound(
-                f"the decision `{decision}` has no reservation", code="reservation-not-found"
-            )
+            raise NotFound(f"the decision `{decision}` has no reservation", code="reservation-not-found")
         if stored.reservation.state is ReservationState.HELD:
             if target_state is ReservationState.RELEASED:
                 ledger.return_counts(stored)
             stored.reservation = replace(stored.reservation, state=target_state)
         return check_settled(stored.reservation, target_state)
 
-    async def reservation(
-        self, container_id: str, decision: str, now_us: int
-    ) -> Reservation | None:
+    async def reservation(self, container_id: str, decision: str, now_us: int) -> Reservation | None:
         ledger = self._ledger(container_id)
         stored = ledger.reservations.get(decision)
         if stored is None:
@@ -286,13 +262,8 @@ class MemoryCaps:
         for ledger in self._ledgers.values():
             ledger.expire_reservations(now_us)
 
-    async def decisions_of(
-        self, container_id: str, propositions: Sequence[str]
-    ) -> Mapping[str, DecisionEvent]:
-        events = {
-            proposition: await self.decision_event(container_id, proposition)
-            for proposition in propositions
-        }
+    async def decisions_of(self, container_id: str, propositions: Sequence[str]) -> Mapping[str, DecisionEvent]:
+        events = {proposition: await self.decision_event(container_id, proposition) for proposition in propositions}
         return {key: event for key, event in events.items() if event is not None}
 
     async def decision_event(self, container_id: str, proposition: str) -> DecisionEvent | None:
@@ -315,9 +286,7 @@ class MemoryCaps:
         self, container_id: str, after: int, limit: int
     ) -> Sequence[tuple[int, Sequence[DecisionEvent]]]:
         events = [row for row in self._ledger(container_id).events if row[0] > after]
-        return tuple(
-            (number, (_decode(text, subject),)) for number, text, subject in events[:limit]
-        )
+        return tuple((number, (_decode(text, subject),)) for number, text, subject in events[:limit])
 
     async def purge_counters(self, before_us: int) -> int:
         forgotten = 0
@@ -333,8 +302,7 @@ class MemoryCaps:
             ledger.reservations = {
                 key: stored
                 for key, stored in ledger.reservations.items()
-                if stored.reservation.state is ReservationState.HELD
-                or stored.reservation.expires_us >= before_us
+                if stored.reservation.state is ReservationState.HELD or stored.reservation.expires_us >= before_us
             }
         return forgotten
 

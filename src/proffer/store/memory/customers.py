@@ -43,9 +43,7 @@ class MemoryUnitOfWork:
     last_key: int = 0
     customers: dict[int, Customer] = field(default_factory=dict)
     holders: dict[IdentityKey, int] = field(default_factory=dict)
-    fragments_by_key: dict[int, dict[tuple[str, IdentityKey], Fragment]] = field(
-        default_factory=dict
-    )
+    fragments_by_key: dict[int, dict[tuple[str, IdentityKey], Fragment]] = field(default_factory=dict)
     events_by_key: dict[int, dict[str, ExperienceEvent]] = field(default_factory=dict)
     digests: dict[bytes, int] = field(default_factory=dict)
     checkpoints: dict[str, Checkpoint] = field(default_factory=dict)
@@ -72,9 +70,7 @@ class MemoryUnitOfWork:
 
     def save(self, customer: Customer) -> None:
         membership = {
-            audience: replace(
-                record, columns=None if record.columns is None else copy_attributes(record.columns)
-            )
+            audience: replace(record, columns=None if record.columns is None else copy_attributes(record.columns))
             for audience, record in customer.membership.items()
         }
         self.customers[customer.key] = structs.replace(
@@ -88,9 +84,7 @@ class MemoryUnitOfWork:
     def save_fragment(self, key: int, fragment: Fragment) -> None:
         source: FragmentSource = fragment.source
         fragments = self.fragments_by_key.setdefault(key, {})
-        fragments[source.dataset, source.origin] = Fragment(
-            source, copy_attributes(fragment.attributes)
-        )
+        fragments[source.dataset, source.origin] = Fragment(source, copy_attributes(fragment.attributes))
 
     def assign_identity(self, identity: IdentityKey, key: int) -> None:
         self.holders[identity] = key
@@ -125,11 +119,7 @@ class MemoryUnitOfWork:
         return True
 
     def trim_events(self, key: int, max_events: int, since_us: int) -> None:
-        recent = [
-            event
-            for event in _by_time(self.events_by_key.get(key, {}).values())
-            if event.stamped_us >= since_us
-        ]
+        recent = [event for event in _by_time(self.events_by_key.get(key, {}).values()) if event.stamped_us >= since_us]
         newest = recent[max(len(recent) - max_events, 0) :]
         self.events_by_key[key] = {event.id: event for event in newest}
 
@@ -138,10 +128,7 @@ class MemoryUnitOfWork:
 
     def events_of(self, keys: Iterable[int], since_us: int) -> Sequence[Attributes]:
         events = [
-            event
-            for key in keys
-            for event in self.events_by_key.get(key, {}).values()
-            if event.stamped_us >= since_us
+            event for key in keys for event in self.events_by_key.get(key, {}).values() if event.stamped_us >= since_us
         ]
         return tuple(event.document for event in _by_time(events)[-MAX_EVENTS:])
 
@@ -184,26 +171,17 @@ class MemoryCustomers:
         ledger = self._ledger_of(container_id)
         return self._units_of_work.setdefault(container_id, MemoryUnitOfWork(ledger=ledger))
 
-    async def customers(
-        self, container_id: str, identities: Sequence[IdentityKey]
-    ) -> Sequence[Customer]:
+    async def customers(self, container_id: str, identities: Sequence[IdentityKey]) -> Sequence[Customer]:
         unit_of_work = self._unit_of_work(container_id)
-        return tuple(
-            unit_of_work.load(key)
-            for key in rules.distinct_customers(unit_of_work.holder, identities)
-        )
+        return tuple(unit_of_work.load(key) for key in rules.distinct_customers(unit_of_work.holder, identities))
 
-    async def lookup_for_decision(
-        self, container_id: str, identities: Sequence[IdentityKey]
-    ) -> CustomerLookup:
+    async def lookup_for_decision(self, container_id: str, identities: Sequence[IdentityKey]) -> CustomerLookup:
         return CustomerLookup(await self.customers(container_id, identities))
 
     async def fragments(self, container_id: str, customer: Customer) -> Sequence[Fragment]:
         return rules.fragments_of(self._unit_of_work(container_id), customer)
 
-    async def events(
-        self, container_id: str, keys: Sequence[int], since_us: int
-    ) -> Sequence[Attributes]:
+    async def events(self, container_id: str, keys: Sequence[int], since_us: int) -> Sequence[Attributes]:
         return self._unit_of_work(container_id).events_of(keys, since_us)
 
     async def apply_changes(
@@ -218,9 +196,7 @@ class MemoryCustomers:
     ) -> Sequence[ChangeResult]:
         unit_of_work = self._writable_unit_of_work(container_id)
         unit_of_work.now_us = now_us
-        results = rules.apply_changes(
-            unit_of_work, changes, now_us=now_us, qualify=qualify, limits=limits
-        )
+        results = rules.apply_changes(unit_of_work, changes, now_us=now_us, qualify=qualify, limits=limits)
         if checkpoint is not None:
             unit_of_work.checkpoints[checkpoint.name] = checkpoint
         return results
@@ -260,9 +236,7 @@ class MemoryCustomers:
     ) -> tuple[int | None, int]:
         unit_of_work = self._unit_of_work(container_id)
         customers = unit_of_work.page(after, limit)
-        changed = rules.requalify(
-            unit_of_work, customers, now_us=now_us, qualify=qualify, limits=limits
-        )
+        changed = rules.requalify(unit_of_work, customers, now_us=now_us, qualify=qualify, limits=limits)
         return (customers[-1].key if customers else None), changed
 
     async def customers_by_key(self, container_id: str, keys: Sequence[int]) -> Sequence[Customer]:
@@ -285,9 +259,7 @@ class MemoryCustomers:
     async def purge_digests(self, before_us: int) -> int:
         forgotten = 0
         for unit_of_work in self._units_of_work.values():
-            old = [
-                digest for digest, taken_us in unit_of_work.digests.items() if taken_us < before_us
-            ]
+            old = [digest for digest, taken_us in unit_of_work.digests.items() if taken_us < before_us]
             for digest in old:
                 del unit_of_work.digests[digest]
             forgotten += len(old)

@@ -39,14 +39,10 @@ class MemoryFeedback:
         super().__init__()
         self._feedback: dict[str, _StoredFeedback] = {}
 
-    def _holders(
-        self, container_id: str, identities: Sequence[IdentityKey]
-    ) -> dict[IdentityKey, int]:
+    def _holders(self, container_id: str, identities: Sequence[IdentityKey]) -> dict[IdentityKey, int]:
         raise NotImplementedError
 
-    async def add_feedback(
-        self, container_id: str, events: Sequence[AttributedFeedback]
-    ) -> Sequence[bool]:
+    async def add_feedback(self, container_id: str, events: Sequence[AttributedFeedback]) -> Sequence[bool]:
         stored = self._feedback.setdefault(container_id, _StoredFeedback())
         new_flags = []
         for event in events:
@@ -64,16 +60,10 @@ class MemoryFeedback:
         self, container_id: str, after: int, limit: int, *, unattributed_only: bool = False
     ) -> Sequence[tuple[int, AttributedFeedback]]:
         stored = self._feedback.get(container_id, _StoredFeedback())
-        rows = [
-            (number, decode_feedback(text))
-            for number, text in stored.events.items()
-            if number > after
-        ]
+        rows = [(number, decode_feedback(text)) for number, text in stored.events.items() if number > after]
         return tuple(row for row in rows if row[1].unattributed or not unattributed_only)[:limit]
 
-    async def attribute_late(
-        self, container_id: str, events: Sequence[tuple[int, AttributedFeedback]]
-    ) -> int:
+    async def attribute_late(self, container_id: str, events: Sequence[tuple[int, AttributedFeedback]]) -> int:
         stored = self._feedback.get(container_id, _StoredFeedback())
         count = 0
         for number, event in events:
@@ -91,22 +81,14 @@ class MemoryFeedback:
             move: subjects_of(move.identities, self._holders(container_id, move.identities), SPACE)
             for move in event.increments
         }
-        for counter_key, limit, at_us in counter_increments(
-            event, ledger.cache.limits.for_container(""), subjects
-        ):
-            counters = (
-                {counter_key: ledger.counters[counter_key]}
-                if counter_key in ledger.counters
-                else {}
-            )
+        for counter_key, limit, at_us in counter_increments(event, ledger.cache.limits.for_container(""), subjects):
+            counters = {counter_key: ledger.counters[counter_key]} if counter_key in ledger.counters else {}
             increment(counters, counter_key, 1, limit, at_us)
             ledger.put_counters(counters)
 
     async def oldest_decision_ms(self, container_id: str) -> int | None:
         ledger = self._ledgers.get(container_id, MemoryLedger())
-        return min(
-            (decision_time_ms(_decode(text).id) or 0 for _, text, _ in ledger.events), default=None
-        )
+        return min((decision_time_ms(_decode(text).id) or 0 for _, text, _ in ledger.events), default=None)
 
     async def purge_feedback(self, before_us: int, max_bytes: int | None = None) -> int:
         forgotten = 0

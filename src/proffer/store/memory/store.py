@@ -61,9 +61,7 @@ class MemoryStore(MemoryCustomers, MemoryCaps, MemoryFeedback):
 
     async def containers(self) -> Sequence[Container]:
         all_containers = (library.container for library in self._libraries.values())
-        return tuple(
-            sorted(all_containers, key=lambda container: (container.created_us, container.id))
-        )
+        return tuple(sorted(all_containers, key=lambda container: (container.created_us, container.id)))
 
     async def ensure_container(self, container: Container) -> Container:
         sandbox = (container.organisation, container.sandbox)
@@ -119,9 +117,7 @@ class MemoryStore(MemoryCustomers, MemoryCaps, MemoryFeedback):
         return tuple(each for each in versions if each.instance_id == instance_id)
 
     async def revisions(self) -> Mapping[str, int]:
-        return MappingProxyType(
-            {key: library.container.revision for key, library in self._libraries.items()}
-        )
+        return MappingProxyType({key: library.container.revision for key, library in self._libraries.items()})
 
     async def await_change(self) -> None:
         await asyncio.sleep(POLL_SECONDS)
@@ -134,9 +130,7 @@ class MemoryStore(MemoryCustomers, MemoryCaps, MemoryFeedback):
         library = self._libraries.get(container_id)
         return library.versions if library else ()
 
-    def _holders(
-        self, container_id: str, identities: Sequence[IdentityKey]
-    ) -> dict[IdentityKey, int]:
+    def _holders(self, container_id: str, identities: Sequence[IdentityKey]) -> dict[IdentityKey, int]:
         holders = self._unit_of_work(container_id).holders
         return {identity: holders[identity] for identity in identities if identity in holders}
 

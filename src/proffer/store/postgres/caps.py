@@ -95,9 +95,7 @@ class PostgresCaps(ABC):
     def on_group_commit(self, callback: Callable[[int], object]) -> None:
         self._recorder.on_commit = callback
 
-    async def ensure_caps(
-        self, container_id: str, revision: int, caps: Iterable[OfferCaps]
-    ) -> None:
+    async def ensure_caps(self, container_id: str, revision: int, caps: Iterable[OfferCaps]) -> None:
         caps_list = tuple(caps)
 
         async def work(connection: Connection) -> None:
@@ -112,9 +110,7 @@ class PostgresCaps(ABC):
             await put_limits(connection, container_id, [*caps_list, *removed])
             await connection.execute(dollar(cap_rows.PUT_CAP_REVISION), container_id, revision)
 
-        stored_revision = await self._connections.read(
-            lambda connection: cap_revision(connection, container_id)
-        )
+        stored_revision = await self._connections.read(lambda connection: cap_revision(connection, container_id))
         if stored_revision < revision:
             await self._connections.write(work)
         await self._refresh_cache()
@@ -129,21 +125,15 @@ class PostgresCaps(ABC):
         cap_list = tuple(caps)
         counts = self._cap_cache.totals(container_id, cap_list, now_us)
         has_no_subjects = not subjects.customers and not subjects.identities
-        offers = (
-            frozenset[str]() if has_no_subjects else self._profile_caps.restricted_offers(cap_list)
-        )
+        offers = frozenset[str]() if has_no_subjects else self._profile_caps.restricted_offers(cap_list)
         if offers:
             has_unheld = len(subjects.identities) > subjects.linked_count
             space = await self._space(container_id) if has_unheld else None
             subject_list = counter_subjects(subjects, space)
             rows = await self._connections.read(
-                lambda connection: connection.fetch(
-                    sql.COUNTERS_NOW_OF, *columns(subject_list, 2), now_us
-                )
+                lambda connection: connection.fetch(sql.COUNTERS_NOW_OF, *columns(subject_list, 2), now_us)
             )
-            self._cap_cache.add_subject_counts(
-                (tuple(row[2:]) for row in rows), offers, now_us, counts
-            )
+            self._cap_cache.add_subject_counts((tuple(row[2:]) for row in rows), offers, now_us, counts)
         return CapUsage(counts)
 
     async def record(
@@ -168,9 +158,7 @@ class PostgresCaps(ABC):
                     first=self._group.locks(items),
                 )
             except ExpiredReservations:
-                await self._connections.write(
-                    lambda connection: release_expired(connection, now_us)
-                )
+                await self._connections.write(lambda connection: release_expired(connection, now_us))
 
     async def confirm(self, container_id: str, decision: str, now_us: int) -> Reservation:
         return await self._settle(container_id, decision, ReservationState.CONFIRMED, now_us)
@@ -187,12 +175,8 @@ class PostgresCaps(ABC):
         await self._refresh_cache()
         return check_settled(settled, target_state)
 
-    async def reservation(
-        self, container_id: str, decision: str, now_us: int
-    ) -> Reservation | None:
-        return await self._connections.read(
-            lambda connection: reservation(connection, container_id, decision, now_us)
-        )
+    async def reservation(self, container_id: str, decision: str, now_us: int) -> Reservation | None:
+        return await self._connections.read(lambda connection: reservation(connection, container_id, decision, now_us))
 
     async def catch_up(self, now_us: int) -> None:
         if await self._update_cache(now_us):
@@ -214,9 +198,7 @@ class PostgresCaps(ABC):
             limits = await limits_since(connection, self._horizon) if changed else []
             totals = await connection.fetch(sql.TOTALS_SINCE, self._horizon)
             self._cap_cache.update_limits(limits)
-            self._cap_cache.update_totals(
-                TotalRow(tuple(row[:3]), CounterValue(*row[3:5]), row[5]) for row in totals
-            )
+            self._cap_cache.update_totals(TotalRow(tuple(row[:3]), CounterValue(*row[3:5]), row[5]) for row in totals)
             self._horizon = horizon
             return bool(expired)
 
@@ -226,9 +208,7 @@ class PostgresCaps(ABC):
     async def decision_event(self, container_id: str, proposition: str) -> DecisionEvent | None:
         return (await self.decisions_of(container_id, [proposition])).get(proposition)
 
-    async def decisions_of(
-        self, container_id: str, propositions: Sequence[str]
-    ) -> Mapping[str, DecisionEvent]:
+    async def decisions_of(self, container_id: str, propositions: Sequence[str]) -> Mapping[str, DecisionEvent]:
         async def query(connection: Connection) -> dict[str, DecisionEvent]:
             decisions: dict[str, DecisionEvent] = {}
             open_packs: dict[int, PackReader] = {}
@@ -236,9 +216,7 @@ class PostgresCaps(ABC):
                 proposition_id = edge_ids.normalize_id(proposition)
                 for number in await _candidate_packs(connection, container_id, proposition_id):
                     if number not in open_packs:
-                        body = await connection.fetchval(
-                            dollar(cap_rows.PACK_OF), number, container_id
-                        )
+                        body = await connection.fetchval(dollar(cap_rows.PACK_OF), number, container_id)
                         if body is None:
                             continue  # of another container, or deleted
                         open_packs[number] = PackReader(body)
@@ -275,12 +253,8 @@ class PostgresCaps(ABC):
             if scan.is_background:
                 await asyncio.sleep(loop.time() - started)
 
-    async def _index_next_slice(
-        self, newest: int, searched_ids: frozenset[str]
-    ) -> edge_ids.IndexSlice | None:
-        range_and_packs = await self._connections.read(
-            lambda connection: _read_next_packs(connection, newest)
-        )
+    async def _index_next_slice(self, newest: int, searched_ids: frozenset[str]) -> edge_ids.IndexSlice | None:
+        range_and_packs = await self._connections.read(lambda connection: _read_next_packs(connection, newest))
         if range_and_packs is None:
             return None
         # CPU-bound, so it runs in a thread.
@@ -293,9 +267,7 @@ class PostgresCaps(ABC):
     ) -> Sequence[tuple[int, Sequence[DecisionEvent]]]:
         up_to = await newest_number(self._connections, 0, cap_rows.NEWEST_PACK)
         rows = await self._connections.read(
-            lambda connection: connection.fetch(
-                sql.PACKS_BETWEEN, container_id, after, up_to, limit
-            )
+            lambda connection: connection.fetch(sql.PACKS_BETWEEN, container_id, after, up_to, limit)
         )
         return [(number, tuple(decode_pack(body))) for number, body in rows]
 
@@ -310,17 +282,13 @@ class PostgresCaps(ABC):
             if oldest is None:
                 return 0
             bound = edge_ids.first_key_of_day(oldest - HOUR_MS)
-            return rows_changed(
-                await connection.execute(dollar(cap_rows.SWEEP_EDGE_IDS), bound, ROWS_TOGETHER)
-            )
+            return rows_changed(await connection.execute(dollar(cap_rows.SWEEP_EDGE_IDS), bound, ROWS_TOGETHER))
 
         deleted = await self._connections.write(delete_totals)
         deleted += await self._delete_in_batches(
             _execute_and_count(cap_rows.SWEEP_COUNTERS, before_us, before_us, ROWS_TOGETHER)
         )
-        await self._delete_in_batches(
-            _execute_and_count(cap_rows.SWEEP_RESERVATIONS, before_us, ROWS_TOGETHER)
-        )
+        await self._delete_in_batches(_execute_and_count(cap_rows.SWEEP_RESERVATIONS, before_us, ROWS_TOGETHER))
         await self._delete_in_batches(delete_edge_ids)
         return deleted
 
@@ -336,23 +304,17 @@ class PostgresCaps(ABC):
         deleted = 0
 
         async def delete_old(connection: Connection) -> tuple[int, int]:
-            rows = await connection.fetch(
-                dollar(cap_rows.OLD_PACKS), before_us // 1000, _PACKS_PER_DELETE
-            )
+            rows = await connection.fetch(dollar(cap_rows.OLD_PACKS), before_us // 1000, _PACKS_PER_DELETE)
             return await _delete_packs(connection, rows)
 
         through: int | None = None
 
         async def delete_surplus(connection: Connection) -> tuple[int, int]:
-            rows = await connection.fetch(
-                dollar(cap_rows.PACKS_THROUGH), through, _PACKS_PER_DELETE
-            )
+            rows = await connection.fetch(dollar(cap_rows.PACKS_THROUGH), through, _PACKS_PER_DELETE)
             return await _delete_packs(connection, rows)
 
         if max_bytes is not None:
-            through = await self._connections.read(
-                lambda connection: connection.fetchval(sql.SURPLUS_PACK, max_bytes)
-            )
+            through = await self._connections.read(lambda connection: connection.fetchval(sql.SURPLUS_PACK, max_bytes))
         for work in (delete_old, delete_surplus) if through is not None else (delete_old,):
             packs = _PACKS_PER_DELETE
             while packs == _PACKS_PER_DELETE:
@@ -423,26 +385,18 @@ async def put_limits(connection: Connection, container: str, caps: Iterable[Offe
     if not changed:
         return
     await connection.execute(sql.LOCK_ONE, sql.LIMIT_LOCK, container_lock_number(container))
-    await connection.execute(
-        sql.PUT_LIMITS, container, *columns([(offer, *row) for offer, row in changed], 8)
-    )
-    await lock_counters(
-        connection, (lock_stripe(CounterKey(0, "", row.counter, "", 0)) for row, _ in moved_ends)
-    )
+    await connection.execute(sql.PUT_LIMITS, container, *columns([(offer, *row) for offer, row in changed], 8))
+    await lock_counters(connection, (lock_stripe(CounterKey(0, "", row.counter, "", 0)) for row, _ in moved_ends))
     for row, moment_us in moved_ends:
         end_us = lifetime_end(row.start_us, row.end_us, moment_us)
         await connection.execute(sql.UPDATE_TOTALS_END, end_us, row.counter, moment_us)
 
 
-async def _candidate_packs(
-    connection: Connection, container: str, proposition_id: str
-) -> list[int]:
+async def _candidate_packs(connection: Connection, container: str, proposition_id: str) -> list[int]:
     """Return the packs that may contain the decision of this decision or edge id."""
     moment = decision_time_ms(proposition_id)
     if moment is not None:
-        rows = await connection.fetch(
-            dollar(cap_rows.PACKS_AT), container, moment, moment + PACK_SPAN_MS, moment
-        )
+        rows = await connection.fetch(dollar(cap_rows.PACKS_AT), container, moment, moment + PACK_SPAN_MS, moment)
         return [number for (number,) in rows]
     oldest, newest = await connection.fetchrow(cap_rows.SPAN_ON_RECORD)
     if oldest is None or not edge_ids.is_edge_id(proposition_id):

@@ -127,9 +127,7 @@ class Connections:
         with unavailable(self.url):
             while True:
                 try:
-                    return await self._attempt(
-                        lambda connection: self._transaction(connection, work, first)
-                    )
+                    return await self._attempt(lambda connection: self._transaction(connection, work, first))
                 except _CommitUnknown as unknown:
                     if await self._is_committed(unknown.writer, unknown.mark):
                         result: Result = unknown.result
@@ -180,9 +178,7 @@ class Connections:
             )
         return self._pool
 
-    async def _transaction(
-        self, connection: Connection, work: Work[Result], first: str = ""
-    ) -> Result:
+    async def _transaction(self, connection: Connection, work: Work[Result], first: str = "") -> Result:
         writer, mark = f"{self._name}/{connection.get_server_pid()}", secrets.token_hex(8)
         await connection.execute(f"BEGIN; {first}")
         try:

@@ -54,14 +54,10 @@ async def lock_counters(connection: Connection, stripes: Iterable[int]) -> None:
         await connection.execute(sql.LOCK_STRIPES, sql.COUNTER_LOCK, sorted_stripes)
 
 
-async def read_counters(
-    connection: Connection, counter_keys: Iterable[CounterKey]
-) -> dict[CounterKey, CounterValue]:
+async def read_counters(connection: Connection, counter_keys: Iterable[CounterKey]) -> dict[CounterKey, CounterValue]:
     """Return the values of these counters; counters without a row are absent."""
     unique_keys = dict.fromkeys(counter_keys)
-    global_keys = [
-        counter_key[2:] for counter_key in unique_keys if counter_key.owner == GLOBAL_OWNER
-    ]
+    global_keys = [counter_key[2:] for counter_key in unique_keys if counter_key.owner == GLOBAL_OWNER]
     subject_keys = [counter_key for counter_key in unique_keys if counter_key.owner != GLOBAL_OWNER]
     result: dict[CounterKey, CounterValue] = {}
     if global_keys:
@@ -80,14 +76,10 @@ async def put_counters(
 ) -> None:
     """Write the new values of these counters, which must be locked."""
     total_rows = sorted(
-        (*counter_key[2:], *count)
-        for counter_key, count in counters.items()
-        if counter_key.owner == GLOBAL_OWNER
+        (*counter_key[2:], *count) for counter_key, count in counters.items() if counter_key.owner == GLOBAL_OWNER
     )
     subject_rows = sorted(
-        (*counter_key, *count)
-        for counter_key, count in counters.items()
-        if counter_key.owner != GLOBAL_OWNER
+        (*counter_key, *count) for counter_key, count in counters.items() if counter_key.owner != GLOBAL_OWNER
     )
     if total_rows:
         if move_number is None:
@@ -109,9 +101,7 @@ class CounterMerge(NamedTuple):
         return (self.target, ""), (self.source, "")
 
 
-async def merge_counters(
-    connection: Connection, space: int, merges: Sequence[CounterMerge], now_us: int
-) -> None:
+async def merge_counters(connection: Connection, space: int, merges: Sequence[CounterMerge], now_us: int) -> None:
     """Merge counters and reservations of subjects, in order, adding the counts."""
     pairs = [merge.subjects(space) for merge in merges]
     all_subjects = list(dict.fromkeys(subject for pair in pairs for subject in pair))
@@ -120,8 +110,7 @@ async def merge_counters(
     await lock_counters(connection, map(subject_lock_stripe, all_subjects))
     counters = await counters_of(connection, all_subjects)
     reserved = {
-        (owner, identity)
-        for owner, identity in await connection.fetch(sql.RESERVED_BY, *columns(all_subjects, 2))
+        (owner, identity) for owner, identity in await connection.fetch(sql.RESERVED_BY, *columns(all_subjects, 2))
     }
     merged_subjects: list[Subject] = []
     for target, source in pairs:
@@ -131,20 +120,14 @@ async def merge_counters(
             target_counters = counters.setdefault(target, {})
             for counter_key, count in source_counters.items():
                 target_key = counter_key.for_subject(target)
-                target_counters[target_key] = sum_counters(
-                    count, target_counters.get(target_key), now_us
-                )
+                target_counters[target_key] = sum_counters(count, target_counters.get(target_key), now_us)
         if source in reserved:
             await connection.execute(dollar(cap_rows.MOVE_RESERVATIONS), *target, *source)
             reserved.add(target)
     if merged_subjects:
         await connection.execute(sql.REMOVE_COUNTERS_OF, *columns(merged_subjects, 2))
         targets = {target for target, _ in pairs if target not in merged_subjects}
-        changed = {
-            counter_key: count
-            for target in targets
-            for counter_key, count in counters.get(target, {}).items()
-        }
+        changed = {counter_key: count for target in targets for counter_key, count in counters.get(target, {}).items()}
         await put_counters(connection, changed)
 
 
@@ -155,9 +138,7 @@ async def counters_of(
     result: dict[Subject, dict[CounterKey, CounterValue]] = {}
     for row in await connection.fetch(sql.COUNTERS_OF, *columns(subjects, 2)):
         counter_key = CounterKey(*row[:5])
-        result.setdefault((counter_key.owner, counter_key.identity), {})[counter_key] = (
-            CounterValue(*row[5:])
-        )
+        result.setdefault((counter_key.owner, counter_key.identity), {})[counter_key] = CounterValue(*row[5:])
     return result
 
 
@@ -174,22 +155,14 @@ ReservationRow = tuple[str, str, int, str, bytes, int, str]
 async def release_expired(connection: Connection, now_us: int) -> int:
     """Release expired reservations; return how many."""
     expired_rows = await connection.fetch(sql.EXPIRED, now_us, MAX_EXPIRED)
-    rows = [
-        row
-        for row in await _lock_reservations(connection, expired_rows)
-        if row[6] == ReservationState.HELD
-    ]
+    rows = [row for row in await _lock_reservations(connection, expired_rows) if row[6] == ReservationState.HELD]
     if rows:
         await _return_counts(connection, rows)
-        await connection.execute(
-            sql.SETTLE, ReservationState.EXPIRED.value, *columns([row[:2] for row in rows], 2)
-        )
+        await connection.execute(sql.SETTLE, ReservationState.EXPIRED.value, *columns([row[:2] for row in rows], 2))
     return len(expired_rows)
 
 
-async def reservation(
-    connection: Connection, container: str, decision: str, now_us: int
-) -> Reservation | None:
+async def reservation(connection: Connection, container: str, decision: str, now_us: int) -> Reservation | None:
     row = await connection.fetchrow(dollar(cap_rows.RESERVATION), container, decision)
     if row is None:
         return None
@@ -209,9 +182,7 @@ async def settle(
     """Confirm or release the reservation of a decision."""
     unlocked_row = await connection.fetchrow(dollar(cap_rows.RESERVATION), container, decision)
     if unlocked_row is None:
-        raise NotFound(
-            f"the decision `{decision}` has no reservation", code="reservation-not-found"
-        )
+        raise NotFound(f"the decision `{decision}` has no reservation", code="reservation-not-found")
     (row,) = await _lock_reservations(connection, [(container, decision, *unlocked_row)])
     expires_us, state = row[5], ReservationState(row[6])
     if state is ReservationState.HELD:
@@ -222,13 +193,9 @@ async def settle(
     return Reservation(decision_id=decision, state=state, expires_us=expires_us)
 
 
-async def _lock_reservations(
-    connection: Connection, rows: Sequence[Sequence[Any]]
-) -> list[ReservationRow]:
+async def _lock_reservations(connection: Connection, rows: Sequence[Sequence[Any]]) -> list[ReservationRow]:
     """Lock these reservations and their counters; return their current rows."""
-    await lock_counters(
-        connection, (lock_stripe(counter_key) for row in rows for counter_key in _moves(row))
-    )
+    await lock_counters(connection, (lock_stripe(counter_key) for row in rows for counter_key in _moves(row)))
     locked_rows = await connection.fetch(sql.LOCK_RESERVATIONS, *columns(rows, 2))
     owners = {tuple(row[:2]): tuple(row[2:4]) for row in rows}
     if any(owners[tuple(row[:2])] != tuple(row[2:4]) for row in locked_rows):

@@ -62,9 +62,7 @@ class PostgresCustomers(ABC):
         """Return the number of the container's space; None before its first customer."""
         space = self._spaces.get(container_id)
         if space is None:
-            row_value = await self._connections.read(
-                lambda connection: connection.fetchval(pg.SPACE_OF, container_id)
-            )
+            row_value = await self._connections.read(lambda connection: connection.fetchval(pg.SPACE_OF, container_id))
             if row_value is None:
                 return None
             space = self._spaces[container_id] = int(row_value)
@@ -73,15 +71,11 @@ class PostgresCustomers(ABC):
     async def _ensure_space(self, container_id: str) -> int:
         space = await self._space(container_id)
         if space is None:
-            space = await self._connections.write(
-                lambda connection: writing.space_of(connection, container_id)
-            )
+            space = await self._connections.write(lambda connection: writing.space_of(connection, container_id))
             self._spaces[container_id] = space
         return space
 
-    async def customers(
-        self, container_id: str, identities: Sequence[IdentityKey]
-    ) -> Sequence[Customer]:
+    async def customers(self, container_id: str, identities: Sequence[IdentityKey]) -> Sequence[Customer]:
         space = await self._space(container_id) if identities else None
         if space is None:
             return ()
@@ -89,28 +83,20 @@ class PostgresCustomers(ABC):
             statement, values = pg.FIND_ONE, list[Any](identities[0])
         else:
             statement, values = pg.FIND, [list(column) for column in zip(*identities, strict=True)]
-        rows = await self._connections.read(
-            lambda connection: connection.fetch(statement, space, *values)
-        )
+        rows = await self._connections.read(lambda connection: connection.fetch(statement, space, *values))
         return tuple(map(sql.to_customer, rows))
 
-    async def lookup_for_decision(
-        self, container_id: str, identities: Sequence[IdentityKey]
-    ) -> CustomerLookup:
+    async def lookup_for_decision(self, container_id: str, identities: Sequence[IdentityKey]) -> CustomerLookup:
         return CustomerLookup(await self.customers(container_id, identities))
 
     async def fragments(self, container_id: str, customer: Customer) -> Sequence[Fragment]:
         del container_id
         if len(customer.sources) == 1:
             return (Fragment(customer.sources[0], customer.attributes),)
-        rows = await self._connections.read(
-            lambda connection: connection.fetch(dollar(sql.FRAGMENTS), customer.key)
-        )
+        rows = await self._connections.read(lambda connection: connection.fetch(dollar(sql.FRAGMENTS), customer.key))
         return tuple(map(sql.to_fragment, rows))
 
-    async def events(
-        self, container_id: str, keys: Sequence[int], since_us: int
-    ) -> Sequence[Attributes]:
+    async def events(self, container_id: str, keys: Sequence[int], since_us: int) -> Sequence[Attributes]:
         del container_id  # keys are unique over all containers
         rows = await self._connections.read(
             lambda connection: connection.fetch(pg.EVENTS, list(keys), since_us, MAX_EVENTS)
@@ -130,9 +116,7 @@ class PostgresCustomers(ABC):
         space = await self._ensure_space(container_id)
 
         async def work(connection: Connection) -> list[ChangeResult]:
-            return await _apply_changes(
-                connection, space, changes, now_us, qualify, limits, checkpoint
-            )
+            return await _apply_changes(connection, space, changes, now_us, qualify, limits, checkpoint)
 
         return await self._connections.write(work)
 
@@ -149,14 +133,10 @@ class PostgresCustomers(ABC):
         space = await self._ensure_space(container_id)
 
         async def work(connection: Connection) -> list[ChangeResult]:
-            results = (
-                await _insert_new(connection, space, records, now_us) if qualify is None else None
-            )
+            results = await _insert_new(connection, space, records, now_us) if qualify is None else None
             if results is None:
                 changes = [rules.decode_record(record) for record in records]
-                return await _apply_changes(
-                    connection, space, changes, now_us, qualify, limits, checkpoint
-                )
+                return await _apply_changes(connection, space, changes, now_us, qualify, limits, checkpoint)
             if checkpoint is not None:
                 await writing.set_checkpoint(connection, space, checkpoint)
             await writing.add_to_count(connection, space, len(results))
@@ -200,9 +180,7 @@ class PostgresCustomers(ABC):
                 )
 
             def apply_rules(unit_of_work: PreloadedUnitOfWork) -> int:
-                return rules.requalify(
-                    unit_of_work, customers.values(), now_us=now_us, qualify=qualify, limits=limits
-                )
+                return rules.requalify(unit_of_work, customers.values(), now_us=now_us, qualify=qualify, limits=limits)
 
             unit_of_work, changed = await _run_rules(read, apply_rules)
             await writing.write_changes(connection, unit_of_work)
@@ -212,16 +190,12 @@ class PostgresCustomers(ABC):
 
     async def customers_by_key(self, container_id: str, keys: Sequence[int]) -> Sequence[Customer]:
         del container_id
-        rows = await self._connections.read(
-            lambda connection: connection.fetch(pg.LOAD, list(keys))
-        )
+        rows = await self._connections.read(lambda connection: connection.fetch(pg.LOAD, list(keys)))
         row_by_key = {row[0]: row for row in rows}
         return tuple(sql.to_customer(row_by_key[key]) for key in keys if key in row_by_key)
 
     async def customer_count(self, container_id: str) -> tuple[int, int, int]:
-        row = await self._connections.read(
-            lambda connection: connection.fetchrow(pg.COUNTED, container_id)
-        )
+        row = await self._connections.read(lambda connection: connection.fetchrow(pg.COUNTED, container_id))
         if row is None:
             return 0, 1, 0
         space, count, low, high = row
@@ -261,9 +235,7 @@ class PostgresCustomers(ABC):
         space = await self._space(container_id)
         if space is None:
             return None
-        note = await self._connections.read(
-            lambda connection: connection.fetchval(dollar(sql.CHECKPOINT), space, name)
-        )
+        note = await self._connections.read(lambda connection: connection.fetchval(dollar(sql.CHECKPOINT), space, name))
         return None if note is None else Checkpoint(name=name, note=note)
 
     async def delete_checkpoint(self, container_id: str, name: str) -> None:
@@ -291,9 +263,7 @@ async def _apply_changes(
 ) -> list[ChangeResult]:
     def apply_rules(unit_of_work: PreloadedUnitOfWork) -> list[ChangeResult]:
         unit_of_work.now_us = now_us
-        return rules.apply_changes(
-            unit_of_work, changes, now_us=now_us, qualify=qualify, limits=limits
-        )
+        return rules.apply_changes(unit_of_work, changes, now_us=now_us, qualify=qualify, limits=limits)
 
     async def read(depth: EventDepth) -> PreloadedCustomers:
         return await writing.load_for_changes(connection, space, changes, depth)
@@ -342,9 +312,7 @@ async def _insert_new(
                 None,
                 now_us,
             )
-            for key, (record_identities, dataset, stamped_us, document) in zip(
-                keys, records, strict=True
-            )
+            for key, (record_identities, dataset, stamped_us, document) in zip(keys, records, strict=True)
         ],
     )
     identity_rows = [
@@ -353,12 +321,8 @@ async def _insert_new(
         for namespace, name in record_identities
     ]
     identity_rows.sort()  # in index order
-    await connection.copy_records_to_table(
-        "customer_identities", columns=pg.IDENTITY_COLUMNS, records=identity_rows
-    )
-    merges = [
-        CounterMerge(key, IdentityKey(namespace, name)) for _, namespace, name, key in identity_rows
-    ]
+    await connection.copy_records_to_table("customer_identities", columns=pg.IDENTITY_COLUMNS, records=identity_rows)
+    merges = [CounterMerge(key, IdentityKey(namespace, name)) for _, namespace, name, key in identity_rows]
     await merge_counters(connection, space, merges, now_us)
     return [ChangeResult(key) for key in keys]
 

@@ -44,9 +44,7 @@ async def space_of(connection: Connection, container_id: str) -> int:
     return int(space)
 
 
-async def lock_identities(
-    connection: Connection, space: int, identities: Iterable[IdentityKey]
-) -> None:
+async def lock_identities(connection: Connection, space: int, identities: Iterable[IdentityKey]) -> None:
     """Lock identities against other writers until the end of the transaction.
 
     Locks are taken in one order and before any row lock, which prevents deadlocks.
@@ -58,9 +56,7 @@ async def lock_identities(
     await connection.execute(pg.LOCK_STRIPES, pg.IDENTITY_LOCK, sorted(stripes))
 
 
-async def holders_of(
-    connection: Connection, space: int, identities: Iterable[IdentityKey]
-) -> dict[IdentityKey, int]:
+async def holders_of(connection: Connection, space: int, identities: Iterable[IdentityKey]) -> dict[IdentityKey, int]:
     namespaces, names = columns(set(identities), 2)
     rows = await connection.fetch(pg.HOLDERS, space, namespaces, names)
     return {IdentityKey(namespace, name): key for namespace, name, key in rows}
@@ -88,17 +84,11 @@ async def load_for_changes(
     await lock_identities(connection, space, identities)
     holders = await holders_of(connection, space, identities)
     customers = await lock_customers(connection, holders.values())
-    digests = [
-        change.digest
-        for change in changes
-        if isinstance(change, ProfileRecord) and change.digest is not None
-    ]
+    digests = [change.digest for change in changes if isinstance(change, ProfileRecord) and change.digest is not None]
     digest_rows = await connection.fetch(pg.EXISTING_DIGESTS, space, digests) if digests else ()
     if any(isinstance(change, ExperienceEvent) for change in changes):
         depth = max(depth, EventDepth.HEADS)
-    new_count = sum(
-        all(identity not in holders for identity in change.identities) for change in changes
-    )
+    new_count = sum(all(identity not in holders for identity in change.identities) for change in changes)
     return PreloadedCustomers(
         space=space,
         holders=holders,
@@ -118,9 +108,7 @@ async def fragments_of(
     keys = [customer.key for customer in customers if len(customer.sources) > 1]
     result: dict[int, dict[tuple[str, IdentityKey], Fragment]] = defaultdict(dict)
     if keys:
-        for key, stamped_us, dataset, namespace, name, document in await connection.fetch(
-            pg.FRAGMENTS, keys
-        ):
+        for key, stamped_us, dataset, namespace, name, document in await connection.fetch(pg.FRAGMENTS, keys):
             origin = IdentityKey(namespace, name)
             source = FragmentSource(stamped_us, dataset, origin)
             result[key][dataset, origin] = Fragment(source, sql.decode_document(document))
@@ -164,13 +152,10 @@ async def write_changes(
             await connection.execute(statement, *columns(rows, 6))
     if unit_of_work.requalified:
         memberships = [
-            sql.encode_membership(unit_of_work.customers[key].membership)
-            for key in unit_of_work.requalified
+            sql.encode_membership(unit_of_work.customers[key].membership) for key in unit_of_work.requalified
         ]
         await connection.execute(pg.SAVE_MEMBERSHIPS, list(unit_of_work.requalified), memberships)
-    await merge_counters(
-        connection, unit_of_work.preloaded.space, unit_of_work.counter_merges, unit_of_work.now_us
-    )
+    await merge_counters(connection, unit_of_work.preloaded.space, unit_of_work.counter_merges, unit_of_work.now_us)
     for subject in unit_of_work.deleted_subjects:
         await delete_counters(connection, subject_of(unit_of_work.preloaded.space, subject))
     await _write_fragments(connection, unit_of_work)
@@ -182,9 +167,7 @@ async def write_changes(
         )
     if checkpoint is not None:
         await set_checkpoint(connection, unit_of_work.preloaded.space, checkpoint)
-    await add_to_count(
-        connection, unit_of_work.preloaded.space, len(unit_of_work.added) - len(removed)
-    )
+    await add_to_count(connection, unit_of_work.preloaded.space, len(unit_of_work.added) - len(removed))
 
 
 async def set_checkpoint(connection: Connection, space: int, checkpoint: Checkpoint) -> None:
@@ -205,13 +188,9 @@ async def _write_identities(connection: Connection, unit_of_work: PreloadedUnitO
         elif unit_of_work.preloaded.holders.get(identity) != key:
             owned.append((*identity, key))
     if disowned:
-        await connection.execute(
-            pg.REMOVE_IDENTITIES, unit_of_work.preloaded.space, *columns(disowned, 2)
-        )
+        await connection.execute(pg.REMOVE_IDENTITIES, unit_of_work.preloaded.space, *columns(disowned, 2))
     if owned:
-        await connection.execute(
-            pg.PUT_IDENTITIES, unit_of_work.preloaded.space, *columns(owned, 3)
-        )
+        await connection.execute(pg.PUT_IDENTITIES, unit_of_work.preloaded.space, *columns(owned, 3))
 
 
 async def _write_fragments(connection: Connection, unit_of_work: PreloadedUnitOfWork) -> None:
@@ -232,9 +211,7 @@ async def _write_fragments(connection: Connection, unit_of_work: PreloadedUnitOf
 
 
 async def _write_events(connection: Connection, unit_of_work: PreloadedUnitOfWork) -> None:
-    deleted = {
-        (key, name) for key, events in unit_of_work.preloaded.events.items() for name in events
-    }
+    deleted = {(key, name) for key, events in unit_of_work.preloaded.events.items() for name in events}
     moves, new = [], []
     for key, events in unit_of_work.events_by_key.items():
         for name, event in events.items():

@@ -68,9 +68,7 @@ class PreloadedUnitOfWork:
         self.preloaded = preloaded
         self.holders: dict[IdentityKey, int | None] = dict(preloaded.holders)
         self.customers = dict(preloaded.customers)
-        self.fragments_by_key = {
-            key: dict(fragments) for key, fragments in preloaded.fragments.items()
-        }
+        self.fragments_by_key = {key: dict(fragments) for key, fragments in preloaded.fragments.items()}
         self.events_by_key = {key: dict(events) for key, events in preloaded.events.items()}
         self.now_us = 0
         """Time of the changes."""
@@ -159,9 +157,7 @@ class PreloadedUnitOfWork:
 
     def trim_events(self, key: int, max_events: int, since_us: int) -> None:
         recent = [
-            (event.stamped_us, name)
-            for name, event in self._events_of(key).items()
-            if event.stamped_us >= since_us
+            (event.stamped_us, name) for name, event in self._events_of(key).items() if event.stamped_us >= since_us
         ]
         recent.sort()
         events = self.events_by_key.get(key, {})
@@ -182,9 +178,7 @@ class PreloadedUnitOfWork:
     def add_digest(self, digest: bytes, now_us: int) -> None:
         self.added_digests.setdefault(digest, now_us)
 
-    def _events_of(
-        self, key: int, depth: EventDepth = EventDepth.HEADS
-    ) -> Mapping[str, LoadedEvent]:
+    def _events_of(self, key: int, depth: EventDepth = EventDepth.HEADS) -> Mapping[str, LoadedEvent]:
         """Return a customer's events; raise EventsNotLoaded if a stored customer's are not loaded."""
         if self.preloaded.depth < depth and key in self.preloaded.customers:
             raise EventsNotLoaded(depth)

@@ -55,9 +55,7 @@ class PostgresFeedback(ABC):
     @abstractmethod
     async def _ensure_space(self, container_id: str) -> int: ...
 
-    async def add_feedback(
-        self, container_id: str, events: Sequence[AttributedFeedback]
-    ) -> Sequence[bool]:
+    async def add_feedback(self, container_id: str, events: Sequence[AttributedFeedback]) -> Sequence[bool]:
         if not events:
             return ()
         space = await self._ensure_space(container_id)
@@ -77,13 +75,9 @@ class PostgresFeedback(ABC):
 
         new, totals = await self._connections.write(work)
         self._cap_cache.update_totals(totals)
-        return tuple(
-            event.feedback.id in new and event_by_id[event.feedback.id] is event for event in events
-        )
+        return tuple(event.feedback.id in new and event_by_id[event.feedback.id] is event for event in events)
 
-    async def attribute_late(
-        self, container_id: str, events: Sequence[tuple[int, AttributedFeedback]]
-    ) -> int:
+    async def attribute_late(self, container_id: str, events: Sequence[tuple[int, AttributedFeedback]]) -> int:
         if not events:
             return 0
         space = await self._ensure_space(container_id)
@@ -95,9 +89,7 @@ class PostgresFeedback(ABC):
             updated: list[AttributedFeedback] = []
             for number, event in ordered:
                 body = await connection.fetchval(sql.LOCK_EVENT, number, container_id)
-                attributed = (
-                    None if body is None else newly_attributed(decode_feedback(body), event)
-                )
+                attributed = None if body is None else newly_attributed(decode_feedback(body), event)
                 if attributed is not None:
                     values = (
                         encode_feedback(attributed),
@@ -106,9 +98,7 @@ class PostgresFeedback(ABC):
                     )
                     await connection.execute(dollar(feedback_rows.PUT_ATTRIBUTED), *values)
                     updated.append(attributed)
-            return len(updated), await self._increment_counters(
-                connection, container_id, space, updated
-            )
+            return len(updated), await self._increment_counters(connection, container_id, space, updated)
 
         count, totals = await self._connections.write(work)
         self._cap_cache.update_totals(totals)
@@ -126,9 +116,7 @@ class PostgresFeedback(ABC):
             return []
         await self._limits.refresh(connection)
         limits = self._limits.for_container(container)
-        moving = [
-            event for event in events if any(move.offer in limits for move in event.increments)
-        ]
+        moving = [event for event in events if any(move.offer in limits for move in event.increments)]
         subjects = await _subjects(connection, space, moving)
         moves: list[tuple[CounterKey, ActiveLimit, int]] = [
             move for event in moving for move in counter_increments(event, limits, subjects)
@@ -143,9 +131,7 @@ class PostgresFeedback(ABC):
         for counter_key, active_limit, at_us in moves:
             increment(counters, counter_key, 1, active_limit, at_us)
         number = await connection.fetchval(sql.NEXT_MOVE)
-        await put_counters(
-            connection, {counter_key: counters[counter_key] for counter_key in counter_keys}, number
-        )
+        await put_counters(connection, {counter_key: counters[counter_key] for counter_key in counter_keys}, number)
         return [
             TotalRow(
                 (counter_key.counter, counter_key.placement, counter_key.window_us),
@@ -177,15 +163,11 @@ class PostgresFeedback(ABC):
         through: int | None = None
 
         async def delete_old(connection: Connection) -> int:
-            status = await connection.execute(
-                dollar(feedback_rows.REMOVE_OLD), _EVENTS_PER_WRITE, before_us
-            )
+            status = await connection.execute(dollar(feedback_rows.REMOVE_OLD), _EVENTS_PER_WRITE, before_us)
             return rows_changed(status)
 
         async def delete_surplus(connection: Connection) -> int:
-            status = await connection.execute(
-                dollar(feedback_rows.REMOVE_THROUGH), through, _EVENTS_PER_WRITE
-            )
+            status = await connection.execute(dollar(feedback_rows.REMOVE_THROUGH), through, _EVENTS_PER_WRITE)
             return rows_changed(status)
 
         if max_bytes is not None:
@@ -215,9 +197,7 @@ class PostgresFeedback(ABC):
             decisions += decision_ids
         last = after[1] if identity_set else None
         while last is not None:
-            last, count = await self._redact_feedback(
-                container_id, identity_set, frozenset(decisions), last
-            )
+            last, count = await self._redact_feedback(container_id, identity_set, frozenset(decisions), last)
             feedback += count
         # Numbers are not in commit order here, so no scan position is returned.
         return RedactionResult(decisions=len(decisions), feedback=feedback)

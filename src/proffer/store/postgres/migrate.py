@@ -99,14 +99,10 @@ async def schema_version(connection: Any, url: str) -> int:
     if PROGRESS_TABLE in tables:
         raise SchemaMismatch(scripts.unfinished_message(redacted_url(url)))
     if "schema_version" not in tables:
-        raise SchemaMismatch(
-            f"`{redacted_url(url)}` belongs to another program: use another database or schema"
-        )
+        raise SchemaMismatch(f"`{redacted_url(url)}` belongs to another program: use another database or schema")
     version = int(await connection.fetchval(scripts.SCHEMA_VERSION))
     if version > newest_version():
-        raise SchemaMismatch(
-            scripts.newer_schema_message(redacted_url(url), version, newest_version())
-        )
+        raise SchemaMismatch(scripts.newer_schema_message(redacted_url(url), version, newest_version()))
     return version
 
 

@@ -47,9 +47,7 @@ class ExpiredReservations(Exception):
 class Recorder:
     """Writes queued decisions group by group. `write` makes a group durable, or raises."""
 
-    def __init__(
-        self, write: Callable[[Sequence[ItemWithSpace]], Awaitable[list[RecordResult]]]
-    ) -> None:
+    def __init__(self, write: Callable[[Sequence[ItemWithSpace]], Awaitable[list[RecordResult]]]) -> None:
         self._write = write
         self._pending: list[tuple[ItemWithSpace, asyncio.Future[RecordResult]]] = []
         self._writer: asyncio.Task[None] | None = None
@@ -83,9 +81,7 @@ class Recorder:
         finally:
             self._writer = None
 
-    async def _write_group(
-        self, group: Sequence[tuple[ItemWithSpace, asyncio.Future[RecordResult]]]
-    ) -> None:
+    async def _write_group(self, group: Sequence[tuple[ItemWithSpace, asyncio.Future[RecordResult]]]) -> None:
         try:
             results = await self._write([item for item, _ in group])
         except Exception as error:  # noqa: BLE001 - waiting callers need an answer
@@ -138,9 +134,7 @@ class RecordGroup:
     def __init__(self, limits: CommittedLimits) -> None:
         self._limits = limits
 
-    async def __call__(
-        self, connection: Connection, items: Sequence[ItemWithSpace]
-    ) -> list[RecordResult]:
+    async def __call__(self, connection: Connection, items: Sequence[ItemWithSpace]) -> list[RecordResult]:
         if await self._limits.refresh(connection, max(item.request.now_us for item, _ in items)):
             raise ExpiredReservations
         subjects = await self._read_subjects(connection, items)
@@ -149,29 +143,21 @@ class RecordGroup:
             for (item, _), item_subjects in zip(items, subjects, strict=True)
         ]
         counter_keys = dict.fromkeys(
-            counter_key
-            for item_needs in needs
-            for need in item_needs
-            for counter_key in need.counter_keys
+            counter_key for item_needs in needs for need in item_needs for counter_key in need.counter_keys
         )
         reserving = [
             item_subjects[0]
             for (item, _), item_subjects in zip(items, subjects, strict=True)
             if item.ttl_us is not None and item_subjects
         ]
-        await lock_counters(
-            connection, [*map(lock_stripe, counter_keys), *map(subject_lock_stripe, reserving)]
-        )
+        await lock_counters(connection, [*map(lock_stripe, counter_keys), *map(subject_lock_stripe, reserving)])
         identities = self._identities(items)
         holders, counters, move_number = await _read(connection, identities, counter_keys)
         if subjects != self._subjects_by_item(items, holders):
             raise RetryTransaction  # a subject was assigned or merged before the locks were taken
         outcome = reserve_group([item for item, _ in items], subjects, needs, counters, move_number)
         revision_of = dollar(statements.REVISION_OF)
-        revisions = {
-            name: await connection.fetchval(revision_of, name) or 0
-            for name in outcome.refusing_containers
-        }
+        revisions = {name: await connection.fetchval(revision_of, name) or 0 for name in outcome.refusing_containers}
         if outcome.reservations:
             await connection.execute(sql.ADD_RESERVATIONS, *columns(outcome.reservations, 6))
         await _write(connection, outcome.counters, move_number, outcome.accepted)
@@ -184,9 +170,7 @@ class RecordGroup:
         calls = (f"pg_advisory_xact_lock_shared({a}, {b})" for a, b in (*locks, (sql.PACK_LOCK, 0)))
         return f"SELECT {', '.join(calls)}"
 
-    async def _read_subjects(
-        self, connection: Connection, items: Sequence[ItemWithSpace]
-    ) -> list[list[Subject]]:
+    async def _read_subjects(self, connection: Connection, items: Sequence[ItemWithSpace]) -> list[list[Subject]]:
         """Resolve the subjects of each item; empty where they do not matter."""
         return self._subjects_by_item(items, await holders_of(connection, self._identities(items)))
 
@@ -198,13 +182,9 @@ class RecordGroup:
             for identity in item.request.identities
         }
 
-    def _subjects_by_item(
-        self, items: Sequence[ItemWithSpace], holders: HoldersBySpace
-    ) -> list[list[Subject]]:
+    def _subjects_by_item(self, items: Sequence[ItemWithSpace], holders: HoldersBySpace) -> list[list[Subject]]:
         return [
-            subjects_of(item.request.identities, holders.get(space, {}), space)
-            if self._needs_subjects(item)
-            else []
+            subjects_of(item.request.identities, holders.get(space, {}), space) if self._needs_subjects(item) else []
             for item, space in items
         ]
 
@@ -219,15 +199,11 @@ class RecordGroup:
         )
 
 
-async def holders_of(
-    connection: Connection, identities: Collection[tuple[int, str, str]]
-) -> HoldersBySpace:
+async def holders_of(connection: Connection, identities: Collection[tuple[int, str, str]]) -> HoldersBySpace:
     """Return space → identity → customer for these (space, namespace, id) triples."""
     holders: HoldersBySpace = {}
     if identities:
-        for space, namespace, name, key in await connection.fetch(
-            sql.HOLDERS, *columns(sorted(identities), 3)
-        ):
+        for space, namespace, name, key in await connection.fetch(sql.HOLDERS, *columns(sorted(identities), 3)):
             holders.setdefault(space, {})[IdentityKey(namespace, name)] = key
     return holders
 
@@ -248,12 +224,8 @@ async def _read(
     counter_keys: Iterable[CounterKey],
 ) -> tuple[HoldersBySpace, dict[CounterKey, CounterValue], int]:
     """Read the holders of identities, values of counters, and this group's move number."""
-    global_keys = [
-        counter_key[2:] for counter_key in counter_keys if counter_key.owner == GLOBAL_OWNER
-    ]
-    subject_keys = [
-        counter_key for counter_key in counter_keys if counter_key.owner != GLOBAL_OWNER
-    ]
+    global_keys = [counter_key[2:] for counter_key in counter_keys if counter_key.owner == GLOBAL_OWNER]
+    subject_keys = [counter_key for counter_key in counter_keys if counter_key.owner != GLOBAL_OWNER]
     holders: HoldersBySpace = {}
     counters: dict[CounterKey, CounterValue] = {}
     move_number = 0
@@ -282,19 +254,14 @@ async def _write(
 ) -> None:
     """Write the new values of counters, and the events in packs."""
     total_rows = sorted(
-        (*counter_key[2:], *count)
-        for counter_key, count in counters.items()
-        if counter_key.owner == GLOBAL_OWNER
+        (*counter_key[2:], *count) for counter_key, count in counters.items() if counter_key.owner == GLOBAL_OWNER
     )
     subject_rows = sorted(
-        (*counter_key, *count)
-        for counter_key, count in counters.items()
-        if counter_key.owner != GLOBAL_OWNER
+        (*counter_key, *count) for counter_key, count in counters.items() if counter_key.owner != GLOBAL_OWNER
     )
     packs = list(
         group_into_packs(
-            (item.container, item.decision, item.event, event_subject(subject))
-            for item, subject in accepted
+            (item.container, item.decision, item.event, event_subject(subject)) for item, subject in accepted
         )
     )
     if total_rows or subject_rows or packs:

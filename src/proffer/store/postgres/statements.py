@@ -133,9 +133,7 @@ ADD_EVENTS = """
     INSERT INTO customer_events (customer, event_id, stamped_us, document)
     SELECT * FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::bytea[])"""
 
-EXISTING_DIGESTS = (
-    "SELECT digest FROM customer_records WHERE space = $1 AND digest = ANY($2::bytea[])"
-)
+EXISTING_DIGESTS = "SELECT digest FROM customer_records WHERE space = $1 AND digest = ANY($2::bytea[])"
 ADD_DIGESTS = """
     INSERT INTO customer_records (space, digest, taken_us)
     SELECT $1, digest, $3 FROM unnest($2::bytea[]) AS a (digest)

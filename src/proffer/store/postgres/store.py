@@ -48,9 +48,7 @@ class PostgresStore(PostgresCustomers, PostgresCaps, PostgresFeedback):
         self._listener: Listener | None = None
 
     @classmethod
-    async def open(
-        cls, url: str, *, migrate: bool = False, connections: int = 10, patience_s: float = 10
-    ) -> Self:
+    async def open(cls, url: str, *, migrate: bool = False, connections: int = 10, patience_s: float = 10) -> Self:
         """Open the database at `url`, creating the schema when it is empty.
 
         `migrate` allows migrating an older database; without it an older one raises SchemaMismatch,
@@ -94,9 +92,7 @@ class PostgresStore(PostgresCustomers, PostgresCaps, PostgresFeedback):
             revision = await connection.fetchval(dollar(statements.REVISION_OF), container_id)
             if revision is None:
                 return 0, ()
-            version_rows = await connection.fetch(
-                dollar(statements.LIVE), container_id, container_id
-            )
+            version_rows = await connection.fetch(dollar(statements.LIVE), container_id, container_id)
             return int(revision), version_rows
 
         revision, version_rows = await self._pool.snapshot(work)
@@ -123,9 +119,7 @@ class PostgresStore(PostgresCustomers, PostgresCaps, PostgresFeedback):
             if not written:
                 return
             await _check_versions(connection, container_id, written)
-            await connection.copy_records_to_table(
-                "versions", columns=pg.VERSION_COLUMNS, records=records
-            )
+            await connection.copy_records_to_table("versions", columns=pg.VERSION_COLUMNS, records=records)
             await connection.execute(pg.PUT_HEADS, *map(list, zip(*heads.values(), strict=True)))
             revision = written[-1].revision
             await connection.execute(dollar(statements.MOVE_REVISION), revision, container_id)
@@ -133,9 +127,7 @@ class PostgresStore(PostgresCustomers, PostgresCaps, PostgresFeedback):
                 await put_limits(connection, container_id, caps)
                 # If earlier commits wrote no limits, `ensure_caps` still has to.
                 if await cap_revision(connection, container_id) == based_on:
-                    await connection.execute(
-                        dollar(cap_rows.PUT_CAP_REVISION), container_id, revision
-                    )
+                    await connection.execute(dollar(cap_rows.PUT_CAP_REVISION), container_id, revision)
             await connection.execute(pg.NOTIFY, pg.CHANGE_CHANNEL, f"{container_id} {revision}")
 
         await self._pool.write(work)
@@ -143,9 +135,7 @@ class PostgresStore(PostgresCustomers, PostgresCaps, PostgresFeedback):
             await self._refresh_cache()
 
     async def history(self, container_id: str, instance_id: str) -> Sequence[Instance]:
-        return await _decode_versions(
-            await self._fetch(statements.HISTORY, container_id, instance_id)
-        )
+        return await _decode_versions(await self._fetch(statements.HISTORY, container_id, instance_id))
 
     async def revisions(self) -> Mapping[str, int]:
         return MappingProxyType(dict(await self._fetch(statements.REVISIONS)))
@@ -161,9 +151,7 @@ class PostgresStore(PostgresCustomers, PostgresCaps, PostgresFeedback):
 
     async def add_token(self, token: StoredToken) -> None:
         values = rows.from_token(token)
-        added = await self._pool.write(
-            lambda connection: connection.fetchval(pg.ADD_TOKEN, *values)
-        )
+        added = await self._pool.write(lambda connection: connection.fetchval(pg.ADD_TOKEN, *values))
         if added is None:
             raise Conflict(f"token `{token.id}` already exists", code="token-taken")
 
@@ -190,9 +178,7 @@ class PostgresStore(PostgresCustomers, PostgresCaps, PostgresFeedback):
         return await self._pool.write(work)
 
     async def _fetch(self, statement: str, *values: object) -> Sequence[Any]:
-        return await self._pool.read(
-            lambda connection: connection.fetch(dollar(statement), *values)
-        )
+        return await self._pool.read(lambda connection: connection.fetch(dollar(statement), *values))
 
 
 async def _decode_versions(version_rows: Sequence[rows.Row]) -> tuple[Instance, ...]:
@@ -204,9 +190,7 @@ async def _decode_versions(version_rows: Sequence[rows.Row]) -> tuple[Instance, 
     return tuple(versions)
 
 
-async def _check_versions(
-    connection: Connection, container_id: str, written: Sequence[Instance]
-) -> None:
+async def _check_versions(connection: Connection, container_id: str, written: Sequence[Instance]) -> None:
     """Raise Conflict when a version cannot follow the stored ones and those before it."""
     touched = await connection.fetch(
         pg.HEADS_TOUCHED,
@@ -221,7 +205,5 @@ async def _check_versions(
     holders = {head.key: instance_id for instance_id, head in heads.items()}
     for version in written:
         check_version(version, heads.get(version.instance_id), holders.get(version.key))
-        heads[version.instance_id] = InstanceHead(
-            key=version.key, etag=version.etag, deleted=version.deleted
-        )
+        heads[version.instance_id] = InstanceHead(key=version.key, etag=version.etag, deleted=version.deleted)
         holders[version.key] = version.instance_id

@@ -26,9 +26,7 @@ _COLUMNS = "customer, identities, sources, document, membership, modified_us"
 
 SPACE_OF = "SELECT space, newest, customers FROM customer_spaces WHERE container_id = ?"
 NEWEST_SPACE = "SELECT coalesce(max(space), 0) FROM customer_spaces"
-ADD_SPACE = (
-    "INSERT INTO customer_spaces (space, container_id, newest, customers) VALUES (?, ?, ?, 0)"
-)
+ADD_SPACE = "INSERT INTO customer_spaces (space, container_id, newest, customers) VALUES (?, ?, ?, 0)"
 UPDATE_SPACE = "UPDATE customer_spaces SET newest = ?, customers = ? WHERE space = ?"
 
 HOLDER = "SELECT customer FROM customer_identities WHERE space = ? AND namespace = ? AND id = ?"
@@ -160,9 +158,7 @@ def decode_counted(text: str) -> Sequence[CounterRow]:
 
 def to_fragment(row: Row) -> Fragment:
     stamped_us, dataset, namespace, key, document = row
-    return Fragment(
-        FragmentSource(stamped_us, dataset, IdentityKey(namespace, key)), decode_document(document)
-    )
+    return Fragment(FragmentSource(stamped_us, dataset, IdentityKey(namespace, key)), decode_document(document))
 
 
 def encode_document(attributes: Attributes) -> bytes:
@@ -184,10 +180,7 @@ def encode_membership(membership: Memberships) -> bytes | None:
             audiences_by_state.setdefault((record.status, record.since_us), []).append(audience)
         else:
             with_columns.append((record.status, record.since_us, record.columns, [audience]))
-    groups = [
-        (status, since_us, None, audiences)
-        for (status, since_us), audiences in audiences_by_state.items()
-    ]
+    groups = [(status, since_us, None, audiences) for (status, since_us), audiences in audiences_by_state.items()]
     return _encode([*groups, *with_columns])
 
 
@@ -196,10 +189,7 @@ def decode_membership(text: bytes | None) -> Memberships:
     if text is None:
         return {}
     if text.startswith(b"{"):
-        return {
-            name: AudienceMembership(*fields)
-            for name, fields in _decode_membership_by_audience(text).items()
-        }
+        return {name: AudienceMembership(*fields) for name, fields in _decode_membership_by_audience(text).items()}
     membership: dict[str, AudienceMembership] = {}
     for status, since_us, columns, audiences in _decode_membership_groups(text):
         membership.update(dict.fromkeys(audiences, AudienceMembership(status, since_us, columns)))

@@ -56,7 +56,4 @@ def pending_migrations_message(database: str, pending: Sequence[str]) -> str:
 
 def unfinished_message(database: str) -> str:
     """Return the error message for a database with an unfinished transfer."""
-    return (
-        f"a move or a restore into `{database}` is not finished: run it again with `--resume`, "
-        "or empty the database"
-    )
+    return f"a move or a restore into `{database}` is not finished: run it again with `--resume`, or empty the database"

@@ -53,9 +53,7 @@ class SqliteCaps(ABC):
     def submit(self, job: Job[Result]) -> asyncio.Future[Result]: ...
 
     @abstractmethod
-    def submit_to(
-        self, batch: BatchHandler[Entry, Result], item: Entry
-    ) -> asyncio.Future[Result]: ...
+    def submit_to(self, batch: BatchHandler[Entry, Result], item: Entry) -> asyncio.Future[Result]: ...
 
     @abstractmethod
     def _space(self, container_id: str) -> int | None: ...
@@ -66,15 +64,9 @@ class SqliteCaps(ABC):
     @abstractmethod
     async def _read_in_thread(self, query: Callable[[sqlite3.Connection], Result]) -> Result: ...
 
-    async def ensure_caps(
-        self, container_id: str, revision: int, caps: Iterable[OfferCaps]
-    ) -> None:
+    async def ensure_caps(self, container_id: str, revision: int, caps: Iterable[OfferCaps]) -> None:
         if self._read_on_loop(partial(work.cap_revision, container=container_id)) < revision:
-            await self.submit(
-                partial(
-                    work.ensure_caps, container=container_id, revision=revision, caps=tuple(caps)
-                )
-            )
+            await self.submit(partial(work.ensure_caps, container=container_id, revision=revision, caps=tuple(caps)))
         self._refresh_cache()
 
     async def usage(
@@ -95,9 +87,7 @@ class SqliteCaps(ABC):
                 self._cap_cache.add_subject_counts(subjects.counters, offers, now_us, counts)
                 subjects_to_read = subjects_to_read[len(subjects.customers) :]
             if subjects_to_read:
-                self._read_on_loop(
-                    partial(self._read_subject_counts, subjects_to_read, offers, now_us, counts)
-                )
+                self._read_on_loop(partial(self._read_subject_counts, subjects_to_read, offers, now_us, counts))
         return CapUsage(counts)
 
     def _read_subject_counts(
@@ -148,12 +138,8 @@ class SqliteCaps(ABC):
         self._refresh_cache()
         return check_settled(settled, target_state)
 
-    async def reservation(
-        self, container_id: str, decision: str, now_us: int
-    ) -> Reservation | None:
-        return self._read_on_loop(
-            partial(work.reservation, container=container_id, decision=decision, now_us=now_us)
-        )
+    async def reservation(self, container_id: str, decision: str, now_us: int) -> Reservation | None:
+        return self._read_on_loop(partial(work.reservation, container=container_id, decision=decision, now_us=now_us))
 
     async def catch_up(self, now_us: int) -> None:
         if self._read_on_loop(partial(self._update_cache, now_us=now_us)):
@@ -170,9 +156,7 @@ class SqliteCaps(ABC):
         cache = self._cap_cache
         changed, moved, expired = connection.execute(sql.STATE, (now_us,)).fetchall()[0]
         if (changed or 0) > cache.limits.last_change:
-            cache.update_limits(
-                work.limits_since(connection, change_number=cache.limits.last_change)
-            )
+            cache.update_limits(work.limits_since(connection, change_number=cache.limits.last_change))
         if (moved or 0) > cache.last_move:
             rows = work.totals_since(connection, move_number=cache.last_move)
             cache.update_totals(rows)
@@ -182,9 +166,7 @@ class SqliteCaps(ABC):
     async def decision_event(self, container_id: str, proposition: str) -> DecisionEvent | None:
         return (await self.decisions_of(container_id, [proposition])).get(proposition)
 
-    async def decisions_of(
-        self, container_id: str, propositions: Sequence[str]
-    ) -> Mapping[str, DecisionEvent]:
+    async def decisions_of(self, container_id: str, propositions: Sequence[str]) -> Mapping[str, DecisionEvent]:
         query = partial(work.decisions_of, container=container_id, propositions=tuple(propositions))
         decisions = await self._read_in_thread(query)
         missing_ids = edge_ids.missing_edge_ids(propositions, decisions)
@@ -217,18 +199,12 @@ class SqliteCaps(ABC):
     async def decision_events(
         self, container_id: str, after: int, limit: int
     ) -> Sequence[tuple[int, Sequence[DecisionEvent]]]:
-        return await self._read_in_thread(
-            partial(work.read_packs, container=container_id, after=after, limit=limit)
-        )
+        return await self._read_in_thread(partial(work.read_packs, container=container_id, after=after, limit=limit))
 
     async def purge_counters(self, before_us: int) -> int:
         deleted = await self.submit(partial(work.delete_ended_totals, before_us=before_us))
-        deleted += await self._delete_in_batches(
-            partial(work.delete_ended_counters, before_us=before_us)
-        )
-        await self._delete_in_batches(
-            partial(work.delete_settled_reservations, before_us=before_us)
-        )
+        deleted += await self._delete_in_batches(partial(work.delete_ended_counters, before_us=before_us))
+        await self._delete_in_batches(partial(work.delete_settled_reservations, before_us=before_us))
         await self._delete_in_batches(work.delete_old_edge_ids)
         return deleted
 
@@ -246,14 +222,10 @@ class SqliteCaps(ABC):
         ]
         if max_bytes is not None:
             through = await self._read_in_thread(
-                partial(
-                    surplus_through, size=sql.PACKS_SIZE, sizes=sql.PACK_SIZES, max_bytes=max_bytes
-                )
+                partial(surplus_through, size=sql.PACKS_SIZE, sizes=sql.PACK_SIZES, max_bytes=max_bytes)
             )
             if through is not None:
-                jobs.append(
-                    partial(work.delete_packs_through, through=through, limit=_PACKS_PER_DELETE)
-                )
+                jobs.append(partial(work.delete_packs_through, through=through, limit=_PACKS_PER_DELETE))
         deleted = 0
         for job in jobs:
             packs = _PACKS_PER_DELETE

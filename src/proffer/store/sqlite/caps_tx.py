@@ -68,9 +68,7 @@ class RecordBatch:
         self._limits = ActiveLimits()
         self._spaces = {}
 
-    def __call__(
-        self, connection: sqlite3.Connection, items: Sequence[RecordItem]
-    ) -> list[RecordResult]:
+    def __call__(self, connection: sqlite3.Connection, items: Sequence[RecordItem]) -> list[RecordResult]:
         now_us = max(item.request.now_us for item in items)
         changed, move_number, expired = fetch_one(connection, sql.STATE, now_us) or (0, 0, 0)
         if expired:
@@ -82,12 +80,7 @@ class RecordBatch:
         subjects, needs = self._subjects_and_needs(connection, items)
         counters = read_counters(
             connection,
-            (
-                counter_key
-                for item_needs in needs
-                for need in item_needs
-                for counter_key in need.counter_keys
-            ),
+            (counter_key for item_needs in needs for need in item_needs for counter_key in need.counter_keys),
         )
         outcome = reserve_group(items, subjects, needs, counters, move_number)
         revisions = {name: _revision(connection, name) for name in outcome.refusing_containers}
@@ -104,9 +97,7 @@ class RecordBatch:
         subjects: list[Sequence[Subject]] = [()] * len(items)
         needs: list[Sequence[CounterNeed]] = [()] * len(items)
         positions = [
-            position
-            for position, item in enumerate(items)
-            if item_limits[position] or item.ttl_us is not None
+            position for position, item in enumerate(items) if item_limits[position] or item.ttl_us is not None
         ]
         # Subjects matter for per-profile limits and for reservations.
         space_by_position = {
@@ -125,9 +116,7 @@ class RecordBatch:
             item = items[position]
             if position in space_by_position:
                 space = space_by_position[position]
-                subjects[position] = subjects_of(
-                    item.request.identities, holders_by_space.get(space, {}), space
-                )
+                subjects[position] = subjects_of(item.request.identities, holders_by_space.get(space, {}), space)
             needs[position] = counter_needs(
                 item.request, self._limits.for_container(item.container), subjects[position]
             )
@@ -136,11 +125,7 @@ class RecordBatch:
     def _limits_of_item(self, item: RecordItem) -> list[ActiveLimit]:
         """Return the limits in force of the item's offers."""
         limits = self._limits.for_container(item.container)
-        return [
-            active_limit
-            for offer, _ in item.request.offer_placements
-            for active_limit in limits.get(offer, ())
-        ]
+        return [active_limit for offer, _ in item.request.offer_placements for active_limit in limits.get(offer, ())]
 
     def _space(self, connection: sqlite3.Connection, container: str) -> int:
         space = self._spaces.get(container)
@@ -154,14 +139,9 @@ def _revision(connection: sqlite3.Connection, container: str) -> int:
     return int(row[0]) if row else 0
 
 
-def _add_packs(
-    connection: sqlite3.Connection, accepted: Sequence[tuple[RecordItem, Subject | None]]
-) -> None:
+def _add_packs(connection: sqlite3.Connection, accepted: Sequence[tuple[RecordItem, Subject | None]]) -> None:
     """Insert the events as packs, by container."""
-    events = (
-        (item.container, item.decision, item.event, event_subject(subject))
-        for item, subject in accepted
-    )
+    events = ((item.container, item.decision, item.event, event_subject(subject)) for item, subject in accepted)
     for pack_row in group_into_packs(events):
         connection.execute(sql.ADD_PACK, pack_row)
 
@@ -182,10 +162,7 @@ def put_limits(connection: sqlite3.Connection, container: str, caps: Iterable[Of
     change_number += 1
     for offer_caps in caps:
         values = (container, offer_caps.offer)
-        stored = [
-            StoredLimit(*row)
-            for row in fetch_all(connection, statement=sql.LIMITS_OF_OFFER, values=values)
-        ]
+        stored = [StoredLimit(*row) for row in fetch_all(connection, statement=sql.LIMITS_OF_OFFER, values=values)]
         stored_by_counter = {row.counter: row for row in stored}
         for row in changed_limits(stored, offer_caps, last_counter + 1):
             last_counter = max(last_counter, row.counter)
@@ -221,9 +198,7 @@ def cap_revision(connection: sqlite3.Connection, container: str) -> int:
     return int(row[0]) if row else 0
 
 
-def ensure_caps(
-    connection: sqlite3.Connection, *, container: str, revision: int, caps: Sequence[OfferCaps]
-) -> None:
+def ensure_caps(connection: sqlite3.Connection, *, container: str, revision: int, caps: Sequence[OfferCaps]) -> None:
     if cap_revision(connection, container) >= revision:
         return
     check_not_outdated(container, _revision(connection, container), revision)
@@ -245,9 +220,7 @@ def release_expired(connection: sqlite3.Connection, *, now_us: int) -> int:
     return len(rows)
 
 
-def _return_counts(
-    connection: sqlite3.Connection, reserved: Iterable[tuple[Subject, bytes]]
-) -> None:
+def _return_counts(connection: sqlite3.Connection, reserved: Iterable[tuple[Subject, bytes]]) -> None:
     """Subtract the counts of these reservations, each a subject and its encoded moves."""
     moves: Counter[CounterKey] = Counter()
     for subject, encoded_moves in reserved:
@@ -276,9 +249,7 @@ def settle(
     """Confirm or release the reservation of a decision."""
     row = fetch_one(connection, sql.RESERVATION, container, decision)
     if row is None:
-        raise NotFound(
-            f"the decision `{decision}` has no reservation", code="reservation-not-found"
-        )
+        raise NotFound(f"the decision `{decision}` has no reservation", code="reservation-not-found")
     owner, identity, encoded_moves, expires_us, state_text = row
     state = ReservationState(state_text)
     if state is ReservationState.HELD and expires_us <= now_us:
@@ -294,9 +265,7 @@ def settle(
     return Reservation(decision_id=decision, state=state, expires_us=expires_us)
 
 
-def reservation(
-    connection: sqlite3.Connection, *, container: str, decision: str, now_us: int
-) -> Reservation | None:
+def reservation(connection: sqlite3.Connection, *, container: str, decision: str, now_us: int) -> Reservation | None:
     row = fetch_one(connection, sql.RESERVATION, container, decision)
     if row is None:
         return None
@@ -330,28 +299,20 @@ def decisions_of(
     return decisions
 
 
-def _candidate_packs(
-    connection: sqlite3.Connection, container: str, proposition_id: str
-) -> list[int]:
+def _candidate_packs(connection: sqlite3.Connection, container: str, proposition_id: str) -> list[int]:
     """Return the packs that may contain the decision of this decision or edge id."""
     moment = decision_time_ms(proposition_id)
     if moment is not None:
         values: tuple[object, ...] = (container, moment, moment + PACK_SPAN_MS, moment)
-        return [
-            number for (number,) in fetch_all(connection, statement=sql.PACKS_AT, values=values)
-        ]
+        return [number for (number,) in fetch_all(connection, statement=sql.PACKS_AT, values=values)]
     oldest, newest = fetch_one(connection, sql.SPAN_ON_RECORD) or (None, None)
     if oldest is None or not edge_ids.is_edge_id(proposition_id):
         return []
     keys = to_json(edge_ids.candidate_keys(proposition_id, oldest - HOUR_MS, newest))
-    return [
-        number for (number,) in fetch_all(connection, statement=sql.PACKS_OF_EDGE, values=(keys,))
-    ]
+    return [number for (number,) in fetch_all(connection, statement=sql.PACKS_OF_EDGE, values=(keys,))]
 
 
-def read_next_slice(
-    connection: sqlite3.Connection, *, searched_ids: frozenset[str]
-) -> edge_ids.IndexSlice | None:
+def read_next_slice(connection: sqlite3.Connection, *, searched_ids: frozenset[str]) -> edge_ids.IndexSlice | None:
     """Build the slice of the newest unindexed packs; None when all packs are indexed."""
     (newest,) = fetch_one(connection, sql.NEWEST_PACK) or (0,)
     gap = edge_ids.newest_gap(_indexed_ranges(connection), newest)
@@ -374,10 +335,7 @@ def add_slice(connection: sqlite3.Connection, *, new_slice: edge_ids.IndexSlice)
 
 
 def _indexed_ranges(connection: sqlite3.Connection) -> list[edge_ids.PackRange]:
-    return [
-        edge_ids.PackRange(*row)
-        for row in fetch_all(connection, statement=sql.EDGE_SPANS, values=())
-    ]
+    return [edge_ids.PackRange(*row) for row in fetch_all(connection, statement=sql.EDGE_SPANS, values=())]
 
 
 def read_packs(
@@ -397,9 +355,7 @@ def delete_ended_counters(connection: sqlite3.Connection, *, before_us: int, lim
     return connection.execute(sql.SWEEP_COUNTERS, (before_us, before_us, limit)).rowcount
 
 
-def delete_settled_reservations(
-    connection: sqlite3.Connection, *, before_us: int, limit: int
-) -> int:
+def delete_settled_reservations(connection: sqlite3.Connection, *, before_us: int, limit: int) -> int:
     """Delete at most `limit` settled reservations that ended before; return how many."""
     return connection.execute(sql.SWEEP_RESERVATIONS, (before_us, limit)).rowcount
 
@@ -413,26 +369,16 @@ def delete_old_edge_ids(connection: sqlite3.Connection, *, limit: int) -> int:
     return connection.execute(sql.SWEEP_EDGE_IDS, (bound, limit)).rowcount
 
 
-def delete_old_packs(
-    connection: sqlite3.Connection, *, before_ms: int, limit: int
-) -> tuple[int, int]:
+def delete_old_packs(connection: sqlite3.Connection, *, before_ms: int, limit: int) -> tuple[int, int]:
     """Delete at most `limit` packs older than this; return numbers of packs and events."""
-    return _delete_packs(
-        connection, fetch_all(connection, statement=sql.OLD_PACKS, values=(before_ms, limit))
-    )
+    return _delete_packs(connection, fetch_all(connection, statement=sql.OLD_PACKS, values=(before_ms, limit)))
 
 
-def delete_packs_through(
-    connection: sqlite3.Connection, *, through: int, limit: int
-) -> tuple[int, int]:
+def delete_packs_through(connection: sqlite3.Connection, *, through: int, limit: int) -> tuple[int, int]:
     """Delete at most `limit` packs up to this one; return numbers of packs and events."""
-    return _delete_packs(
-        connection, fetch_all(connection, statement=sql.PACKS_THROUGH, values=(through, limit))
-    )
+    return _delete_packs(connection, fetch_all(connection, statement=sql.PACKS_THROUGH, values=(through, limit)))
 
 
-def _delete_packs(
-    connection: sqlite3.Connection, rows: Sequence[tuple[int, int]]
-) -> tuple[int, int]:
+def _delete_packs(connection: sqlite3.Connection, rows: Sequence[tuple[int, int]]) -> tuple[int, int]:
     connection.executemany(sql.REMOVE_PACK, [(number,) for number, _ in rows])
     return len(rows), sum(events for _, events in rows)

@@ -26,9 +26,7 @@ def chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
     return (items[start : start + _CHUNK_SIZE] for start in range(0, len(items), _CHUNK_SIZE))
 
 
-def fetch_all(
-    connection: sqlite3.Connection, *, statement: str, values: rows.Row
-) -> list[rows.Row]:
+def fetch_all(connection: sqlite3.Connection, *, statement: str, values: rows.Row) -> list[rows.Row]:
     """Return all rows of a statement."""
     return connection.execute(statement, values).fetchall()
 
@@ -39,9 +37,7 @@ def fetch_one(connection: sqlite3.Connection, statement: str, *values: object) -
     return result_rows[0] if result_rows else None
 
 
-def surplus_through(
-    connection: sqlite3.Connection, *, size: str, sizes: str, max_bytes: int
-) -> int | None:
+def surplus_through(connection: sqlite3.Connection, *, size: str, sizes: str, max_bytes: int) -> int | None:
     """Return the newest row to delete, with all older ones, to keep at most `max_bytes`; or None.
 
     `size`: statement for the bytes of all rows; `sizes`: number and bytes of each, oldest first.
@@ -60,14 +56,10 @@ def live(connection: sqlite3.Connection, *, container_id: str) -> tuple[int, tup
     row = fetch_one(connection, statements.REVISION_OF, container_id)
     if row is None:
         return 0, ()
-    return row[0], versions(
-        connection, statement=statements.LIVE, values=(container_id, container_id)
-    )
+    return row[0], versions(connection, statement=statements.LIVE, values=(container_id, container_id))
 
 
-def versions(
-    connection: sqlite3.Connection, *, statement: str, values: rows.Row
-) -> tuple[Instance, ...]:
+def versions(connection: sqlite3.Connection, *, statement: str, values: rows.Row) -> tuple[Instance, ...]:
     return tuple(rows.to_version(row) for row in connection.execute(statement, values))
 
 
@@ -82,9 +74,7 @@ def ensure_container(connection: sqlite3.Connection, *, container: Container) ->
     return container
 
 
-def commit(
-    connection: sqlite3.Connection, *, container_id: str, based_on: int, written: Sequence[Instance]
-) -> None:
+def commit(connection: sqlite3.Connection, *, container_id: str, based_on: int, written: Sequence[Instance]) -> None:
     row = fetch_one(connection, statements.REVISION_OF, container_id)
     check_revision(container_id, row[0] if row else None, based_on)
     for version in written:
@@ -95,15 +85,11 @@ def commit(
         connection.execute(statements.MOVE_REVISION, (written[-1].revision, container_id))
 
 
-def _current_heads(
-    connection: sqlite3.Connection, version: Instance
-) -> tuple[InstanceHead | None, str | None]:
+def _current_heads(connection: sqlite3.Connection, version: Instance) -> tuple[InstanceHead | None, str | None]:
     """Return the head of the version's object, and the instance id that holds its `@id`."""
     head = holder = None
     touched = (version.container, version.instance_id, version.key)
-    for instance_id, key, etag, deleted in fetch_all(
-        connection, statement=statements.HEADS_TOUCHED, values=touched
-    ):
+    for instance_id, key, etag, deleted in fetch_all(connection, statement=statements.HEADS_TOUCHED, values=touched):
         if instance_id == version.instance_id:
             head = InstanceHead(key=key, etag=etag, deleted=bool(deleted))
         if key == version.key:

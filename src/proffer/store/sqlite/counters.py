@@ -15,9 +15,7 @@ from proffer.store.sqlite.catalog_tx import fetch_all, fetch_one
 _encode = msgspec.json.Encoder().encode
 _decode_holders = msgspec.json.Decoder(list[tuple[int, str, str, int]]).decode
 _decode_totals = msgspec.json.Decoder(list[tuple[int, str, int, int, int | None]]).decode
-_decode_counters = msgspec.json.Decoder(
-    list[tuple[int, str, int, str, int, int, int | None]]
-).decode
+_decode_counters = msgspec.json.Decoder(list[tuple[int, str, int, str, int, int, int | None]]).decode
 
 _ROW_COUNTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
 """Row counts of multi-row statements; few, so that few statements are prepared."""
@@ -64,33 +62,23 @@ def find_holders(
     return by_space
 
 
-def read_counters(
-    connection: sqlite3.Connection, counter_keys: Iterable[CounterKey]
-) -> dict[CounterKey, CounterValue]:
+def read_counters(connection: sqlite3.Connection, counter_keys: Iterable[CounterKey]) -> dict[CounterKey, CounterValue]:
     """Return the values of these counters; counters without a row are absent."""
     unique_keys = dict.fromkeys(counter_keys)
-    global_keys = [
-        counter_key[2:] for counter_key in unique_keys if counter_key.owner == GLOBAL_OWNER
-    ]
+    global_keys = [counter_key[2:] for counter_key in unique_keys if counter_key.owner == GLOBAL_OWNER]
     subject_keys = [counter_key for counter_key in unique_keys if counter_key.owner != GLOBAL_OWNER]
     result: dict[CounterKey, CounterValue] = {}
     for (text,) in execute_for_rows(connection, sql.TOTALS, global_keys):
         for counter, placement, window_us, used, expires_us in _decode_totals(text):
-            result[CounterKey(GLOBAL_OWNER, "", counter, placement, window_us)] = CounterValue(
-                used, expires_us
-            )
+            result[CounterKey(GLOBAL_OWNER, "", counter, placement, window_us)] = CounterValue(used, expires_us)
     for (text,) in execute_for_rows(connection, sql.COUNTERS, subject_keys):
-        for owner, identity, counter, placement, window_us, used, expires_us in _decode_counters(
-            text
-        ):
+        for owner, identity, counter, placement, window_us, used, expires_us in _decode_counters(text):
             counter_key = CounterKey(owner, identity, counter, placement, window_us)
             result[counter_key] = CounterValue(used, expires_us)
     return result
 
 
-def put_counters(
-    connection: sqlite3.Connection, counters: Mapping[CounterKey, CounterValue], move_number: int
-) -> None:
+def put_counters(connection: sqlite3.Connection, counters: Mapping[CounterKey, CounterValue], move_number: int) -> None:
     """Write the new values of these counters."""
     total_rows, subject_rows = [], []
     for counter_key, count in counters.items():
@@ -108,9 +96,7 @@ def next_move_number(connection: sqlite3.Connection) -> int:
     return ((row[1] if row else 0) or 0) + 1
 
 
-def merge_counters(
-    connection: sqlite3.Connection, target: Subject, source: Subject, now_us: int
-) -> None:
+def merge_counters(connection: sqlite3.Connection, target: Subject, source: Subject, now_us: int) -> None:
     """Move counters and reservations of one subject to another, adding the counts."""
     values = (*source,)
     source_rows = fetch_all(connection, statement=sql.COUNTERS_OF, values=values)
@@ -120,9 +106,7 @@ def merge_counters(
             for row in fetch_all(connection, statement=sql.COUNTERS_OF, values=(*target,))
         }
         merged = {
-            CounterKey(*target, *row[:3]): sum_counters(
-                CounterValue(*row[3:]), target_counts.get(row[:3]), now_us
-            )
+            CounterKey(*target, *row[:3]): sum_counters(CounterValue(*row[3:]), target_counts.get(row[:3]), now_us)
             for row in source_rows
         }
         put_counters(connection, merged, 0)
@@ -136,15 +120,10 @@ def has_counters(connection: sqlite3.Connection, owner: int) -> bool:
     return bool(row and row[0])
 
 
-def identities_with_counters(
-    connection: sqlite3.Connection, owner: int, identities: Iterable[str]
-) -> list[str]:
+def identities_with_counters(connection: sqlite3.Connection, owner: int, identities: Iterable[str]) -> list[str]:
     """Return those of these identities that have counters or reservations."""
     values = (_encode(list(identities)).decode(), owner, owner)
-    return [
-        row[0]
-        for row in fetch_all(connection, statement=sql.IDENTITIES_WITH_COUNTERS, values=values)
-    ]
+    return [row[0] for row in fetch_all(connection, statement=sql.IDENTITIES_WITH_COUNTERS, values=values)]
 
 
 def delete_counters(connection: sqlite3.Connection, subject: Subject) -> int:

@@ -64,30 +64,20 @@ class SqliteCustomers(ABC):
             space = self._spaces[container_id] = int(row[0])
         return space
 
-    async def customers(
-        self, container_id: str, identities: Sequence[IdentityKey]
-    ) -> Sequence[Customer]:
+    async def customers(self, container_id: str, identities: Sequence[IdentityKey]) -> Sequence[Customer]:
         space = self._space(container_id)
         if space is None or not identities:
             return ()
         query = partial(work.find_customers, space=space, identities=identities)
-        return (
-            self._read_on_loop(query)
-            if len(identities) <= _MAX_LOOP_LOOKUPS
-            else await self._read_in_thread(query)
-        )
+        return self._read_on_loop(query) if len(identities) <= _MAX_LOOP_LOOKUPS else await self._read_in_thread(query)
 
-    async def lookup_for_decision(
-        self, container_id: str, identities: Sequence[IdentityKey]
-    ) -> CustomerLookup:
+    async def lookup_for_decision(self, container_id: str, identities: Sequence[IdentityKey]) -> CustomerLookup:
         if len(identities) != 1:
             return CustomerLookup(await self.customers(container_id, identities))
         space = self._space(container_id)
         if space is None:
             return NO_CUSTOMERS
-        return self._read_on_loop(
-            partial(work.lookup_for_decision, space=space, identity=identities[0])
-        )
+        return self._read_on_loop(partial(work.lookup_for_decision, space=space, identity=identities[0]))
 
     async def fragments(self, container_id: str, customer: Customer) -> Sequence[Fragment]:
         del container_id

@@ -47,9 +47,7 @@ class SqliteBulkUnitOfWork(SqliteUnitOfWork):
         for chunk in chunks(unique_identities):
             statement = sql.HOLDERS.format(", ".join(["(?, ?)"] * len(chunk)))
             values = (*(text for identity in chunk for text in identity), self.space)
-            for namespace, name, key in fetch_all(
-                self.connection, statement=statement, values=values
-            ):
+            for namespace, name, key in fetch_all(self.connection, statement=statement, values=values):
                 self._holders[IdentityKey(namespace, name)] = key
         for keys in chunks(sorted({key for key in self._holders.values() if key is not None})):
             statement = sql.LOAD_MANY.format(", ".join("?" * len(keys)))
@@ -96,9 +94,7 @@ class SqliteBulkUnitOfWork(SqliteUnitOfWork):
         loaded = self._loaded
         added = [sql.from_customer(loaded[key]) for key in self._new]
         saved = [sql.from_customer(loaded[key]) for key in sorted(self._changed)]
-        owned = [
-            (self.space, *identity, self._holders[identity]) for identity in sorted(self._owned)
-        ]
+        owned = [(self.space, *identity, self._holders[identity]) for identity in sorted(self._owned)]
         self.connection.executemany(sql.ADD, added)
         self.connection.executemany(sql.SAVE, [(*row[1:], row[0]) for row in saved])
         self.connection.executemany(sql.PUT_IDENTITY, owned)
@@ -117,9 +113,7 @@ def apply_changes(
 ) -> list[ChangeResult]:
     unit_of_work = SqliteBulkUnitOfWork(connection, container_id)
     unit_of_work.preload(identity for change in changes for identity in change.identities)
-    results = rules.apply_changes(
-        unit_of_work, changes, now_us=now_us, qualify=qualify, limits=limits
-    )
+    results = rules.apply_changes(unit_of_work, changes, now_us=now_us, qualify=qualify, limits=limits)
     if checkpoint is not None:
         unit_of_work.set_checkpoint(checkpoint)
     unit_of_work.close(now_us)
@@ -139,24 +133,16 @@ def bulk_apply(
     unit_of_work = SqliteBulkUnitOfWork(connection, container_id)
     results = _insert_new(unit_of_work, records, now_us, qualify, limits)
     if results is None:
-        updated_keys = upsert_known(
-            unit_of_work, records=records, now_us=now_us, qualify=qualify, limits=limits
-        )
+        updated_keys = upsert_known(unit_of_work, records=records, now_us=now_us, qualify=qualify, limits=limits)
         remaining = [
-            rules.decode_record(record)
-            for position, record in enumerate(records)
-            if position not in updated_keys
+            rules.decode_record(record) for position, record in enumerate(records) if position not in updated_keys
         ]
         unit_of_work.preload(identity for change in remaining for identity in change.identities)
         remaining_results = iter(
-            rules.apply_changes(
-                unit_of_work, remaining, now_us=now_us, qualify=qualify, limits=limits
-            )
+            rules.apply_changes(unit_of_work, remaining, now_us=now_us, qualify=qualify, limits=limits)
         )
         results = [
-            ChangeResult(updated_keys[position])
-            if position in updated_keys
-            else next(remaining_results)
+            ChangeResult(updated_keys[position]) if position in updated_keys else next(remaining_results)
             for position in range(len(records))
         ]
     if checkpoint is not None:
@@ -193,9 +179,7 @@ def _insert_new(
         return None
     memberships: dict[int, bytes | None] = {}
     if qualify is not None:
-        page = [
-            _new_customer(key, record, now_us) for key, record in zip(keys, records, strict=True)
-        ]
+        page = [_new_customer(key, record, now_us) for key, record in zip(keys, records, strict=True)]
         for customer in rules.evaluate_memberships(unit_of_work, page, qualify, now_us, limits):
             memberships[customer.key] = sql.encode_membership(customer.membership)
     connection.executemany(

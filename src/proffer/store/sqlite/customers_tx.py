@@ -85,9 +85,7 @@ class SqliteUnitOfWork:
     def save_fragment(self, key: int, fragment: Fragment) -> None:
         source = fragment.source
         document = sql.encode_document(fragment.attributes)
-        self._execute(
-            sql.SAVE_FRAGMENT, key, source.dataset, *source.origin, source.stamped_us, document
-        )
+        self._execute(sql.SAVE_FRAGMENT, key, source.dataset, *source.origin, source.stamped_us, document)
 
     def assign_identity(self, identity: IdentityKey, key: int) -> None:
         self.merge_identity_counters(identity, key)
@@ -102,9 +100,7 @@ class SqliteUnitOfWork:
         return counters.has_counters(self.connection, -self.space)
 
     def _merge_counters(self, now_us: int) -> None:
-        identities = [
-            source for _, source in self._counter_merges if isinstance(source, IdentityKey)
-        ]
+        identities = [source for _, source in self._counter_merges if isinstance(source, IdentityKey)]
         counted: set[str] = set()
         if identities and self.has_identity_counters():
             texts = [identity_text(source) for source in identities]
@@ -172,9 +168,7 @@ def space_of(connection: sqlite3.Connection, container_id: str) -> int:
     return _find_or_create_space(connection, container_id)[0]
 
 
-def _find_or_create_space(
-    connection: sqlite3.Connection, container_id: str
-) -> tuple[int, int, int]:
+def _find_or_create_space(connection: sqlite3.Connection, container_id: str) -> tuple[int, int, int]:
     """Return number, newest key and count of the container's space; create it if needed."""
     row = fetch_one(connection, sql.SPACE_OF, container_id)
     if row is not None:
@@ -198,9 +192,7 @@ def apply_changes(
     checkpoint: Checkpoint | None,
 ) -> list[ChangeResult]:
     unit_of_work = SqliteUnitOfWork(connection, container_id)
-    results = rules.apply_changes(
-        unit_of_work, changes, now_us=now_us, qualify=qualify, limits=limits
-    )
+    results = rules.apply_changes(unit_of_work, changes, now_us=now_us, qualify=qualify, limits=limits)
     if checkpoint is not None:
         unit_of_work.set_checkpoint(checkpoint)
     unit_of_work.close(now_us)
@@ -219,15 +211,11 @@ def requalify(
 ) -> tuple[int | None, int]:
     unit_of_work = SqliteUnitOfWork(connection, container_id)
     customers = unit_of_work.page(after, limit)
-    changed = rules.requalify(
-        unit_of_work, customers, now_us=now_us, qualify=qualify, limits=limits
-    )
+    changed = rules.requalify(unit_of_work, customers, now_us=now_us, qualify=qualify, limits=limits)
     return (customers[-1].key if customers else None), changed
 
 
-def erase(
-    connection: sqlite3.Connection, *, container_id: str, identity: IdentityKey
-) -> ErasureResult | None:
+def erase(connection: sqlite3.Connection, *, container_id: str, identity: IdentityKey) -> ErasureResult | None:
     unit_of_work = SqliteUnitOfWork(connection, container_id)
     erased = rules.erase(unit_of_work, identity)
     unit_of_work.close()
@@ -242,9 +230,7 @@ def purge_digests(connection: sqlite3.Connection, *, before_us: int) -> int:
     return connection.execute(sql.PURGE_DIGESTS, (before_us,)).rowcount
 
 
-def page(
-    connection: sqlite3.Connection, *, space: int, after: int, limit: int
-) -> Sequence[Customer]:
+def page(connection: sqlite3.Connection, *, space: int, after: int, limit: int) -> Sequence[Customer]:
     low, high = space << sql.SPACE_BITS, (space + 1) << sql.SPACE_BITS
     values = (max(after, low), high, limit)
     return tuple(map(sql.to_customer, fetch_all(connection, statement=sql.PAGE, values=values)))
@@ -266,9 +252,7 @@ def find_customers(
     return tuple([sql.to_customer(rows[key]) for key in sorted(rows)])
 
 
-def lookup_for_decision(
-    connection: sqlite3.Connection, *, space: int, identity: IdentityKey
-) -> CustomerLookup:
+def lookup_for_decision(connection: sqlite3.Connection, *, space: int, identity: IdentityKey) -> CustomerLookup:
     """Return the customer of this identity with its counters, by one statement."""
     rows = connection.execute(sql.FIND_COUNTED, (space, *identity)).fetchall()
     if not rows:
@@ -277,14 +261,10 @@ def lookup_for_decision(
     return CustomerLookup((sql.to_customer(row),), sql.decode_counted(counted))
 
 
-def events(
-    connection: sqlite3.Connection, *, keys: Sequence[int], since_us: int
-) -> Sequence[Attributes]:
+def events(connection: sqlite3.Connection, *, keys: Sequence[int], since_us: int) -> Sequence[Attributes]:
     """Return the newest events of these customers together, oldest first."""
     rows = [
-        row
-        for key in keys
-        for row in fetch_all(connection, statement=sql.EVENTS, values=(key, since_us, MAX_EVENTS))
+        row for key in keys for row in fetch_all(connection, statement=sql.EVENTS, values=(key, since_us, MAX_EVENTS))
     ]
     rows.sort(key=lambda row: row[:2])
     return tuple(sql.decode_document(document) for _, _, document in rows[-MAX_EVENTS:])

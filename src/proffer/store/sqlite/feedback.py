@@ -37,9 +37,7 @@ class SqliteFeedback(ABC):
     def submit(self, job: Job[Result]) -> asyncio.Future[Result]: ...
 
     @abstractmethod
-    def submit_to(
-        self, batch: BatchHandler[Item, Result], item: Item
-    ) -> asyncio.Future[Result]: ...
+    def submit_to(self, batch: BatchHandler[Item, Result], item: Item) -> asyncio.Future[Result]: ...
 
     @abstractmethod
     def _read_on_loop(self, query: Callable[[sqlite3.Connection], Result]) -> Result: ...
@@ -47,9 +45,7 @@ class SqliteFeedback(ABC):
     @abstractmethod
     async def _read_in_thread(self, query: Callable[[sqlite3.Connection], Result]) -> Result: ...
 
-    async def add_feedback(
-        self, container_id: str, events: Sequence[AttributedFeedback]
-    ) -> Sequence[bool]:
+    async def add_feedback(self, container_id: str, events: Sequence[AttributedFeedback]) -> Sequence[bool]:
         if not events:
             return ()
         item = work.FeedbackItem(container_id, tuple(events))
@@ -70,13 +66,9 @@ class SqliteFeedback(ABC):
             )
         )
 
-    async def attribute_late(
-        self, container_id: str, events: Sequence[tuple[int, AttributedFeedback]]
-    ) -> int:
+    async def attribute_late(self, container_id: str, events: Sequence[tuple[int, AttributedFeedback]]) -> int:
         batch = work.FeedbackBatch()  # a job may run twice, so it needs its own limits cache
-        count, totals = await self.submit(
-            partial(batch.attribute_late, container=container_id, events=tuple(events))
-        )
+        count, totals = await self.submit(partial(batch.attribute_late, container=container_id, events=tuple(events)))
         self._cap_cache.update_totals(totals)
         return count
 
@@ -84,17 +76,13 @@ class SqliteFeedback(ABC):
         return self._read_on_loop(partial(work.oldest_ms, container=container_id))
 
     async def purge_feedback(self, before_us: int, max_bytes: int | None = None) -> int:
-        jobs: list[Job[int]] = [
-            partial(work.delete_old_events, before_us=before_us, limit=_EVENTS_PER_WRITE)
-        ]
+        jobs: list[Job[int]] = [partial(work.delete_old_events, before_us=before_us, limit=_EVENTS_PER_WRITE)]
         if max_bytes is not None:
             through = await self._read_in_thread(
                 partial(surplus_through, size=sql.SIZE, sizes=sql.SIZES, max_bytes=max_bytes)
             )
             if through is not None:
-                jobs.append(
-                    partial(work.delete_events_through, through=through, limit=_EVENTS_PER_WRITE)
-                )
+                jobs.append(partial(work.delete_events_through, through=through, limit=_EVENTS_PER_WRITE))
         total = 0
         for job in jobs:
             deleted = _EVENTS_PER_WRITE
@@ -140,6 +128,4 @@ class SqliteFeedback(ABC):
                 )
             )
             feedback += count
-        return RedactionResult(
-            decisions=len(decisions), feedback=feedback, scanned_through=(pack, number)
-        )
+        return RedactionResult(decisions=len(decisions), feedback=feedback, scanned_through=(pack, number))

@@ -62,9 +62,7 @@ class FeedbackBatch:
     def on_rollback(self) -> None:
         self._limits = ActiveLimits()
 
-    def __call__(
-        self, connection: sqlite3.Connection, items: Sequence[FeedbackItem]
-    ) -> list[FeedbackBatchResult]:
+    def __call__(self, connection: sqlite3.Connection, items: Sequence[FeedbackItem]) -> list[FeedbackBatchResult]:
         new_flags = _find_new(connection, items)
         events = [
             (item.container, event)
@@ -97,15 +95,8 @@ class FeedbackBatch:
         moves: list[tuple[CounterKey, ActiveLimit, int]] = []
         for container in dict.fromkeys(container for container, _ in events):
             limits = self._limits.for_container(container)
-            container_events = [
-                event for event_container, event in events if event_container == container
-            ]
-            counting = [
-                move
-                for event in container_events
-                for move in event.increments
-                if move.offer in limits
-            ]
+            container_events = [event for event_container, event in events if event_container == container]
+            counting = [move for event in container_events for move in event.increments if move.offer in limits]
             if counting:
                 subjects = _subjects(connection, container, counting)
                 for event in container_events:
@@ -116,9 +107,7 @@ class FeedbackBatch:
         for counter_key, active_limit, at_us in moves:
             increment(counters, counter_key, 1, active_limit, at_us)
         number = next_move_number(connection)
-        put_counters(
-            connection, {counter_key: counters[counter_key] for counter_key, _, _ in moves}, number
-        )
+        put_counters(connection, {counter_key: counters[counter_key] for counter_key, _, _ in moves}, number)
         return tuple(
             TotalRow(
                 (counter_key.counter, counter_key.placement, counter_key.window_us),
@@ -145,19 +134,12 @@ class FeedbackBatch:
                 updated.append((number, attributed))
         connection.executemany(
             sql.PUT_ATTRIBUTED,
-            [
-                (encode_feedback(event), int(bool(event.unattributed)), number)
-                for number, event in updated
-            ],
+            [(encode_feedback(event), int(bool(event.unattributed)), number) for number, event in updated],
         )
-        return len(updated), self._increment_counters(
-            connection, [(container, event) for _, event in updated]
-        )
+        return len(updated), self._increment_counters(connection, [(container, event) for _, event in updated])
 
 
-def _find_new(
-    connection: sqlite3.Connection, items: Sequence[FeedbackItem]
-) -> list[tuple[bool, ...]]:
+def _find_new(connection: sqlite3.Connection, items: Sequence[FeedbackItem]) -> list[tuple[bool, ...]]:
     """Return for each event whether it is new: not stored, and not earlier in these items."""
     event_keys = [(item.container, event.feedback.id) for item in items for event in item.events]
     rows = fetch_all(connection, statement=sql.EXISTING_EVENTS, values=(rows_to_json(event_keys),))

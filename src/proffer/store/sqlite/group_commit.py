@@ -42,9 +42,7 @@ _MAX_LOOP_GROUP_SIZE = 64
 class BatchHandler(Protocol[Item_contra, Answer_co]):
     """Executes all items of a group with few statements, after its jobs; in thread or loop."""
 
-    def __call__(
-        self, connection: sqlite3.Connection, items: Sequence[Item_contra]
-    ) -> Sequence[Answer_co]:
+    def __call__(self, connection: sqlite3.Connection, items: Sequence[Item_contra]) -> Sequence[Answer_co]:
         """Return a result for each item. If it raises, all are rolled back and retried singly."""
         ...
 
@@ -130,9 +128,7 @@ class GroupCommitter:
         """
         return self._enqueue(None, batch, item)
 
-    def _enqueue(
-        self, job: Job[Any] | None, batch: BatchHandler[Any, Any] | None, item: Any
-    ) -> asyncio.Future[Any]:
+    def _enqueue(self, job: Job[Any] | None, batch: BatchHandler[Any, Any] | None, item: Any) -> asyncio.Future[Any]:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
         with self._state_lock:  # nothing may be queued after `close`

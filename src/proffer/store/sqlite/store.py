@@ -59,9 +59,7 @@ class SqliteStore(SqliteCustomers, SqliteCaps, SqliteFeedback):
             # A checkpoint blocks the writer for some syncs, so it is rare; decisions mostly rewrite the
             # same pages. Above this, the WAL index needs a second table, which slows readers.
             write_connection.execute("PRAGMA wal_autocheckpoint = 4000")
-            write_connection.execute(
-                "PRAGMA cache_size = -32000"
-            )  # KiB; the index of identities is large
+            write_connection.execute("PRAGMA cache_size = -32000")  # KiB; the index of identities is large
             self._list_connection = _connect(path, busy_timeout_s, stack)
             self._point_connection = _connect(path, _POINT_READ_PATIENCE_S, stack)
             self._snapshot_loop: asyncio.AbstractEventLoop | None = None
@@ -94,9 +92,7 @@ class SqliteStore(SqliteCustomers, SqliteCaps, SqliteFeedback):
         """
         path = Path(path)
         await asyncio.to_thread(ensure_schema, path, migrating=migrate, patience_s=busy_timeout_s)
-        return await asyncio.to_thread(
-            cls, path, synchronous=synchronous, busy_timeout_s=busy_timeout_s
-        )
+        return await asyncio.to_thread(cls, path, synchronous=synchronous, busy_timeout_s=busy_timeout_s)
 
     async def close(self) -> None:
         """Finish all submitted writes, then release files and threads."""
@@ -167,9 +163,7 @@ class SqliteStore(SqliteCustomers, SqliteCaps, SqliteFeedback):
 
     async def revisions(self) -> Mapping[str, int]:
         with unavailable(self._path):
-            result_rows = work.fetch_all(
-                self._loop_connection(), statement=statements.REVISIONS, values=()
-            )
+            result_rows = work.fetch_all(self._loop_connection(), statement=statements.REVISIONS, values=())
         return MappingProxyType(dict(result_rows))
 
     async def await_change(self) -> None:
@@ -227,14 +221,10 @@ class SqliteStore(SqliteCustomers, SqliteCaps, SqliteFeedback):
             raise to_store_error(self._path, error) from error
 
     async def _read_rows(self, statement: str, *values: object) -> Sequence[rows.Row]:
-        return await self._read_in_thread(
-            partial(work.fetch_all, statement=statement, values=values)
-        )
+        return await self._read_in_thread(partial(work.fetch_all, statement=statement, values=values))
 
     async def _read_versions(self, statement: str, *values: object) -> Sequence[Instance]:
-        return await self._read_in_thread(
-            partial(work.versions, statement=statement, values=values)
-        )
+        return await self._read_in_thread(partial(work.versions, statement=statement, values=values))
 
     async def _read_in_thread(self, query: Callable[[sqlite3.Connection], Result]) -> Result:
         """Run a query in the reader thread, on one snapshot of the database."""
@@ -242,9 +232,7 @@ class SqliteStore(SqliteCustomers, SqliteCaps, SqliteFeedback):
             raise to_store_error(self._path, ValueError("the store is closed"))
         loop = asyncio.get_running_loop()
         with unavailable(self._path):
-            return await loop.run_in_executor(
-                self._reader, _in_snapshot, self._list_connection, query
-            )
+            return await loop.run_in_executor(self._reader, _in_snapshot, self._list_connection, query)
 
 
 def _connect(path: Path, patience_s: float, stack: ExitStack) -> sqlite3.Connection:
@@ -262,9 +250,7 @@ def _connect(path: Path, patience_s: float, stack: ExitStack) -> sqlite3.Connect
     return connection
 
 
-def _in_snapshot(
-    connection: sqlite3.Connection, query: Callable[[sqlite3.Connection], Result]
-) -> Result:
+def _in_snapshot(connection: sqlite3.Connection, query: Callable[[sqlite3.Connection], Result]) -> Result:
     connection.execute("BEGIN")
     try:
         return query(connection)

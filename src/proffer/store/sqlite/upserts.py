@@ -134,9 +134,7 @@ def _read_customers(
         ):
             sources = _decode_sources(encoded_sources)
             if len(sources) == 1:
-                customers[namespace, name] = _StoredCustomer(
-                    key, identities, membership, *sources[0], document
-                )
+                customers[namespace, name] = _StoredCustomer(key, identities, membership, *sources[0], document)
     return customers
 
 

@@ -51,9 +51,7 @@ class WriteLock:
             if self.try_acquire():
                 return
             if time.monotonic() > deadline:
-                raise TimeoutError(
-                    f"other processes have been writing to it for {self._patience_s:g} s"
-                )
+                raise TimeoutError(f"other processes have been writing to it for {self._patience_s:g} s")
             time.sleep(sleep_s)
             sleep_s = min(sleep_s * 1.5, _MAX_SLEEP_S)
 

@@ -97,18 +97,14 @@ class BackupSource:
             with gzip.GzipFile(self._path) as file:
                 head = _read(file)
                 if not isinstance(head, list) or head[:1] != [FORMAT]:
-                    raise TransferRefused(
-                        f"`{self._path}` is not a Proffer backup, or a newer version made it"
-                    )
+                    raise TransferRefused(f"`{self._path}` is not a Proffer backup, or a newer version made it")
                 _, self._schema, self.created_us = head
                 while (message := _read(file)) is not None:
                     yield message
         except (EOFError, gzip.BadGzipFile, zlib.error, ValueError, TypeError) as error:
             raise self._damaged(str(error)) from error
         except OSError as error:
-            raise TransferRefused(
-                f"cannot read `{self._path}`: {error.strerror or error}"
-            ) from error
+            raise TransferRefused(f"cannot read `{self._path}`: {error.strerror or error}") from error
 
     def _damaged(self, why: str) -> TransferRefused:
         return TransferRefused(f"the backup `{self._path}` is truncated or damaged: {why}")

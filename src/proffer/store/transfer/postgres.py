@@ -42,9 +42,7 @@ _REFERENCES = """
     JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE k.contype = 'f' AND n.nspname = current_schema()
     ORDER BY r.oid"""
-_ADD_PROGRESS = (
-    f"CREATE TABLE {PROGRESS_TABLE} (name TEXT NOT NULL PRIMARY KEY, note BYTEA NOT NULL)"
-)
+_ADD_PROGRESS = f"CREATE TABLE {PROGRESS_TABLE} (name TEXT NOT NULL PRIMARY KEY, note BYTEA NOT NULL)"
 _PUT_PROGRESS = f"""
     INSERT INTO {PROGRESS_TABLE} (name, note) VALUES ($1, $2)
     ON CONFLICT (name) DO UPDATE SET note = excluded.note"""  # noqa: S608 - a constant
@@ -106,9 +104,7 @@ class PostgresSource(_PostgresDatabase):
         with unavailable(self._url):
             version = await schema_version(connection, self._url)
             if version != newest_version():
-                raise TransferRefused(
-                    f"the database `{self.origin}` is not up to date: run `proffer migrate`"
-                )
+                raise TransferRefused(f"the database `{self.origin}` is not up to date: run `proffer migrate`")
             await connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             return version, await tables_of(connection)
 
@@ -140,9 +136,7 @@ class PostgresTarget(_PostgresDatabase):
 
     async def _resume(self, origin: str, *, resume: bool) -> TransferProgress:
         if not resume:
-            raise TransferRefused(
-                f"a move into `{self.origin}` is not finished: continue with `--resume`, or empty it"
-            )
+            raise TransferRefused(f"a move into `{self.origin}` is not finished: continue with `--resume`, or empty it")
         rows = await self._connection.fetch(f"SELECT name, note FROM {PROGRESS_TABLE}")  # noqa: S608 - a constant
         progress = {name: msgspec.msgpack.decode(note) for name, note in rows}
         if progress.pop("") != [origin]:
@@ -206,6 +200,5 @@ async def tables_of(connection: Any) -> list[TransferTable]:
     for name in columns:
         add(name)
     return [
-        TransferTable(name, tuple(columns[name]), tuple(column for _, column in sorted(keys[name])))
-        for name in ordered
+        TransferTable(name, tuple(columns[name]), tuple(column for _, column in sorted(keys[name]))) for name in ordered
     ]

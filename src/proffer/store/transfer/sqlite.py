@@ -34,9 +34,7 @@ _SET_NEWEST_KEYS = """
     UPDATE customer_spaces SET newest = max(space << 40, coalesce(
         (SELECT max(customer) FROM customers
          WHERE customer > (space << 40) AND customer < ((space + 1) << 40)), 0))"""
-_ADD_PROGRESS = (
-    f"CREATE TABLE {PROGRESS_TABLE} (name TEXT NOT NULL PRIMARY KEY, note BLOB NOT NULL)"
-)
+_ADD_PROGRESS = f"CREATE TABLE {PROGRESS_TABLE} (name TEXT NOT NULL PRIMARY KEY, note BLOB NOT NULL)"
 _PUT_PROGRESS = f"INSERT OR REPLACE INTO {PROGRESS_TABLE} (name, note) VALUES (?, ?)"  # noqa: S608 - a constant
 
 
@@ -81,9 +79,7 @@ class _SqliteFile:
     def _page(self, table: TransferTable, after: Row | None, limit: int) -> list[Row]:
         key = ", ".join(table.key)
         where = "" if after is None else f"WHERE ({key}) > ({', '.join('?' * len(table.key))})"
-        statement = (
-            f"SELECT {', '.join(table.columns)} FROM {table.name} {where} ORDER BY {key} LIMIT ?"  # noqa: S608 - names
-        )
+        statement = f"SELECT {', '.join(table.columns)} FROM {table.name} {where} ORDER BY {key} LIMIT ?"  # noqa: S608 - names
         with unavailable(self._path):
             return self._opened_connection.execute(statement, (*(after or ()), limit)).fetchall()
 
@@ -101,9 +97,7 @@ class SqliteSource(_SqliteFile):
             connection = self._connect()
             version = schema_version(connection, self._path)
             if version != newest_version():
-                raise TransferRefused(
-                    f"the database `{self._path}` is not up to date: run `proffer migrate`"
-                )
+                raise TransferRefused(f"the database `{self._path}` is not up to date: run `proffer migrate`")
             connection.execute("BEGIN")
             return version, tables_of(connection)
 
@@ -126,9 +120,7 @@ class SqliteTarget(_SqliteFile):
     ) -> TransferProgress:
         return await asyncio.to_thread(self._begin, schema, tables, origin, resume)
 
-    def _begin(
-        self, schema: int, tables: Sequence[TransferTable], origin: str, resume: bool
-    ) -> TransferProgress:
+    def _begin(self, schema: int, tables: Sequence[TransferTable], origin: str, resume: bool) -> TransferProgress:
         progress = self._read_progress()
         if progress is not None:
             if not resume:

@@ -112,20 +112,14 @@ class TransferTarget(Protocol):
     async def close(self) -> None: ...
 
 
-def check_tables(
-    target_tables: Iterable[TransferTable], source_tables: Iterable[TransferTable], origin: str
-) -> None:
+def check_tables(target_tables: Iterable[TransferTable], source_tables: Iterable[TransferTable], origin: str) -> None:
     """Raise unless the tables match the target's; backup files are not trusted."""
     target_forms = {table.name: (set(table.columns), table.key) for table in target_tables}
     different = [
-        table.name
-        for table in source_tables
-        if target_forms.get(table.name) != (set(table.columns), table.key)
+        table.name for table in source_tables if target_forms.get(table.name) != (set(table.columns), table.key)
     ]
     if different:
-        raise TransferRefused(
-            f"`{origin}` has tables with different columns or keys: {', '.join(different)}"[:500]
-        )
+        raise TransferRefused(f"`{origin}` has tables with different columns or keys: {', '.join(different)}"[:500])
 
 
 def page_rows(rows: Sequence[Row], limit: int) -> int:

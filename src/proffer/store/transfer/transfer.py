@@ -32,10 +32,7 @@ async def transfer(
     try:
         schema, tables = await source.open()
         progress = await target.open(schema, tables, source.origin, resume=resume)
-        read = {
-            table.name: await _copy(source, target, table, progress, on_progress)
-            for table in tables
-        }
+        read = {table.name: await _copy(source, target, table, progress, on_progress) for table in tables}
         written = await target.sums(tables)
         different = [table.name for table in tables if read[table.name] != written[table.name]]
         if different:
