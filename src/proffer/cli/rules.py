@@ -151,7 +151,7 @@ def _expressions(files: list[Path], kind: str) -> Iterator[tuple[str, str, str |
             continue
         content = read_document(path)
         if not isinstance(content, Mapping) or not content.keys() & {"rules", "formulas"}:
-            raise _input_error(
+            raise _argument_error(
                 path,
                 "is not a library file with `rules` or `formulas`",
                 f"a library file has the lists {', '.join(SECTIONS)}",
@@ -163,9 +163,9 @@ def _read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8").strip()
     except OSError as error:
-        raise _input_error(path, f"cannot be read: {error.strerror}", "use the path of a readable file") from None
+        raise _argument_error(path, f"cannot be read: {error.strerror}", "use the path of a readable file") from None
     except UnicodeDecodeError:
-        raise _input_error(path, "is not UTF-8 text", "save it as UTF-8") from None
+        raise _argument_error(path, "is not UTF-8 text", "save it as UTF-8") from None
 
 
 def _read_object(path: Path | None) -> dict[str, Any]:
@@ -173,7 +173,7 @@ def _read_object(path: Path | None) -> dict[str, Any]:
         return {}
     content = read_document(path)
     if not isinstance(content, dict):
-        raise _input_error(path, "is not an object", "use one mapping of names to values")
+        raise _argument_error(path, "is not an object", "use one mapping of names to values")
     return content
 
 
@@ -183,11 +183,11 @@ def _parse_time(text: str | None) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise _input_error("--now", f"`{text}` is not a time", "write it as 2025-06-01T12:00:00Z") from None
+        raise _argument_error("--now", f"`{text}` is not a time", "write it as 2025-06-01T12:00:00Z") from None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _input_error(subject: object, message: str, hint: str) -> Invalid:
+def _argument_error(subject: object, message: str, hint: str) -> Invalid:
     return Invalid.of([Violation(code="rules-input", message=f"`{subject}`: {message}", help=hint)])
 
 

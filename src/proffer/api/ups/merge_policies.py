@@ -78,18 +78,18 @@ class CustomerSettingsRoutes:
 
     async def namespace(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         """GET: one namespace, by its code in any letter case or its id."""
-        code = _key(call, "code")
+        namespace_code = _key(call, "code")
         for document in self._namespaces(access):
-            if code in {document["code"].lower(), document["id"].lower()}:
+            if namespace_code in {document["code"].lower(), document["id"].lower()}:
                 return json_response(document)
-        raise NotFound(f"there is no namespace `{code[:100]}`", code="namespace-not-found")
+        raise NotFound(f"there is no namespace `{namespace_code[:100]}`", code="namespace-not-found")
 
     async def create_namespace(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         """POST: create a custom namespace. Codes are unique ignoring case."""
         document = await read_body(call)
-        code = document.get("code")
-        if isinstance(code, str) and access.state.customer_schema.namespaces.code(code):
-            raise Conflict(f"there is a namespace `{code[:100]}` already", code="code-taken")
+        namespace_code = document.get("code")
+        if isinstance(namespace_code, str) and access.state.customer_schema.namespaces.code(namespace_code):
+            raise Conflict(f"there is a namespace `{namespace_code[:100]}` already", code="code-taken")
         instance = await self._catalog.create(access, EntityKind.NAMESPACE, document)
         return json_response(_namespace_document(instance))
 
