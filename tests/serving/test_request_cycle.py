@@ -110,7 +110,7 @@ def test_a_request_leaves_nothing_to_the_garbage_collector() -> None:
 
     async def answer(scope: Any, receive: Any, send: Any) -> None:
         del receive, send
-        assert scope["extensions"][FULL_BODY].answer(200, [JSON], b"{}")
+        assert scope["extensions"][FULL_BODY].send_response(200, [JSON], b"{}")
 
     async def story() -> None:
         cycle = a_cycle(Wire())

@@ -63,10 +63,14 @@ def test_it_says_so_before_it_leaves(tmp_path: Path) -> None:
         with run_workers(tmp_path, "--drain-delay", "2", "--workers", workers) as server:
             assert server.get("/readyz") == (200, {"status": "ready"})
             server.process.send_signal(signal.SIGTERM)
-            until(lambda: server.get("/readyz")[0] == 503)
-            status, problem = server.get("/readyz")
-            assert status == 503
-            assert list(problem["reasons"]) == ["draining"]
+            answers = [server.get("/readyz")]
+
+            def is_draining() -> bool:
+                answers.append(server.get("/readyz"))
+                return answers[-1][0] == 503
+
+            until(is_draining)
+            assert list(answers[-1][1]["reasons"]) == ["draining"]
             assert server.get("/healthz") == (200, {"status": "ok"})
             assert server.get(HOME)[0] == 200
             _, err = server.process.communicate(timeout=20)
