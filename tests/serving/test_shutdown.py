@@ -63,14 +63,10 @@ def test_it_says_so_before_it_leaves(tmp_path: Path) -> None:
         with run_workers(tmp_path, "--drain-delay", "2", "--workers", workers) as server:
             assert server.get("/readyz") == (200, {"status": "ready"})
             server.process.send_signal(signal.SIGTERM)
-            answers = [server.get("/readyz")]
-
-            def is_draining() -> bool:
-                answers.append(server.get("/readyz"))
-                return answers[-1][0] == 503
-
-            until(is_draining)
-            assert list(answers[-1][1]["reasons"]) == ["draining"]
+            status, problem = server.get("/readyz")
+            while status != 503:
+                status, problem = server.get("/readyz")
+            assert list(problem["reasons"]) == ["draining"]
             assert server.get("/healthz") == (200, {"status": "ok"})
             assert server.get(HOME)[0] == 200
             _, err = server.process.communicate(timeout=20)
