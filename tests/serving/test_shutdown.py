@@ -57,15 +57,19 @@ def accepts(server: RunningServer) -> bool:
     return True
 
 
+def refusal(server: RunningServer) -> Any:
+    """Return the body of a 503 of `/readyz`, else None; the next answer may come from another worker."""
+    status, problem = server.get("/readyz")
+    return problem if status == 503 else None
+
+
 def test_it_says_so_before_it_leaves(tmp_path: Path) -> None:
     """While the drain delay lasts `/readyz` is 503 with the reason, `/healthz` is 200 and everything is served."""
     for workers in ("1", "2"):
         with run_workers(tmp_path, "--drain-delay", "2", "--workers", workers) as server:
             assert server.get("/readyz") == (200, {"status": "ready"})
             server.process.send_signal(signal.SIGTERM)
-            status, problem = server.get("/readyz")
-            while status != 503:
-                status, problem = server.get("/readyz")
+            problem = until(lambda: refusal(server))
             assert list(problem["reasons"]) == ["draining"]
             assert server.get("/healthz") == (200, {"status": "ok"})
             assert server.get(HOME)[0] == 200

@@ -112,4 +112,4 @@ def test_long_nonsense_is_read_quickly(text: str) -> None:
     started = time.process_time()
     schema_names(parse_content_type(header))
     schema_names(parse_content_type(text * 20_000))
-    assert time.process_time() - started < 10  # quadratic parsing takes minutes
+    assert time.process_time() - started < 1
