@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from itertools import groupby
@@ -127,13 +127,13 @@ def run_server(command: Sequence[str], core: int | None) -> Iterator[Server]:
             os.killpg(process.pid, signal.SIGKILL)
 
 
-def proffer(database: str, *, workers: int = 1, core: int | None) -> Any:
+def proffer(database: str, *, workers: int = 1, core: int | None) -> AbstractContextManager[Server]:
     """Run Proffer over this database in dev mode."""
     command = ["-m", "proffer", "serve", "--dev", "--port", "0", "--database", database]
     return run_server([*command, "--workers", str(workers)], core)
 
 
-def echo(sizes: Iterable[int], core: int | None) -> Any:
+def echo(sizes: Iterable[int], core: int | None) -> AbstractContextManager[Server]:
     """Run the bare app with a response of each of these sizes."""
     return run_server([__file__, ",".join(map(str, sizes))], core)
 

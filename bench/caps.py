@@ -96,11 +96,11 @@ def throughput_and_waits(folder: Path, rounds: int, seconds: float, core: int | 
                 server, requests, idle_server = sides[which]
                 idle_server.freeze()
                 server.thaw()
-                busy = server.busy()
+                busy = server.cpu_seconds()
                 done = flood(server.port, requests, seconds, connections=CONNECTIONS, core=cores()[1])
                 if number:  # the first round warms
                     rates[which].append(done.rate)
-                    costs[which].append((server.busy() - busy) / done.requests * 1e6)
+                    costs[which].append((server.cpu_seconds() - busy) / done.requests * 1e6)
         ratio, spread = compare_rounds(*rates)
         yield Row(table=THROUGHPUT, name=PLAIN, value=statistics.median(rates[1]), unit="requests/s")
         yield Row(

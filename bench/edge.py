@@ -113,9 +113,9 @@ def rows(*, quick: bool) -> Iterator[Row]:
                 flood(server.port, raw_requests, seconds, connections=CONNECTIONS, core=client)
             for number in range(rounds):
                 for kind, raw_requests in both if number % 2 else reversed(both):
-                    before = server.busy()
+                    before = server.cpu_seconds()
                     done[kind].append(flood(server.port, raw_requests, seconds, connections=CONNECTIONS, core=client))
-                    busy[kind] += server.busy() - before
+                    busy[kind] += server.cpu_seconds() - before
             rates = {kind: [measurement.rate for measurement in floods] for kind, floods in done.items()}
             rate = statistics.median(rates[EDGE]) / 2
             waits = paced(server.port, edge, 4 * seconds, rate=rate)
