@@ -1,7 +1,6 @@
 """Texts and profiles that nobody means well with: an answer or a diagnostic, and never an exception."""
 
 import random
-import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -99,9 +98,9 @@ def test_random_characters_are_answered() -> None:
         "\\pN",
     ],
 )
+@pytest.mark.timeout(30)  # without the bound: hours
 def test_no_pattern_takes_long(pattern: str) -> None:
     """Linear time or a refusal, both as a constant and as a field of the profile."""
-    start = time.perf_counter()
     written = pattern.replace("\\", "\\\\")
     constant = compile_rule(f'a.matches("{written}")')
     profile = {"a": "a" * 100_000, "p": pattern}
@@ -110,8 +109,6 @@ def test_no_pattern_takes_long(pattern: str) -> None:
     dynamic = compile_rule('a.matches(p) or a.like(p) or replaceAll(a, p, "$1$1") = 1 or a.regexGroup(p, 1) = 2')
     assert isinstance(dynamic, CompiledRule), dynamic.diagnostics
     unguarded(dynamic)(Environment(profile, NOW))
-
-    assert time.perf_counter() - start < 20
 
 
 def nested(levels: int, kind: str) -> Any:
@@ -214,13 +211,11 @@ def test_a_month_of_nonsense_dates_is_answered() -> None:
         "x.groupBy(y => y)",
     ],
 )
+@pytest.mark.timeout(30)  # without the bound: hours
 def test_values_shared_many_times_are_not_spelled_out(use: str) -> None:
     """A list of a list, each twice in the next: thirty lines of rule, a billion items."""
     doubled = "".join(f"let v{at + 1} = [v{at}, v{at}] in " for at in range(28))
     rule = compile_rule(f"let v0 = a in {doubled}{use.replace('x', 'v28')}")
     assert isinstance(rule, CompiledRule), rule.diagnostics
-    start = time.perf_counter()
 
     rule.holds(Environment({"a": [{"a": 1}]}, NOW))
-
-    assert time.perf_counter() - start < 20

@@ -18,6 +18,7 @@ from proffer.model.capping import (
     CapRefusal,
     CapScope,
     CapSubjects,
+    OfferLimits,
     Repeat,
     RepeatUnit,
 )
@@ -259,7 +260,7 @@ async def check_usage(store: Store, naive: Naive, who: Sequence[IdentityKey], no
     customers = await store.customers("c1", who)
     caps = [(offer, one) for offer, found in naive.limits.items() for one in found]
     subjects = CapSubjects(tuple(one.key for one in customers), tuple(who))
-    usage = (await store.usage("c1", caps, subjects, now)).counts
+    usage = (await store.usage("c1", OfferLimits(caps), subjects, now)).counts
     reach = naive.reach(who)
     for offer, limit in caps:
         for place in PLACES:

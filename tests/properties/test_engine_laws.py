@@ -27,6 +27,7 @@ from proffer.testing.builders import (
     some_inputs,
 )
 from proffer.testing.oracle import Oracle
+from support.values import values_of
 
 
 def propositions(outcome: DecisionOutcome) -> list[Proposition]:
@@ -135,9 +136,10 @@ def test_a_broken_rule_harms_nobody_else(library: list[Document], seed: int, rul
     """one-bad-apple: a rule that does not compile counts as false, and who does not use it decides as before."""
     inputs = strategies.a_random_request(seed, odd=1, scopes=1)
     others = [one for one in library if one["@id"] != id_of(EntityKind.RULE, rule)]
-    before = decide(a_snapshot([*others, a_rule(rule, "true")]), inputs)
-    false = decide(a_snapshot([*others, a_rule(rule, "false")]), inputs)
-    broken = decide(a_snapshot([*others, a_rule(rule, text)]), inputs)
+    before, false, broken = (
+        values_of(decide(a_snapshot([*others, a_rule(rule, condition)]), inputs))
+        for condition in ("true", "false", text)
+    )
     oracle = Oracle(entities(library))
     decision = oracle.entities.get(inputs.request.scopes[0].decision)
 

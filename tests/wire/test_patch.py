@@ -2,7 +2,6 @@
 
 import contextlib
 import copy
-import time
 from typing import Any
 
 import jsonpatch
@@ -208,15 +207,14 @@ def test_a_patch_has_a_thousand_operations_at_most() -> None:
     assert refusal({}, *many, many[0]) == ("range", "$")
 
 
+@pytest.mark.timeout(30)  # without the bound: hours
 def test_copies_that_double_are_stopped() -> None:
     """Forty doublings of a small list would be a terabyte."""
     doubling = [{"op": "copy", "from": "/a", "path": "/a/-"}] * 40
-    started = time.perf_counter()
     code, _ = refusal({"a": [1]}, *doubling)
     assert code == "range"
     rewriting = [{"op": "copy", "from": "/a", "path": "/b"}] * MAX_OPERATIONS
     assert refusal({"a": "x" * 10_000}, *rewriting, max_bytes=50_000) == ("range", "$[3].path")
-    assert time.perf_counter() - started < 5
 
 
 def test_a_result_nested_too_deeply_is_refused() -> None:

@@ -12,7 +12,7 @@ from proffer.engine.compiled import BoundConstraint, BoundFormula, Candidate
 from proffer.engine.formula_table import OfferTerms
 from proffer.engine.index.bitset import Bits
 from proffer.engine.index.pool import Pool
-from proffer.model.capping import CapLimit
+from proffer.model.capping import NO_LIMITS, OfferLimits
 from proffer.model.content import Component
 from proffer.model.decision import Decision
 from proffer.model.lifecycle import DecisionStatus
@@ -64,7 +64,7 @@ class CompiledCriterion:
 class CompiledScope:
     """One decision in one placement: criteria in groups, highest priority first, and the fallback.
 
-    All criteria use one pool. `caps`: (offer id, limit) of the candidates, the counters to read.
+    All criteria use one pool. `caps`: the limits of the candidates, whose counters are read.
     `reads`: field paths that deciding the scope may read (see `compile.reads`).
     """
 
@@ -75,7 +75,7 @@ class CompiledScope:
     groups: tuple[tuple[CompiledCriterion, ...], ...]
     fallback: FallbackOffer
     fallback_components: tuple[Component, ...]
-    caps: tuple[tuple[str, CapLimit], ...] = ()
+    caps: OfferLimits = NO_LIMITS
     reads: frozenset[str] = frozenset()
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TypeAlias
 
 import msgspec
@@ -62,7 +62,7 @@ class Repeat:
     count: int = 1
 
     def start(self, anchor_us: int, now_us: int) -> int:
-        """Return the start of the period at `now_us`, which may be before the anchor."""
+        """Return the start of the period at `now_us`. It may be before the anchor."""
         return self._unit_start_us(self._period_unit(anchor_us, now_us))
 
     def end(self, anchor_us: int, now_us: int) -> int:
@@ -118,7 +118,7 @@ class CapLimit:
         return not self.placements or placement in self.placements
 
     def counter_key(self, offer: str, placement: str) -> CapKey:
-        """Return the counter key of this limit for an offer in a placement."""
+        """Return this limit's counter key for an offer in a placement."""
         return (offer, self.name, placement if self.entity is CapEntity.PLACEMENT else "")
 
     def period_start(self, anchor_us: int, now_us: int) -> int:
@@ -138,6 +138,22 @@ class CapLimit:
             self.custom_rule,
             None if repeat is None else [repeat.unit.value, repeat.count],
         )
+
+
+class OfferLimits(tuple[tuple[str, CapLimit], ...]):
+    """(offer id, limit) pairs. Decisions over the same offers share one instance."""
+
+    @cached_property
+    def profile_offers(self) -> frozenset[str]:
+        """The offers with a per-profile limit."""
+        return frozenset(offer for offer, limit in self if limit.scope is CapScope.PROFILE)
+
+    @cached_property
+    def offers(self) -> frozenset[str]:
+        return frozenset(offer for offer, _ in self)
+
+
+NO_LIMITS = OfferLimits()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

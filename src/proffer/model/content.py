@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Component:
     """One piece of content: inline text, or the URL of an image.
 
@@ -29,7 +29,7 @@ class Representation:
 
 
 def component_in_language(components: Sequence[Component], languages: Sequence[str]) -> Component | None:
-    """Return the component in the first available language of `languages`, else the first (R30).
+    """Return the component in the first available language, else the first (R30).
 
     `en` matches `en-us`, and `de-AT` matches `de`; case is ignored. None only if there are no
     components.

@@ -16,7 +16,7 @@ def component_kind(component_type: str) -> str:
     return short.removesuffix("-template") if separator else component_type
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Placement:
     """A place where an offer may appear (spec 1.1).
 

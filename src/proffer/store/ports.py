@@ -11,12 +11,12 @@ from typing import Protocol, runtime_checkable
 
 from proffer.model.attribution import AttributedFeedback
 from proffer.model.capping import (
-    CapLimit,
     CapRefusal,
     CapSubjects,
     CapUsage,
     DecisionRecorded,
     OfferCaps,
+    OfferLimits,
     Reservation,
 )
 from proffer.model.customer import (
@@ -48,7 +48,7 @@ class CatalogStore(Protocol):
     """Catalog store: containers and the versions of their objects."""
 
     async def containers(self) -> Sequence[Container]:
-        """Return all containers with their current revision, oldest first (creation time, then id)."""
+        """Return all containers with their current revision, oldest first. The order is by creation time, then id."""
         ...
 
     async def ensure_container(self, container: Container) -> Container:
@@ -60,7 +60,7 @@ class CatalogStore(Protocol):
         ...
 
     async def live(self, container_id: str) -> tuple[int, Sequence[Instance]]:
-        """Return the container's revision and the newest version of every object not deleted.
+        """Return the container's revision and the newest version of every undeleted object.
 
         A consistent snapshot: nothing committed after that revision is in it. Ordered by
         revision. An unknown container has revision 0 and no objects.
@@ -78,7 +78,7 @@ class CatalogStore(Protocol):
         versions: Sequence[Instance],
         caps: Sequence[OfferCaps] | None = None,
     ) -> None:
-        """Write these versions atomically as revisions `based_on + 1`, `based_on + 2`, …
+        """Write these versions atomically as consecutive revisions from `based_on + 1`.
 
         `caps` are the limits of all offers among them, activated by the same write; None leaves that
         to `ensure_caps`.
@@ -121,7 +121,7 @@ class TokenStore(Protocol):
         ...
 
     async def token(self, digest: str) -> StoredToken | None:
-        """Return the token with this digest, also when it is revoked or expired."""
+        """Return the token with this digest, even if revoked or expired."""
         ...
 
     async def tokens(self) -> Sequence[StoredToken]:
@@ -146,7 +146,7 @@ class GroupCommitStore(Protocol):
         ...
 
     def on_group_commit(self, callback: Callable[[int], object]) -> None:
-        """Call `callback` with the number of writes of each commit, from any thread."""
+        """Call `callback` with each commit's number of writes, from any thread."""
         ...
 
 
@@ -158,7 +158,7 @@ class ProfileStore(Protocol):
         ...
 
     async def lookup_for_decision(self, container_id: str, identities: Sequence[IdentityKey]) -> CustomerLookup:
-        """Return `customers` for one decision, with their counters where the same read gives them."""
+        """Return `customers` for one decision. Their counters are included where the same read gives them."""
         ...
 
     async def fragments(self, container_id: str, customer: Customer) -> Sequence[Fragment]:
@@ -203,7 +203,7 @@ class ProfileStore(Protocol):
         ...
 
     async def page(self, container_id: str, after: int, limit: int) -> Sequence[Customer]:
-        """Return at most `limit` customers with keys above `after`, in order of keys."""
+        """Return at most `limit` customers with keys above `after`, in key order."""
         ...
 
     async def requalify(
@@ -228,7 +228,7 @@ class ProfileStore(Protocol):
         ...
 
     async def customer_count(self, container_id: str) -> tuple[int, int, int]:
-        """Return the number of customers and the lowest and highest key that may be assigned."""
+        """Return the number of customers, and the lowest and highest possible key."""
         ...
 
     async def erase(self, container_id: str, identity: IdentityKey) -> ErasureResult | None:
@@ -252,21 +252,21 @@ class CapStore(Protocol):
     """Store of cap counters, reservations and decision events. An unknown container has none."""
 
     async def ensure_caps(self, container_id: str, revision: int, caps: Iterable[OfferCaps]) -> None:
-        """Activate the limits of all live offers at this revision, where commits did not.
+        """Activate the limits of all live offers at this revision.
 
-        Does nothing when the limits in force are of this revision or a later one. Raises
-        `StaleRevision` when they are older and the container's revision is already higher.
+        Needed where commits did not do so. Does nothing when the limits in force are of this revision or a
+        later one. Raises `StaleRevision` when they are older and the container's revision is already higher.
         """
         ...
 
     async def usage(
         self,
         container_id: str,
-        caps: Iterable[tuple[str, CapLimit]],
+        limits: OfferLimits,
         subjects: CapSubjects,
         now_us: int,
     ) -> CapUsage:
-        """Return the use of these (offer id, limit) pairs: in total, or summed over these subjects.
+        """Return the use of these limits: in total, or summed over these subjects.
 
         May lag behind other processes by the interval between calls of `catch_up`; `record` never does.
         Cheap: at most one read per subject. Global limits far from reached may be left out.
@@ -281,13 +281,13 @@ class CapStore(Protocol):
         ttl_us: int | None = None,
         forced: bool = False,
     ) -> DecisionRecorded | CapRefusal:
-        """Count the offers of this decision and store its event in one write, or do nothing.
+        """Count the offers of this decision and store its event.
 
-        Compares with the limits in force at that moment, not those the decision saw (R22). Identities
-        are resolved in the same transaction. The check uses the sum over all linked customers; the
-        increment goes to the oldest customer, else the first identity (R43). With `ttl_us` the counts
-        are a reservation, which expires after that time unless confirmed. Concurrent calls share a
-        write. `forced` counts offers already given, whatever the limits are.
+        Does both in one write, or nothing. Compares with the limits in force at that moment, not those the
+        decision saw (R22). Identities are resolved in the same transaction. The check uses the sum over all
+        linked customers; the increment goes to the oldest customer, else the first identity (R43). With
+        `ttl_us` the counts are a reservation, which expires after that time unless confirmed. Concurrent
+        calls share a write. `forced` counts offers already given, whatever the limits are.
         """
         ...
 
@@ -314,7 +314,7 @@ class CapStore(Protocol):
         ...
 
     async def decision_event(self, container_id: str, proposition: str) -> DecisionEvent | None:
-        """Return the decision with this id, or with a scope that has this edge proposition id."""
+        """Return the decision with this id. An edge proposition id of one of its scopes also identifies it."""
         ...
 
     async def index_edge_ids(self) -> None:
@@ -332,7 +332,7 @@ class CapStore(Protocol):
     async def decision_events(
         self, container_id: str, after: int, limit: int
     ) -> Sequence[tuple[int, Sequence[DecisionEvent]]]:
-        """Return at most `limit` packs of events after the pack numbered `after`, with numbers.
+        """Return at most `limit` packs of events after pack `after`, with numbers.
 
         Numbers increase; continuing from the last one read misses nothing and repeats nothing.
         """
@@ -346,8 +346,9 @@ class CapStore(Protocol):
         ...
 
     async def purge_decisions(self, before_us: int, max_bytes: int | None = None) -> int:
-        """Delete packs whose newest event is older, then the oldest while they exceed `max_bytes`.
+        """Delete packs that exceed the limits of age and size.
 
+        First those whose newest event is older than `before_us`, then the oldest while they exceed `max_bytes`.
         Returns the number of events deleted. Works in short writes.
         """
         ...
@@ -369,7 +370,7 @@ class FeedbackStore(Protocol):
     async def feedback_events(
         self, container_id: str, after: int, limit: int, *, unattributed_only: bool = False
     ) -> Sequence[tuple[int, AttributedFeedback]]:
-        """Return at most `limit` events after the one numbered `after`, with their numbers.
+        """Return at most `limit` events after number `after`, with their numbers.
 
         Numbers increase; continuing from the last one read misses nothing and repeats nothing.
         `unattributed_only`: events with an unattributed report. Increments are not included.
@@ -401,7 +402,7 @@ class FeedbackStore(Protocol):
         identities: Iterable[IdentityKey],
         after: tuple[int, int] = (0, 0),
     ) -> RedactionResult:
-        """Remove personal data from stored decisions and feedback with one of these identities.
+        """Remove personal data from decisions and feedback with one of these identities.
 
         Decisions and attributions stay; identities, profile data read and feedback documents are
         removed. Works in short writes; can be repeated after a failure. `after` skips what an earlier

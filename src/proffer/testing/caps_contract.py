@@ -16,6 +16,7 @@ from proffer.model.capping import (
     CapSubjects,
     DecisionRecorded,
     OfferCaps,
+    OfferLimits,
     Repeat,
     RepeatUnit,
     ReservationState,
@@ -116,10 +117,10 @@ async def usage_of(
     lookup = await store.lookup_for_decision("c1", who)
     assert list(lookup.customers) == list(await store.customers("c1", who))
     keys = tuple(item.key for item in lookup.customers)
-    usage = await store.usage("c1", offer_limits, CapSubjects(keys, tuple(who)), now)
+    usage = await store.usage("c1", OfferLimits(offer_limits), CapSubjects(keys, tuple(who)), now)
     if lookup.counters is not None:
         subjects = CapSubjects(keys, tuple(who), counters=lookup.counters)
-        assert await store.usage("c1", offer_limits, subjects, now) == usage
+        assert await store.usage("c1", OfferLimits(offer_limits), subjects, now) == usage
     return [usage.counts.get(("gold", item.name, placement), 0) for item in limits]
 
 

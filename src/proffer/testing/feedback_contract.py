@@ -20,6 +20,7 @@ from proffer.model.capping import (
     CapSubjects,
     CapUsage,
     OfferCaps,
+    OfferLimits,
     Repeat,
     RepeatUnit,
 )
@@ -124,7 +125,7 @@ async def usage_of(
 ) -> dict[tuple[str, str], int]:
     """Return the counts of these limits of GOLD, by (name, placement)."""
     await store.catch_up(NOON + at * SECOND)
-    usage: CapUsage = await store.usage("c1", [(GOLD, limit) for limit in limits], who, NOON + at * SECOND)
+    usage: CapUsage = await store.usage("c1", OfferLimits((GOLD, limit) for limit in limits), who, NOON + at * SECOND)
     return {(name, placement): count for (_, name, placement), count in usage.counts.items()}
 
 

@@ -16,7 +16,6 @@ IDENTITY_SECONDS = 34_128_000
 """Thirteen months, as documented."""
 CONSENT_SECONDS = 15_552_000
 
-_DIGITS = 38
 _ECID = re.compile(r"\d{38}")
 _MAX_LENGTH = 4_096
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
@@ -38,7 +37,7 @@ class ClientStateKeys:
 
 
 def is_identity_key(key: str) -> bool:
-    """Return whether this is the name of an identity entry of any organisation."""
+    """Return whether this names an identity entry of any organisation."""
     return key.startswith("kndctr_") and key.endswith("_identity")
 
 

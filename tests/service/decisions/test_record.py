@@ -5,6 +5,7 @@ import uuid
 import pytest
 
 from proffer.model import events
+from proffer.model.capping import NO_LIMITS
 from proffer.model.request import DecisionRequest, ScopeRequest
 from proffer.service.decisions.record import recorded_request
 from proffer.service.decisions.requirements import ScopeRequirements
@@ -20,7 +21,9 @@ REQUEST = DecisionRequest(
 @pytest.mark.parametrize("reads_context", [True, False])
 def test_what_nothing_reads_is_not_kept(reads_events: bool, reads_context: bool) -> None:
     """The event and the context each by itself; that there was an event stays known."""
-    needed = ScopeRequirements(caps=(), reads=frozenset(), reads_events=reads_events, reads_context=reads_context)
+    needed = ScopeRequirements(
+        caps=NO_LIMITS, reads=frozenset(), reads_events=reads_events, reads_context=reads_context
+    )
     kept = recorded_request(needed, REQUEST)
 
     assert kept.event == (REQUEST.event if reads_events else {})
@@ -31,7 +34,7 @@ def test_what_nothing_reads_is_not_kept(reads_events: bool, reads_context: bool)
 def test_without_an_event_there_is_none() -> None:
     """What is kept of the past is read then, and must be when the decision is made again."""
     request = DecisionRequest(scopes=())
-    needed = ScopeRequirements(caps=(), reads=frozenset(), reads_events=False, reads_context=False)
+    needed = ScopeRequirements(caps=NO_LIMITS, reads=frozenset(), reads_events=False, reads_context=False)
 
     assert recorded_request(needed, request) == request
 

@@ -10,7 +10,7 @@ import pytest
 
 from proffer.app import DEV_CONTAINER, Services
 from proffer.model.attribution import AttributedFeedback
-from proffer.model.capping import NO_SUBJECTS, OfferCaps
+from proffer.model.capping import NO_SUBJECTS, OfferCaps, OfferLimits
 from proffer.model.events import DecisionEvent
 from proffer.model.feedback import Feedback, FeedbackKind, PropositionReport
 from proffer.model.identity import IdentityKey
@@ -87,7 +87,7 @@ async def until_kept(store: MemoryStore, count: int) -> list[AttributedFeedback]
 
 
 async def counted(store: MemoryStore) -> int:
-    used = await store.usage(DEV_CONTAINER, [(GOLD, LIMIT)], NO_SUBJECTS, NOON)
+    used = await store.usage(DEV_CONTAINER, OfferLimits([(GOLD, LIMIT)]), NO_SUBJECTS, NOON)
     return sum(used.counts.values())
 
 

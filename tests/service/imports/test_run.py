@@ -10,7 +10,7 @@ import pytest
 from proffer.app import Services
 from proffer.auth.principal import Permission, Principal
 from proffer.errors import Invalid, Malformed, NotFound, Unavailable, Unsupported
-from proffer.model.capping import NO_SUBJECTS, OfferCaps
+from proffer.model.capping import NO_SUBJECTS, OfferCaps, OfferLimits
 from proffer.model.customer import Customer
 from proffer.model.identity import MAX_LINKED_IDENTITIES, IdentityField, IdentityKey
 from proffer.model.ids import EntityKind
@@ -416,7 +416,7 @@ async def test_imported_events_are_feedback_too(tmp_path: Path) -> None:
     assert "$._experience.decisioning.propositions[0].id" in rejected
     kept = await store.feedback_events(container.id, 0, 10)
     assert [one.feedback.id for _, one in kept] == ["e1", "e2"]
-    used = await store.usage(container.id, [(GOLD, limit)], NO_SUBJECTS, NOON)
+    used = await store.usage(container.id, OfferLimits([(GOLD, limit)]), NO_SUBJECTS, NOON)
     assert dict(used.counts) == {(GOLD, "1", ""): 2}
     (person,) = await store.page(container.id, 0, 10)
     assert person.attributes == {"city": "Ulm"}

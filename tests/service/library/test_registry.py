@@ -20,20 +20,20 @@ from proffer.store.errors import StoreUnavailable
 from proffer.store.memory.store import MemoryStore
 from support.containers import OWNER, access_to, on_file, open_services, tag
 
-GENEROUS_S = 2.0
-"""Ten times what is promised: these machines are shared."""
+GIVE_UP_S = 30.0
+"""Only a change that never arrives takes this long; `bench/` measures the delay."""
 
 
-async def soon(holds: Callable[[], Any]) -> float:
-    """Wait until this gives something true and does not raise; how long it took."""
+async def soon(holds: Callable[[], Any]) -> None:
+    """Wait until the condition holds without raising."""
     begun = time.monotonic()
     while True:
         try:
             if holds():
-                return time.monotonic() - begun
+                return
         except ProfferError:
             pass
-        assert time.monotonic() - begun < GENEROUS_S
+        assert time.monotonic() - begun < GIVE_UP_S
         await asyncio.sleep(0.005)
 
 
@@ -96,7 +96,7 @@ async def test_new_containers_and_tokens_are_known(tmp_path: Path) -> None:
         assert await one.tokens.revoke(stored.id)
         assert not await one.tokens.revoke(stored.id)
         begun = time.monotonic()
-        while time.monotonic() - begun < GENEROUS_S:
+        while time.monotonic() - begun < GIVE_UP_S:
             try:
                 await other.tokens.verify(text, client="c")
             except Unauthenticated:

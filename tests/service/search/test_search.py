@@ -1,7 +1,6 @@
 """What a listing holds, in which order, and how it goes on."""
 
 import asyncio
-import time
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
@@ -224,13 +223,12 @@ def test_all_conditions_must_hold() -> None:
         run_search(SearchQuery(clauses=clauses * MAX_CLAUSES), rows)
 
 
+@pytest.mark.timeout(30)  # without the bound: hours
 def test_an_expression_that_would_explode_elsewhere_is_quick() -> None:
     """RE2 is linear; the length it looks at is bounded."""
     row = instance(1, text="a" * 300_000)
-    started = time.perf_counter()
     for expression in ["(a*)*b", "(a|a)*b", "(.*a.{20}b.*)"]:
         assert not holds(f"_instance.text~{expression}", row)
-    assert time.perf_counter() - started < 0.5
 
 
 # Ids, names, texts.

@@ -1,6 +1,6 @@
 """What a process remembers of counters does not grow with time, and is as exact as before."""
 
-from proffer.model.capping import DAY_US, CapLimit, CapScope, Repeat, RepeatUnit
+from proffer.model.capping import DAY_US, CapLimit, CapScope, OfferLimits, Repeat, RepeatUnit
 from proffer.store.common.cap_cache import CapCache, LimitRow, TotalRow
 from proffer.store.common.caps import CounterValue, StoredLimit, encode_definition
 from proffer.testing.builders import NOON
@@ -27,7 +27,7 @@ def counted(book: CapCache, day: int, used: int, moved: int) -> None:
 
 
 def used(book: CapCache, day: int) -> int:
-    found = book.totals("c1", [("gold", LIMIT)], NOON + day * DAY_US)
+    found = book.totals("c1", OfferLimits([("gold", LIMIT)]), NOON + day * DAY_US)
     return found.get(("gold", "1", ""), 0)
 
 

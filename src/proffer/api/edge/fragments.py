@@ -1,30 +1,24 @@
 """Cached JSON fragments of edge propositions: decision with placement, and each item.
 
-Fragments are cached by the identity of the model objects they encode, which a snapshot shares among
-responses and which never change. Content rendered for one customer is not cached.
+Content rendered for one customer is not cached.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
 
 from msgspec import UNSET, UnsetType
 
+from proffer.api.kit.fragments import FragmentCache, Offer, is_library_content
 from proffer.model.content import Component
 from proffer.model.decision import Decision
 from proffer.model.events import edge_proposition_id, edge_token
-from proffer.model.offer import FallbackOffer, PersonalizedOffer
+from proffer.model.offer import PersonalizedOffer
 from proffer.model.outcome import Proposition
 from proffer.model.placement import Placement, component_kind
 from proffer.model.trace import ScopeTrace
 from proffer.wire import edge
 from proffer.wire.codec import encode
 from proffer.wire.ode import CandidateDoc
-
-Offer: TypeAlias = PersonalizedOffer | FallbackOffer
-
-MAX_CACHE_BYTES = 8_000_000
-"""The cache is cleared when its fragments exceed this size."""
 
 _MAX_CACHED_TEXT = 1_024
 _KINDS = frozenset({"html", "json", "text", "imagelink"})
@@ -34,8 +28,7 @@ _KINDS = frozenset({"html", "json", "text", "imagelink"})
 class EdgeFragments:
     """Encoder of edge propositions with a cache of fragments."""
 
-    _cache: dict[tuple[Any, ...], tuple[bytes, Any]] = field(default_factory=dict)
-    _size: int = 0
+    _cache: FragmentCache = field(default_factory=FragmentCache)
 
     def encode_proposition(
         self,
@@ -83,51 +76,31 @@ class EdgeFragments:
 
     def _head(self, decision: Decision, placement: Placement, text: str) -> bytes:
         """Encode the members between the id and the token."""
-        # `id()` is unique while the object lives; the cache entry keeps it alive.
-        key = (id(decision), id(placement), text)
-        cached = self._cache.get(key)
-        if cached is None:
-            decision_json, placement_json = (
-                encode(_activity(decision, placement)),
-                encode(_placement(placement)),
-            )
-            references = b'"activity":' + decision_json + b',"placement":' + placement_json
-            encoded = (
-                b'","scope":' + encode(text) + b"," + references
-                + b',"scopeDetails":{"decisionProvider":"ODE",' + references
-                + b',"characteristics":{"eventToken":"'
-            )  # fmt: skip
-            if len(text) > _MAX_CACHED_TEXT:
-                return encoded
-            return self._cache_fragment(key, encoded, (decision, placement))
-        return cached[0]
+        key = (decision, placement, text)
+        if (cached := self._cache.get(key)) is not None:
+            return cached
+        references = b'"activity":%b,"placement":%b' % (
+            encode(_activity(decision, placement)),
+            encode(_placement(placement)),
+        )
+        encoded = (
+            b'","scope":' + encode(text) + b"," + references
+            + b',"scopeDetails":{"decisionProvider":"ODE",' + references
+            + b',"characteristics":{"eventToken":"'
+        )  # fmt: skip
+        if len(text) <= _MAX_CACHED_TEXT:
+            self._cache.add(key, encoded)
+        return encoded
 
     def _item(self, offer: Offer, component: Component | None, placement: Placement) -> bytes:
         """Encode an option or fallback, without its score and the closing brace."""
-        key = (id(offer), id(component), id(placement))
-        cached = self._cache.get(key)
-        if cached is not None:
-            return cached[0]
+        key = (offer, component, placement)
+        if (cached := self._cache.get(key)) is not None:
+            return cached
         encoded = encode(_item(offer, component, placement))[:-1]
-        if component is None or _is_library_content(component, offer, placement):
-            self._cache_fragment(key, encoded, (offer, component, placement))
+        if is_library_content(component, offer, placement):
+            self._cache.add(key, encoded)
         return encoded
-
-    def _cache_fragment(self, key: tuple[Any, ...], encoded: bytes, sources: Any) -> bytes:
-        self._size += len(encoded)
-        if self._size > MAX_CACHE_BYTES:
-            self._cache.clear()
-            self._size = len(encoded)
-        self._cache[key] = encoded, sources
-        return encoded
-
-
-def _is_library_content(component: Component, offer: Offer, placement: Placement) -> bool:
-    """Return whether the component is from the library, not rendered for one customer."""
-    representation = offer.representations.get(placement.id)
-    return representation is not None and any(
-        component is library_component for library_component in representation.components
-    )
 
 
 def _activity(decision: Decision, placement: Placement) -> edge.AboutDoc:

@@ -1,29 +1,22 @@
 """Cached JSON fragments of decision responses: decision with placement, and each option.
 
-Fragments are cached by the identity of the model objects they encode, which a snapshot shares among
-responses and which never change; a new version of an offer is a new object with a new fragment.
 Content rendered for one customer is not cached.
 """
 
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, TypeAlias
 
 from msgspec import UNSET, Raw
 
+from proffer.api.kit.fragments import FragmentCache, Offer, is_library_content
 from proffer.model.content import Component
 from proffer.model.decision import Decision
-from proffer.model.offer import FallbackOffer, PersonalizedOffer
+from proffer.model.offer import PersonalizedOffer
 from proffer.model.outcome import Proposition
 from proffer.model.placement import Placement
 from proffer.wire import ode
 from proffer.wire.codec import encode
 from proffer.wire.scope import encode_scope
-
-Offer: TypeAlias = PersonalizedOffer | FallbackOffer
-
-MAX_CACHE_BYTES = 8_000_000
-"""The cache is cleared when its fragments exceed this size."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,8 +58,7 @@ def _cached_selection(content: bool, *members: frozenset[str]) -> FieldSelection
 class OdeFragments:
     """Encoder of propositions with a cache of fragments."""
 
-    _cache: dict[tuple[Any, ...], tuple[bytes, Any]] = field(default_factory=dict)
-    _size: int = 0
+    _cache: FragmentCache = field(default_factory=FragmentCache)
 
     def encode_proposition(self, proposition: Proposition, selection: FieldSelection) -> Raw:
         """Encode the proposition of a scope as `ode.PropositionDoc`."""
@@ -94,14 +86,12 @@ class OdeFragments:
         return Raw(b"".join(parts))
 
     def _head(self, decision: Decision, placement: Placement, selection: FieldSelection) -> bytes:
-        """Encode the members of a proposition before its options, without the closing brace."""
-        # `id()` is unique while the object lives; the cache entry keeps it alive.
-        key = (id(decision), id(placement), selection)
-        cached = self._cache.get(key)
-        if cached is not None:
-            return cached[0]
+        """Encode a proposition's members before its options, without the closing brace."""
+        key = (decision, placement, selection)
+        if (cached := self._cache.get(key)) is not None:
+            return cached
         encoded = encode(_head(decision, placement, selection))[:-1]
-        self._cache_fragment(key, encoded, (decision, placement))
+        self._cache.add(key, encoded)
         return encoded
 
     def _option(
@@ -112,29 +102,13 @@ class OdeFragments:
         selection: FieldSelection,
     ) -> bytes:
         """Encode an option or fallback, without its score and the closing brace."""
-        key = (id(offer), id(component), selection)
-        cached = self._cache.get(key)
-        if cached is not None:
-            return cached[0]
+        key = (offer, component, selection)
+        if (cached := self._cache.get(key)) is not None:
+            return cached
         encoded = encode(_option(offer, component, selection))[:-1]
-        if component is None or _is_library_content(component, offer, placement):
-            self._cache_fragment(key, encoded, (offer, component))
+        if is_library_content(component, offer, placement):
+            self._cache.add(key, encoded)
         return encoded
-
-    def _cache_fragment(self, key: tuple[Any, ...], encoded: bytes, sources: Any) -> None:
-        self._size += len(encoded)
-        if self._size > MAX_CACHE_BYTES:
-            self._cache.clear()
-            self._size = len(encoded)
-        self._cache[key] = encoded, sources
-
-
-def _is_library_content(component: Component, offer: Offer, placement: Placement) -> bool:
-    """Return whether the component is from the library, not rendered for one customer."""
-    representation = offer.representations.get(placement.id)
-    return representation is not None and any(
-        component is library_component for library_component in representation.components
-    )
 
 
 def _head(decision: Decision, placement: Placement, selection: FieldSelection) -> ode.PropositionDoc:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from proffer.api.kit import examples
-from proffer.api.kit.openapi import error_texts, json_answer
+from proffer.api.kit.openapi import SANDBOX, error_texts, json_answer
 from proffer.model.documents import SHAPES
 from proffer.model.ids import EntityKind
 from proffer.wire import segments
@@ -122,11 +122,6 @@ def _body(name: str, example: Any) -> dict[str, MediaTypeContent]:
     return {"application/json": MediaTypeContent(schema=ref(name), example=example)}
 
 
-_SANDBOX = OperationParameter(
-    name="x-sandbox-name",
-    location="header",
-    about="The sandbox. Needed only in dev mode; otherwise the token names it.",
-)
 _ID = OperationParameter(name="segment", location="path", about="The audience's id.", example=_SEGMENT)
 _POLICY_ID = OperationParameter(name="policy", location="path", about="The policy's id.", example=_SEGMENT)
 _DEFINITIONS = "/data/core/ups/segment/definitions"
@@ -148,7 +143,7 @@ _WRITE_ERRORS = error_texts(400, 401, 403, 404, 409, 413, 422)
 
 
 def _operation(method: str, path: str, name: str, group: str, summary: str, about: str, **more: Any) -> Operation:
-    parameters = [*more.pop("parameters", []), _SANDBOX]
+    parameters = [*more.pop("parameters", []), SANDBOX]
     return Operation(
         method=method,
         path=path,

@@ -14,7 +14,7 @@ from proffer.engine.index.bitset import Bits, bits_of
 from proffer.engine.index.pool import Pool
 from proffer.engine.index.position_map import PositionChanges, position_of
 from proffer.engine.snapshot import CandidatesByPosition, Exclusion, SnapshotDiagnostic
-from proffer.model.capping import CapLimit
+from proffer.model.capping import OfferLimits
 from proffer.model.lifecycle import OfferStatus
 from proffer.model.placement import Placement
 from proffer.model.ranking import RankingMethod, RankingType
@@ -105,7 +105,7 @@ class PlacementCandidates:
     exclusions: Mapping[str, Exclusion]
     read_counts: Counter[frozenset[str]]
     reads_cache: dict[Bits, frozenset[str]] = field(default_factory=dict)
-    caps_cache: dict[Bits, tuple[tuple[str, CapLimit], ...]] = field(default_factory=dict)
+    caps_cache: dict[Bits, OfferLimits] = field(default_factory=dict)
 
     def diagnostics_of(self, candidates: Bits, *, own_formulas: bool) -> dict[str, SnapshotDiagnostic]:
         """Return the diagnostics of candidates, optionally including their own formulas'."""
@@ -132,11 +132,8 @@ class PlacementCandidates:
             paths = self.reads_cache[candidates] = frozenset().union(*read_sets)
         return paths
 
-    def caps(self, candidates: Bits) -> Generator[None, None, tuple[tuple[str, CapLimit], ...]]:
-        """Return (offer id, limit) of these candidates, sorted by offer id.
-
-        Decisions with the same candidates share one tuple.
-        """
+    def caps(self, candidates: Bits) -> Generator[None, None, OfferLimits]:
+        """Return the limits of these candidates, sorted by offer id; cached."""
         capped = candidates & self.pool.capped
         limits = self.caps_cache.get(capped)
         if limits is None:
@@ -144,7 +141,7 @@ class PlacementCandidates:
             yield
             offers.sort(key=attrgetter("id"))
             yield
-            limits = tuple([(offer.id, limit) for offer in offers for limit in offer.caps])
+            limits = OfferLimits((offer.id, limit) for offer in offers for limit in offer.caps)
             self.caps_cache[capped] = limits
             yield
         return limits

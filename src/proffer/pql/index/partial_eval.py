@@ -10,7 +10,6 @@ evaluates the whole formula: the part may be in a branch that is not taken.
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import Any
 
 from proffer.pql.checked import CheckedRule
@@ -47,7 +46,6 @@ from proffer.pql.values.identity import ObjectKey
 Values = tuple[Any, ...]
 
 WORK_SHARE = MAX_VISITS // 3
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _REQUEST, _OFFER = "r", "o"
 _VALUELESS_NODES = (Lambda, Declaration, TimeTest, Step)
 _REQUEST_NODES = (Context, TimeWord, Period, Occurs, Chain)
@@ -72,7 +70,7 @@ class SplitFormula:
     def eval_offer(self, attributes: Mapping[str, Any]) -> Values | None:
         """Return the offer-only values; None on a fault: then evaluate the whole formula."""
         try:
-            return self._eval_offer(Environment(None, _EPOCH, offer=attributes))
+            return self._eval_offer(Environment(None, 0, offer=attributes))
         except Exception:  # noqa: BLE001 - an offer may hold any value
             return None
 
@@ -137,7 +135,7 @@ class _PartExtractor:
         return map_children(node, self.extract)
 
     def _extract_let(self, node: Let) -> Node:
-        """Substitute a variable whose value is a part, so that its uses can become parts."""
+        """Substitute a variable whose value is a part. Its uses can then become parts."""
         value = self.extract(node.value)
         if isinstance(value, Literal | Constant) or self.is_part(value):
             return self.extract(_substitute(node.body, node.name, value))

@@ -3,7 +3,7 @@
 Only the tree for the evaluators is folded; the parser's tree stays as written.
 """
 
-from datetime import UTC, date, datetime
+from datetime import date
 from typing import Any
 
 from proffer.pql.functions.stdlib import STDLIB
@@ -27,7 +27,6 @@ from proffer.pql.values.environment import Environment, WorkLimitExceeded
 from proffer.pql.values.times import parse_time
 from proffer.pql.values.values import truth
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FOLDABLE = (Binary, Call, Field, ListOf, Negate, ObjectOf)
 
 
@@ -80,7 +79,7 @@ def _operands(node: Node) -> list[Node]:
 
 
 def _depends_on_zone(node: Node) -> bool:
-    """Return whether a constant may be a time, whose comparison depends on the zone."""
+    """Return whether a constant may be a time. The comparison of times depends on the zone."""
     return is_constant(node) and _contains_time(constant(node))
 
 
@@ -92,7 +91,7 @@ def _contains_time(value: Any) -> bool:
 
 def _evaluate_constant(node: Node) -> Node:
     try:
-        value = evaluate(node, Environment(None, _EPOCH))
+        value = evaluate(node, Environment(None, 0))
     except WorkLimitExceeded:
         return node
     if value is None or isinstance(value, (bool, int, float, str)):

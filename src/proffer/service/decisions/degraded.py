@@ -18,6 +18,7 @@ from proffer.engine.snapshot import (
     Exclusion,
     Snapshot,
 )
+from proffer.model.capping import NO_LIMITS
 from proffer.model.events import DecisionEvent
 from proffer.model.request import ScopeRequest
 from proffer.model.trace import Stage
@@ -43,7 +44,7 @@ class DegradedSnapshotCache:
     _cache: dict[str, tuple[Snapshot, dict[tuple[str, str, str], CompiledScope]]] = field(default_factory=dict)
 
     def get(self, snapshot: Snapshot, scopes: Sequence[ScopeRequest], without: str) -> Snapshot:
-        """Return the snapshot reduced to these scopes and to what is served in degraded mode."""
+        """Return the snapshot reduced to these scopes as served in degraded mode."""
         cached = self._cache.get(snapshot.container)
         if cached is None or cached[0] is not snapshot:
             cached = self._cache[snapshot.container] = (snapshot, {})
@@ -70,15 +71,15 @@ class DegradedSnapshotCache:
 
 def degraded_scope(scope: CompiledScope, without: str) -> CompiledScope:
     """Return the scope without the offers that need what is missing (`without`)."""
-    capped = {offer for offer, _ in scope.caps}
+    capped = scope.caps.offers
     groups = tuple(
         tuple(_degraded_criterion(scope, criterion, capped, without) for criterion in group) for group in scope.groups
     )
-    return replace(scope, groups=groups, caps=())
+    return replace(scope, groups=groups, caps=NO_LIMITS)
 
 
 def _degraded_criterion(
-    scope: CompiledScope, criterion: CompiledCriterion, capped: set[str], without: str
+    scope: CompiledScope, criterion: CompiledCriterion, capped: frozenset[str], without: str
 ) -> CompiledCriterion:
     remaining = criterion.candidate_bits
     exclusions: list[Exclusion] = []
@@ -121,7 +122,7 @@ def _reads_customer(reads: frozenset[str]) -> bool:
 
 
 class SpoolReplayer:
-    """Spool decisions during an outage and record them when the database is back."""
+    """Spool decisions while the database is down, and record them afterwards."""
 
     def __init__(self, store: CapStore, database_status: DatabaseStatus, spool: Spool | None) -> None:
         self._store = store

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from proffer.engine.snapshot import Snapshot
-from proffer.model.capping import CapLimit
+from proffer.model.capping import OfferLimits
 from proffer.model.request import ScopeRequest
 
 _MAX_CACHED = 1_000
@@ -25,7 +25,7 @@ class ScopeRequirements:
     event history or context data is read.
     """
 
-    caps: tuple[tuple[str, CapLimit], ...]
+    caps: OfferLimits
     reads: frozenset[str]
     reads_events: bool
     reads_context: bool = False
@@ -54,13 +54,13 @@ class RequirementsCache:
 
 def requirements_of(snapshot: Snapshot, scopes: Sequence[ScopeRequest]) -> ScopeRequirements:
     """Return the requirements of these scopes. Unknown scopes have none."""
-    caps: list[tuple[tuple[str, CapLimit], ...]] = []
+    caps: list[OfferLimits] = []
     reads: frozenset[str] = frozenset()
     for request_scope in scopes:
         playable = snapshot.decisions.get(request_scope.decision)
         scope = None if playable is None else playable.scopes.get(request_scope.placement)
         if scope is not None:
-            # Scopes over the same offers share one tuple, so identity is a cheap comparison.
+            # Scopes over the same offers share one instance, so identity is a cheap comparison.
             if scope.caps and not any(limits is scope.caps for limits in caps):
                 caps.append(scope.caps)
             reads |= scope.reads
@@ -73,10 +73,10 @@ def requirements_of(snapshot: Snapshot, scopes: Sequence[ScopeRequest]) -> Scope
     )
 
 
-def _merge_caps(
-    cap_lists: Sequence[tuple[tuple[str, CapLimit], ...]],
-) -> tuple[tuple[str, CapLimit], ...]:
+def _merge_caps(cap_lists: Sequence[OfferLimits]) -> OfferLimits:
     """Return each limit once; a single list is returned as it is."""
     if len(cap_lists) == 1:
         return cap_lists[0]
-    return tuple({(cap[0], cap[1].name): cap for caps in cap_lists for cap in caps}.values())
+    return OfferLimits(
+        {(offer, limit.name): (offer, limit) for limits in cap_lists for offer, limit in limits}.values()
+    )

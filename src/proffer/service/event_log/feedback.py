@@ -8,7 +8,6 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import islice
 from typing import Protocol
@@ -36,7 +35,6 @@ from proffer.store.errors import StoreUnavailable
 from proffer.store.ports import CapStore, FeedbackStore
 from proffer.store.spool import FeedbackSpool, SpoolFull
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MAX_CACHED = 256
 LATE_INTERVAL_SECONDS = 60
 LATE_WINDOW_US = 86_400_000_000
@@ -219,7 +217,7 @@ class FeedbackService:
         return sum([await self._attribute_late(state, now_us) for state in self._registry.all_states()])
 
     async def _attribute_late(self, state: ContainerState, now_us: int) -> int:
-        """Examine some unattributed events, round-robin, so that invalid ones do not block others."""
+        """Examine some unattributed events, round-robin. Thus invalid ones do not block others."""
         container = state.container.id
         cursor = self._cursors.setdefault(container, _LateCursor())
         count = 0
@@ -273,7 +271,7 @@ class FeedbackService:
         }
 
     def _with_rules(self, state: ContainerState, event: AttributedFeedback) -> AttributedFeedback:
-        """Return the event with the custom cap rules of its offers that it fulfils."""
+        """Return the event with its offers' custom cap rules that it fulfils."""
         rules: dict[str, CompiledRule] = {}
         for offer in {increment.offer for increment in event.increments}:
             rules.update(self._custom_rules(state, offer))
@@ -281,7 +279,7 @@ class FeedbackService:
             return event
         environment = Environment(
             None,
-            _EPOCH + timedelta(microseconds=event.received_us),
+            event.received_us,
             events=event.feedback.document,
             variables={"body": {"xdmEntity": event.feedback.document}},
         )
@@ -289,7 +287,7 @@ class FeedbackService:
         return replace(event, rules=fulfilled)
 
     def _custom_rules(self, state: ContainerState, offer: str) -> Mapping[str, CompiledRule]:
-        """Return the compiled rules of an offer's custom caps by text, without broken ones (R33)."""
+        """Return the compiled rules of an offer's custom caps by text. Broken ones are left out (R33)."""
         instance = state.catalog.by_id(offer)
         if instance is None:
             return {}

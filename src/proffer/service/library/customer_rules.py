@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -24,7 +23,6 @@ from proffer.model.xdm import profile_document, segment_membership, with_ups_seg
 from proffer.pql import CompiledRule, Environment, compile_rule
 from proffer.service.library.customer_rules_batch import BatchEvaluator
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EVENT_ROOT = b"xEvent"
 
 
@@ -38,7 +36,7 @@ class CompiledAudience:
 
 
 class CustomerSchema:
-    """Audiences, namespaces and merge policies in force, kept in step with the catalog."""
+    """Audiences, namespaces and merge policies in force, kept consistent with the catalog."""
 
     def __init__(self) -> None:
         self.audiences: dict[str, CompiledAudience] = {}
@@ -147,8 +145,7 @@ class AdHocRule:
 
     def holds(self, customer: Customer, events: Sequence[Attributes], now_us: int) -> bool:
         document = profile_document(customer.attributes, customer.identities, customer.membership, self._audiences)
-        now = _EPOCH + timedelta(microseconds=now_us)
-        return self._rule.holds(Environment(profile=document, now=now, events=events))
+        return self._rule.holds(Environment(profile=document, now=now_us, events=events))
 
 
 def may_read_events(version: Instance) -> bool:
@@ -157,7 +154,7 @@ def may_read_events(version: Instance) -> bool:
 
 
 class _AudienceEvaluator:
-    """Evaluate audiences in order of creation, so that a later one may refer to an earlier one."""
+    """Evaluate audiences in order of creation. A later one may refer to an earlier one."""
 
     def __init__(self, audience_ids: frozenset[str], audiences: tuple[CompiledAudience, ...]) -> None:
         self._audience_ids = audience_ids
@@ -210,7 +207,7 @@ class _CustomerEnvironment:
         document = profile_document(customer.attributes, customer.identities, membership, audience_ids)
         self._audience_ids = audience_ids
         self._ups: dict[str, Any] | None = None
-        self.environment = Environment(profile=document, now=_EPOCH + timedelta(microseconds=now_us), events=events)
+        self.environment = Environment(profile=document, now=now_us, events=events)
 
     def update(self, audience: str, audience_membership: AudienceMembership) -> None:
         ups = segment_membership({audience: audience_membership}, self._audience_ids)

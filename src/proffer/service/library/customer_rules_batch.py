@@ -6,13 +6,11 @@ built once for all rules.
 """
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from proffer.model.customer import Customer
 from proffer.pql import CompiledRule, Environment
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NOT_ATTRIBUTES = frozenset({"segmentMembership", "identityMap"})
 
 
@@ -40,7 +38,7 @@ class BatchEvaluator:
         )
 
         table = ProfileTable.of([customer.attributes for customer in customers], self._paths)
-        environment = Environment({}, _EPOCH + timedelta(microseconds=now_us))
+        environment = Environment({}, now_us)
         no_results: Sequence[bool | None] = [None] * len(customers)
         columns = [
             self._plans[audience].holds(table, environment).tolist() if audience in self._plans else no_results

@@ -1,25 +1,23 @@
-"""In-process cache of limits and global counters, so that decisions need not read them.
+"""In-process cache of limits and global counters.
 
-It may lag behind the database; reservations compare with the database.
+With it, decisions need not read them. It may lag behind the database; reservations compare with the database.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from proffer.model.capping import RETENTION_AFTER_END_US, CapKey, CapLimit, CapScope
+from proffer.model.capping import RETENTION_AFTER_END_US, CapKey, CapScope, OfferLimits
 from proffer.store.common.caps import ActiveLimit, CounterValue, StoredLimit, to_active_limit
 
 NEAR_LIMIT_MARGIN = 100
 """Counters farther than this from their limit are ignored: no request gives more offers."""
-
-_MAX_ENTRIES = 256
 
 CounterWindow = tuple[int, str, int]
 """Counter number, placement (empty: all), and start of the period in µs."""
 
 
 class LimitRow(NamedTuple):
-    """A stored limit with its container, its offer and the number of its last change."""
+    """A stored limit with its container, offer and last change number."""
 
     container: str
     offer: str
@@ -36,7 +34,7 @@ class TotalRow(NamedTuple):
 
 
 class ActiveLimits:
-    """Limits in force by container and offer, as of the change numbered `last_change`."""
+    """Limits in force by container and offer, as of change number `last_change`."""
 
     def __init__(self) -> None:
         self.last_change = 0
@@ -66,22 +64,6 @@ class ActiveLimits:
     def for_container(self, container: str) -> Mapping[str, Sequence[ActiveLimit]]:
         """Return offer id → limits in force."""
         return self._by_offer.get(container, {})
-
-
-class ProfileCapsCache:
-    """Memo: the offers with per-profile limits, by the identity of the tuple of limits."""
-
-    def __init__(self) -> None:
-        self._entries: dict[int, tuple[tuple[tuple[str, CapLimit], ...], frozenset[str]]] = {}
-
-    def restricted_offers(self, caps: tuple[tuple[str, CapLimit], ...]) -> frozenset[str]:
-        cached = self._entries.get(id(caps))
-        if cached is None:
-            offers = frozenset(offer for offer, limit in caps if limit.scope is CapScope.PROFILE)
-            if len(self._entries) >= _MAX_ENTRIES:
-                self._entries.clear()
-            cached = self._entries[id(caps)] = (caps, offers)  # a referenced object keeps its id
-        return cached[1]
 
 
 class CapCache:
@@ -134,15 +116,14 @@ class CapCache:
         else:
             self._near_limits.get(container, {}).pop(counter, None)
 
-    def totals(self, container: str, caps: Sequence[tuple[str, CapLimit]], now_us: int) -> dict[CapKey, int]:
-        """Return the use of the global limits among these, where one is nearly reached."""
+    def totals(self, container: str, limits: OfferLimits, now_us: int) -> dict[CapKey, int]:
+        """Return the use of the nearly reached global limits among these."""
         counts: dict[CapKey, int] = {}
         near_limits = self._near_limits.get(container)
         if not near_limits:
             return counts
-        offers = {offer for offer, _ in caps}
         for counter, active_limit in near_limits.items():
-            if active_limit.offer not in offers:
+            if active_limit.offer not in limits.offers:
                 continue
             limit = active_limit.limit
             window = limit.period_start(active_limit.anchor_us, now_us)
@@ -175,7 +156,7 @@ class CapCache:
 
 
 def _drop_ended_windows(windows: dict[tuple[str, int], tuple[CounterValue, int]], start_us: int) -> None:
-    """Drop the periods of a counter that ended long before this one began."""
+    """Drop a counter's periods that ended long before this one began."""
     for window in [
         window
         for window, (count, _) in windows.items()

@@ -6,13 +6,12 @@ from dataclasses import dataclass, field, replace
 
 from proffer.errors import NotFound
 from proffer.model.capping import (
-    CapLimit,
     CapRefusal,
-    CapScope,
     CapSubjects,
     CapUsage,
     DecisionRecorded,
     OfferCaps,
+    OfferLimits,
     Reservation,
     ReservationState,
     lifetime_end,
@@ -181,20 +180,19 @@ class MemoryCaps:
     async def usage(
         self,
         container_id: str,
-        caps: Iterable[tuple[str, CapLimit]],
+        limits: OfferLimits,
         subjects: CapSubjects,
         now_us: int,
     ) -> CapUsage:
-        ledger, caps = self._ledger(container_id), tuple(caps)
-        counts = ledger.cache.totals("", caps, now_us)
-        offers = frozenset(offer for offer, limit in caps if limit.scope is CapScope.PROFILE)
+        ledger = self._ledger(container_id)
+        counts = ledger.cache.totals("", limits, now_us)
         subject_set = set(counter_subjects(subjects, SPACE))
         rows = [
             (counter_key.counter, counter_key.placement, counter_key.window_us, *count)
             for counter_key, count in ledger.counters.items()
             if counter_key[:2] in subject_set
         ]
-        ledger.cache.add_subject_counts(rows, offers, now_us, counts)
+        ledger.cache.add_subject_counts(rows, limits.profile_offers, now_us, counts)
         return CapUsage(counts)
 
     async def record(

@@ -8,19 +8,19 @@ from functools import partial
 
 from proffer.errors import ProfferError
 from proffer.model.capping import (
-    CapLimit,
     CapRefusal,
     CapSubjects,
     CapUsage,
     DecisionRecorded,
     OfferCaps,
+    OfferLimits,
     Reservation,
     ReservationState,
     lifetime_end,
 )
 from proffer.model.events import DecisionEvent, decision_time_ms
 from proffer.store.common import proposition_index as edge_ids
-from proffer.store.common.cap_cache import CapCache, ProfileCapsCache, TotalRow
+from proffer.store.common.cap_cache import CapCache, TotalRow
 from proffer.store.common.caps import (
     ROWS_TOGETHER,
     CounterKey,
@@ -68,7 +68,6 @@ class PostgresCaps(ABC):
     def __init__(self) -> None:
         super().__init__()
         self._cap_cache = CapCache()
-        self._profile_caps = ProfileCapsCache()
         self._horizon = 0
         self._update_lock = asyncio.Lock()
         self._limits = CommittedLimits()
@@ -118,14 +117,13 @@ class PostgresCaps(ABC):
     async def usage(
         self,
         container_id: str,
-        caps: Iterable[tuple[str, CapLimit]],
+        limits: OfferLimits,
         subjects: CapSubjects,
         now_us: int,
     ) -> CapUsage:
-        cap_list = tuple(caps)
-        counts = self._cap_cache.totals(container_id, cap_list, now_us)
+        counts = self._cap_cache.totals(container_id, limits, now_us)
         has_no_subjects = not subjects.customers and not subjects.identities
-        offers = frozenset[str]() if has_no_subjects else self._profile_caps.restricted_offers(cap_list)
+        offers = frozenset[str]() if has_no_subjects else limits.profile_offers
         if offers:
             has_unheld = len(subjects.identities) > subjects.linked_count
             space = await self._space(container_id) if has_unheld else None
@@ -324,7 +322,7 @@ class PostgresCaps(ABC):
 
 
 def _execute_and_count(statement: str, *values: int) -> Work[int]:
-    """Return a transaction that runs this statement and returns the number of rows changed."""
+    """Return a transaction that runs this statement. It returns the number of rows changed."""
 
     async def work(connection: Connection) -> int:
         return rows_changed(await connection.execute(dollar(statement), *values))
@@ -333,7 +331,7 @@ def _execute_and_count(statement: str, *values: int) -> Work[int]:
 
 
 def rows_changed(status: str) -> int:
-    """Return the number of rows in a command status such as `DELETE 3`."""
+    """Return the row count in a command status such as `DELETE 3`."""
     return int(status.rpartition(" ")[2])
 
 
@@ -393,7 +391,7 @@ async def put_limits(connection: Connection, container: str, caps: Iterable[Offe
 
 
 async def _candidate_packs(connection: Connection, container: str, proposition_id: str) -> list[int]:
-    """Return the packs that may contain the decision of this decision or edge id."""
+    """Return the packs that may contain the decision of this id. The id is a decision id or an edge id."""
     moment = decision_time_ms(proposition_id)
     if moment is not None:
         rows = await connection.fetch(dollar(cap_rows.PACKS_AT), container, moment, moment + PACK_SPAN_MS, moment)

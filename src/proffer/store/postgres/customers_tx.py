@@ -17,6 +17,7 @@ from proffer.model.customer import (
 from proffer.model.identity import IdentityKey
 from proffer.store.common.caps import Subject, identity_text
 from proffer.store.postgres import statements as pg
+from proffer.store.postgres.cap_statements import LOCK_STRIPES
 from proffer.store.postgres.connections import Connection, RetryTransaction
 from proffer.store.postgres.counters import columns, delete_counters, merge_counters
 from proffer.store.postgres.customers_unit_of_work import (
@@ -53,7 +54,7 @@ async def lock_identities(connection: Connection, space: int, identities: Iterab
         space * STRIPES + zlib.crc32(f"{identity.namespace}\0{identity.id}".encode()) % STRIPES
         for identity in identities
     }
-    await connection.execute(pg.LOCK_STRIPES, pg.IDENTITY_LOCK, sorted(stripes))
+    await connection.execute(LOCK_STRIPES, pg.IDENTITY_LOCK, sorted(stripes))
 
 
 async def holders_of(connection: Connection, space: int, identities: Iterable[IdentityKey]) -> dict[IdentityKey, int]:
@@ -63,7 +64,7 @@ async def holders_of(connection: Connection, space: int, identities: Iterable[Id
 
 
 async def lock_customers(connection: Connection, keys: Iterable[int]) -> dict[int, Customer]:
-    """Lock these customers until the end of the transaction and return them by key.
+    """Lock these customers until the transaction ends, and return them by key.
 
     Raises `RetryTransaction` when one was merged meanwhile: its identities have another holder.
     """

@@ -62,8 +62,6 @@ COUNTED = """
     FROM customer_spaces s WHERE s.container_id = $1"""
 NEW_KEYS = "SELECT nextval('customer_keys') FROM generate_series(1, $1::int)"
 
-LOCK_STRIPES = "SELECT pg_advisory_xact_lock($1::int, s) FROM unnest($2::int[]) s"
-
 CUSTOMER = "customer, identities, sources, document, membership, modified_us"
 CUSTOMER_COLUMNS = tuple(CUSTOMER.split(", "))
 FIND = f"""

@@ -10,18 +10,18 @@ from typing import TypeVar
 
 from proffer.model.capping import (
     CapKey,
-    CapLimit,
     CapRefusal,
     CapSubjects,
     CapUsage,
     DecisionRecorded,
     OfferCaps,
+    OfferLimits,
     Reservation,
     ReservationState,
 )
 from proffer.model.events import DecisionEvent
 from proffer.store.common import proposition_index as edge_ids
-from proffer.store.common.cap_cache import CapCache, ProfileCapsCache
+from proffer.store.common.cap_cache import CapCache
 from proffer.store.common.caps import ROWS_TOGETHER, Subject, check_settled, counter_subjects
 from proffer.store.common.reservations import RecordItem
 from proffer.store.errors import StoreUnavailable
@@ -44,7 +44,6 @@ class SqliteCaps(ABC):
         super().__init__()
         self._cap_cache = CapCache()
         self._record_batch = work.RecordBatch()
-        self._profile_caps = ProfileCapsCache()
         self._index_lock = asyncio.Lock()
         self._has_unindexed_packs = False
         """Whether a look-up of edge ids failed while packs were unindexed."""
@@ -72,14 +71,13 @@ class SqliteCaps(ABC):
     async def usage(
         self,
         container_id: str,
-        caps: Iterable[tuple[str, CapLimit]],
+        limits: OfferLimits,
         subjects: CapSubjects,
         now_us: int,
     ) -> CapUsage:
-        cap_list = tuple(caps)
-        counts = self._cap_cache.totals(container_id, cap_list, now_us)
+        counts = self._cap_cache.totals(container_id, limits, now_us)
         if subjects.customers or subjects.identities:
-            offers = self._profile_caps.restricted_offers(cap_list)
+            offers = limits.profile_offers
             has_unheld = len(subjects.identities) > subjects.linked_count
             space = self._space(container_id) if offers and has_unheld else None
             subjects_to_read = counter_subjects(subjects, space) if offers else []

@@ -76,7 +76,7 @@ class _Group(Struct):
 
 
 class _TransactionNotBegun(Exception):
-    """No transaction could be begun, so retrying the jobs one by one would not help."""
+    """No transaction could be begun. Retrying the jobs one by one would not help."""
 
 
 class GroupCommitter:
@@ -330,7 +330,7 @@ class GroupCommitter:
         return outcome
 
     def _deliver(self, group: Sequence[_PendingWrite], outcomes: Sequence[_Outcome]) -> None:
-        """Resolve the futures with one call per loop, since thread-safe calls are expensive."""
+        """Resolve the futures with one call per loop. Thread-safe calls are expensive."""
         by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Any], _Outcome]]]
         by_loop = defaultdict(list)
         for write, outcome in zip(group, outcomes, strict=True):
@@ -363,17 +363,17 @@ class GroupCommitter:
 
 def _notify_rollback(group: Sequence[_PendingWrite]) -> None:
     """Notify the batch handlers of a rollback."""
-    for batch in {id(write.batch): write.batch for write in group if write.batch}.values():
+    for batch in {write.batch for write in group if write.batch}:
         batch.on_rollback()
 
 
 def _partition(group: Sequence[_PendingWrite]) -> list[list[int]]:
     """Split a group into parts, as positions: each job, then the items of each batch."""
     jobs = [[position] for position, write in enumerate(group) if write.job is not None]
-    batches: dict[int, list[int]] = {}
+    batches: dict[BatchHandler[Any, Any] | None, list[int]] = {}
     for position, write in enumerate(group):
         if write.job is None:
-            batches.setdefault(id(write.batch), []).append(position)
+            batches.setdefault(write.batch, []).append(position)
     return jobs + list(batches.values())
 
 
