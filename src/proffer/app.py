@@ -169,7 +169,7 @@ async def is_empty(settings: Settings) -> bool:
 
 @contextmanager
 def _needs_driver() -> Iterator[None]:
-    """Raise `Unavailable` if an import fails because the PostgreSQL driver is not installed."""
+    """Raise `Unavailable` if an import fails because the PostgreSQL driver is missing."""
     try:
         yield
     except ImportError as missing:
@@ -323,7 +323,7 @@ def create_app(
     monitoring: Monitoring | None = None,
     traces: Traces | None = None,
 ) -> App:
-    """Return the server as one ASGI app that opens its store at startup and closes it at shutdown."""
+    """Return the server as one ASGI app. It opens its store at startup and closes it at shutdown."""
     monitoring = monitoring or Monitoring(metrics_enabled=settings.metrics)
 
     @asynccontextmanager

@@ -1,4 +1,4 @@
-"""The metrics of a server, and the port through which all layers record them.
+"""Server metrics, and the port through which all layers record them.
 
 `InMemoryMetrics` records into dictionaries and knows no exposition format; the server reads a snapshot of
 it for Prometheus. The base class `Metrics` records nothing and is the default everywhere.
@@ -136,7 +136,7 @@ class Metrics:
         """Increase a counter."""
 
     def observe(self, metric: Metric, value: float, labels: Labels = ()) -> None:
-        """Record a value in a histogram, in the unit of the metric (seconds, or a size)."""
+        """Record a value in a histogram. The unit is that of the metric (seconds, or a size)."""
 
     def counter(self, metric: Metric, labels: Labels) -> MetricCells:  # noqa: ARG002
         """Return the cells of a counter, for frequent use: add to the only one."""

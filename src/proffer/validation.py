@@ -202,7 +202,7 @@ def _iter_violations(shape: Shape, value: Any, location: _Location) -> Iterator[
 
 
 def _visit(shape: Shape, value: Any, location: _Location) -> Iterator[_VisitStep]:
-    """Yield the violations of this value itself, and the nested values to visit."""
+    """Yield this value's own violations, and the nested values to visit."""
     if isinstance(value, str) and "\0" in value:
         yield _nul_violation(location)
         if isinstance(shape, TextShape | DateTimeShape | ReferenceShape):
@@ -230,7 +230,7 @@ def _visit(shape: Shape, value: Any, location: _Location) -> Iterator[_VisitStep
 
 
 def _visit_contents(value: Any, location: _Location) -> Iterator[_VisitStep]:
-    """Yield nested values without a shape, so that they are still searched for NUL."""
+    """Yield nested values without a shape. They are still searched for NUL."""
     if isinstance(value, dict):
         yield from _visit_members(value, location, {})
     elif isinstance(value, list):

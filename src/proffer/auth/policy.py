@@ -18,5 +18,5 @@ def require_permission(principal: Principal, permission: Permission) -> None:
 
 
 def can_see_container(principal: Principal, organisation: str, sandbox: str) -> bool:
-    """Return whether the principal may see a container of this organisation and sandbox."""
+    """Return whether the principal may see containers of this organisation and sandbox."""
     return principal.organisation == organisation and (principal.sandbox is None or principal.sandbox == sandbox)

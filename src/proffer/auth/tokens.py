@@ -62,7 +62,7 @@ def verify_token(stored: StoredToken | None, now_us: int, *, client: str) -> Pri
 
 
 def check_tenant(principal: Principal, organisation: str | None, sandbox: str | None) -> None:
-    """Raise `Forbidden` if the headers name another organisation or sandbox than the token (R28)."""
+    """Raise `Forbidden` if headers and token name different organisations or sandboxes (R28)."""
     if organisation is not None and organisation != principal.organisation:
         raise Forbidden(
             "the header `x-gw-ims-org-id` names a different organisation than the token",

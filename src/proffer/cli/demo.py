@@ -95,7 +95,7 @@ def print_instructions(base: str, summary: str, certificate: Path | None = None)
 
 
 def sample_requests(base: str) -> list[tuple[str, str]]:
-    """Return title and curl command of each sample request, for a server at this URL."""
+    """Return title and curl command of each sample request. `base` is the URL of the server."""
     folder = files("proffer.sample") / "requests"
     commands: list[tuple[str, str]] = []
     for file in sorted(folder.iterdir(), key=lambda path: path.name):

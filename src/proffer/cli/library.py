@@ -42,9 +42,10 @@ async def load_into(services: Services, org: str, sandbox: str, content: Any) ->
 
 
 def read_library(path: Path) -> list[Entry]:
-    """Return the objects of a library file, or of all library files in a folder, in loading order.
+    """Return the objects of a library file or folder, in loading order.
 
-    Raises what `read_document` raises, and `Invalid` if the content is not a library.
+    For a folder: the objects of all library files in it. Raises what `read_document` raises, and `Invalid`
+    if the content is not a library.
     """
     if not path.is_dir():
         return library_entries(read_document(path))

@@ -75,7 +75,7 @@ def _main(
 
 
 def _warn_about_other_distribution() -> None:
-    """Warn on stderr when `proffer`, which owns the same import package, is installed as well."""
+    """Warn on stderr when `proffer` is installed as well. It owns the same import package."""
     try:
         distribution("proffer")
     except PackageNotFoundError:

@@ -12,7 +12,7 @@ from proffer.model.ids import KIND_LABELS, EntityKind
 
 
 def print_error(error: ProfferError) -> None:
-    """Print an error to stderr, then each violation with its location and help."""
+    """Print an error to stderr, then each violation with location and help."""
     print(f"proffer: {error.detail}", file=sys.stderr)
     for finding in error.violations:
         location = f"{finding.path}: " if finding.path else ""

@@ -1,7 +1,7 @@
-"""Read a library from another installation's API, page by page, in either generation of the API.
+"""Read a library from another installation's API, page by page.
 
-Response time, response size and number of pages are limited. The token is sent only to the given host:
-redirects and links to other hosts are refused.
+Both generations of the API are supported. Response time, response size and number of pages are limited. The
+token is sent only to the given host: redirects and links to other hosts are refused.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -64,7 +64,7 @@ class RemoteApi:
         sandbox: str | None = None,
         api_key: str = "proffer",
     ) -> Self:
-        """Return the API at the URL of a server, an API or a container. Raises `Invalid`."""
+        """Return the API at a server, API or container URL. Raises `Invalid`."""
         try:
             parts = urlsplit(url)
         except ValueError:
@@ -226,9 +226,10 @@ class RemoteApi:
 
 
 def with_stored_spelling(entries: Sequence[Entry], catalog: Catalog) -> list[Entry]:
-    """Return entries of the dps API with their members spelled as in the catalog, if it has the object.
+    """Return entries of the dps API with the catalog's spelling of members.
 
-    A stored document may spell a member in several ways; the dps API shows only one of them.
+    Entries that are not in the catalog are unchanged. A stored document may spell a member in several ways;
+    the dps API shows only one of them.
     """
     spelled_entries: list[Entry] = []
     for kind, path, document in entries:

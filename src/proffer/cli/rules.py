@@ -144,7 +144,7 @@ def _print_report(path: Path, report: CaseReport) -> None:
 
 
 def _expressions(files: list[Path], kind: str) -> Iterator[tuple[str, str, str | Mapping[str, Any], frozenset[str]]]:
-    """Yield name, kind, expression and declared roots of each rule and formula in the files."""
+    """Yield each rule and formula in the files. Each is a tuple (name, kind, expression, declared roots)."""
     for path in files:
         if path.suffix not in _LIBRARY_SUFFIXES:
             yield str(path), kind, _read_text(path), frozenset()

@@ -27,7 +27,7 @@ class UnattributedReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class DeliveredOffer:
-    """An offer or fallback offer that a decision event delivered, and its scope."""
+    """An offer or fallback that a decision event delivered, and its scope."""
 
     event: str
     decision: str

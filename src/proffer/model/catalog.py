@@ -58,7 +58,7 @@ class Catalog:
         return self._by_key.get(canonical(entity_id))
 
     def of_kind(self, kind: EntityKind) -> Mapping[str, Instance]:
-        """Return the objects of one kind by instance id, in order of creation."""
+        """Return the objects of one kind by instance id, in creation order."""
         return MappingProxyType(self._by_kind[kind])
 
     def referrers(self, entity_id: str) -> list[Instance]:

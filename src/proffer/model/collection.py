@@ -22,7 +22,7 @@ class Collection:
     ids: tuple[str, ...]
 
     def has(self, offer_id: str, tags: frozenset[str]) -> bool:
-        """Return whether an offer with this id and these tags belongs to the collection."""
+        """Return whether the collection includes an offer with this id and tags."""
         if self.filter_type is FilterType.OFFERS:
             return offer_id in self.ids
         if self.filter_type is FilterType.ANY_TAGS:

@@ -186,6 +186,6 @@ MembershipEvaluator: TypeAlias = Callable[[Customer, EventLoader, int], Membersh
 
 @runtime_checkable
 class PageEvaluator(Protocol):
-    """A `MembershipEvaluator` that is given all customers of a page before each is evaluated."""
+    """A `MembershipEvaluator` given all customers of a page before each is evaluated."""
 
     def prepare(self, customers: Sequence[Customer], now_us: int) -> None: ...

@@ -1,4 +1,4 @@
-"""Shapes and validation of the documents of each kind (R38, spec 1 and 13.3).
+"""Shapes and validation of documents by kind (R38, spec 1 and 13.3).
 
 Checks a document by itself; references are checked by `model/integrity.py`. Undocumented members are
 never an error (R24).
@@ -345,7 +345,7 @@ SHAPES: Mapping[EntityKind, Shape] = {
 
 
 def document_violations(kind: EntityKind, document: Any) -> list[Violation]:
-    """Return all violations of a document of this kind, in one pass (R39)."""
+    """Return all violations of a document of this kind. They are found in one pass (R39)."""
     violations = validate(SHAPES[kind], document)
     if isinstance(document, Mapping):
         violations += [

@@ -88,7 +88,7 @@ class ScopeAnswer(Struct, frozen=True, kw_only=True, array_like=True):
 
 
 class DecisionEvent(Struct, frozen=True, kw_only=True):
-    """One decision, with all inputs needed to replay it on the catalog at `revision`.
+    """One decision with all inputs needed to replay it at catalog `revision`.
 
     `answers` are in the order of the requested scopes, None for an unknown scope. `identities` are the
     valid requested ones, primary first. `subject` is whose counters were incremented, set when recorded:

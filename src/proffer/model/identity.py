@@ -126,7 +126,7 @@ def parse_xid(text: str) -> IdentityKey | None:
 def read_identity_map(
     value: Any, namespaces: Namespaces, at: str = "$.identityMap"
 ) -> tuple[list[IdentityKey], list[Violation]]:
-    """Return the distinct identities of an identity map, primary first, and its violations.
+    """Return an identity map's distinct identities, primary first, and its violations.
 
     The primary identity is the first marked as such, else the first by namespace and id.
     """
@@ -158,7 +158,7 @@ def read_identity_map(
 def declared_identities(
     entity: Mapping[str, Any], fields: Sequence[IdentityField], namespaces: Namespaces
 ) -> tuple[list[IdentityKey], list[IdentityKey], list[Violation]]:
-    """Return the primary identities, the other identities, and the violations of identity fields.
+    """Return primary identities, other identities, and violations of identity fields.
 
     A missing, null or empty field is skipped. If a path leads through a list, each element counts.
     """

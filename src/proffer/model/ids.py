@@ -102,7 +102,7 @@ def kind_of(entity_id: str) -> EntityKind | None:
 
 
 class RandomDigits:
-    """Random hexadecimal digits from the system, buffered because each system call is costly.
+    """Random hexadecimal digits from the system, buffered to save costly system calls.
 
     A forked process does not share digits with its parent.
     """
@@ -148,7 +148,7 @@ class Snowflakes:
         self._lock = threading.Lock()
 
     def mint(self, kind: EntityKind, now_us: int, scheme: str = "xcore") -> str:
-        """Return a new `@id` of this kind for `now_us` (microseconds since 1970, UTC)."""
+        """Return a new `@id` of this kind for this time. `now_us` is microseconds since 1970 (UTC)."""
         with self._lock:
             moment = max(now_us // 1000 - SNOWFLAKE_EPOCH_MS, 0)
             if moment <= self._last:

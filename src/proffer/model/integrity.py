@@ -58,7 +58,7 @@ def version_violations(overlay: CatalogOverlay, version: Instance) -> list[Viola
 
 
 def check_unique(overlay: CatalogOverlay, version: Instance) -> None:
-    """Raise `Conflict` if a new id or a tag name is in use (R12, R13)."""
+    """Check that a new id or a tag name is unused. Raises `Conflict` (R12, R13)."""
     before = overlay.by_instance(version.instance_id)
     if before is None and overlay.is_id_used(version.id):
         raise Conflict(f"the id `{version.id}` is already in use", code="id-taken")
@@ -73,7 +73,7 @@ def check_unique(overlay: CatalogOverlay, version: Instance) -> None:
 
 
 def check_unreferenced(overlay: CatalogOverlay, instance: Instance) -> None:
-    """Raise `Conflict`, listing the referrers, if any object refers to this one (R9)."""
+    """Check that no object refers to this one. Raises `Conflict`, listing the referrers (R9)."""
     referrers = [referrer for referrer in overlay.referrers(instance.id) if referrer is not instance]
     if referrers:
         names = ", ".join(f"{KIND_LABELS[referrer.kind]} `{referrer.name}`" for referrer in referrers[:3])
@@ -144,7 +144,7 @@ def _is_live(decision: Instance) -> bool:
 
 
 def _check_fallback_guarantee(overlay: CatalogOverlay, version: Instance) -> Iterator[Violation]:
-    """Yield violations for live decisions that would lack fallback content for a placement (R11)."""
+    """Yield violations for live decisions without fallback content for a placement (R11)."""
     if version.kind is EntityKind.DECISION:
         affected = [version]
     elif version.kind in {EntityKind.FALLBACK, EntityKind.PLACEMENT}:

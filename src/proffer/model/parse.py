@@ -106,7 +106,7 @@ def _formula(instance: Instance) -> RankingFormula:
 
 
 def roots_of(document: Document) -> frozenset[str]:
-    """Return the roots beside the profile that a rule or formula declares in `definedOn`."""
+    """Return the `definedOn` roots of a rule or formula besides the profile."""
     defined_on = first_present(document, "xdm:definedOn", "definedOn") or {}
     return frozenset(root for root in defined_on if root)
 
@@ -172,7 +172,7 @@ def _offer(instance: Instance) -> PersonalizedOffer:
 
 
 def _formula_attributes(instance: Instance) -> dict[str, Any]:
-    """Return the offer attributes for formulas (spec 8.2), including those of tenants (`_acme`)."""
+    """Return the offer attributes for formulas (spec 8.2). They include those of tenants (`_acme`)."""
     document = instance.document
     selection = document.get("xdm:selectionConstraint") or {}
     attributes = {

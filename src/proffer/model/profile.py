@@ -49,7 +49,7 @@ def project_attributes(attributes: Mapping[str, Any], paths: frozenset[str]) -> 
 
 @lru_cache(maxsize=1024)
 def _path_tree(paths: frozenset[str]) -> dict[str, Any] | None:
-    """Return the paths below `profile` as nested dicts, None for a whole value."""
+    """Return the paths below `profile` as nested dicts. None stands for a whole value."""
     tree: dict[str, Any] = {}
     for path in sorted(paths):
         names = path.split(".")

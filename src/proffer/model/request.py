@@ -7,7 +7,7 @@ from msgspec import Struct, field
 
 
 class ScopeRequest(Struct, frozen=True, array_like=True):
-    """One decision for one placement, and the number of offers (1 to 30)."""
+    """One decision for one placement, and the offer count (1 to 30)."""
 
     decision: str
     placement: str

@@ -31,7 +31,7 @@ class CaseResult:
 
 
 def run_case(case: Mapping[str, Any]) -> CaseResult:
-    """Run one case through the interpreter, the generated Python and, if possible, columns.
+    """Run one case through the interpreter, generated Python and, if possible, columns.
 
     The roots are those named in the case's `env`; no schema is applied and event history is allowed.
     Raises `ValueError`, `KeyError` or `TypeError` for an invalid `env`.
@@ -74,7 +74,7 @@ def environment(env_document: Mapping[str, Any]) -> Environment:
 
 
 def load_value_function(compiled: CompiledFormula) -> Callable[[Environment], Any]:
-    """Load the generated function so that it returns the value, not the score."""
+    """Load the generated function. It returns the value, not the score."""
     namespace = {**FORMULA_NAMESPACE, "score": lambda value: value}
     return load(compiled.source, "case", namespace)
 

@@ -118,7 +118,7 @@ def compile_formula(
 
 
 def read_condition(condition: Mapping[str, Any]) -> str | Tree | CompileErrors:
-    """Return the text or tree in `{type, format, value}` (keys with or without `xdm:`). Never raises."""
+    """Return the text or tree in `{type, format, value}`. Keys may have the prefix `xdm:`. Never raises."""
     try:
         return unwrap(condition)
     except NotPql as error:
@@ -159,7 +159,7 @@ def _compile(text: str | Tree, options: CheckOptions, name: str) -> CompileError
 
 
 def _check(text: str | Tree, options: CheckOptions, name: str) -> tuple[CheckedRule | None, list[Diagnostic], str]:
-    """Return the checked rule or None, all findings, and the text their spans refer to."""
+    """Return the checked rule or None, all findings, and the text. Spans of findings refer to this text."""
     try:
         return _parse_and_check(text, options, name)
     except RecursionError:
@@ -205,7 +205,7 @@ def load_rule(source: str, name: str) -> Callable[[Environment], bool]:
 
 
 def _score(value: Any) -> int | float | None:
-    """Return the value if it is a finite number, else None (PQL D-RANK)."""
+    """Return the value if a finite number, else None (PQL D-RANK)."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     try:

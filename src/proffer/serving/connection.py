@@ -172,7 +172,7 @@ class Connection(HttpToolsProtocol):
             self._head_size = 0
 
     def _reject_unparsable(self, error: httptools.HttpParserError) -> None:
-        """Respond 400 to a mistake of the client, 500 to an exception in a callback of this class."""
+        """Respond 400 to a mistake of the client. The response to an exception in a callback of this class is 500."""
         is_callback = isinstance(error, httptools.HttpParserCallbackError)
         cause = error.__context__ if is_callback else error
         if isinstance(cause, httptools.HttpParserError):
@@ -307,7 +307,7 @@ class Connection(HttpToolsProtocol):
     # Called by the server.
 
     def check_timeouts(self) -> None:
-        """Disconnect a client that sends too slowly, does not read, or has been idle too long."""
+        """Disconnect a client that exceeds a timeout. It sends too slowly, does not read, or has been idle too long."""
         shared = self.server_state
         if self._is_write_stalled():
             shared.metrics.count(TIMED_OUT_REQUESTS)
@@ -326,7 +326,7 @@ class Connection(HttpToolsProtocol):
             self._time_out_request()
 
     def _is_write_stalled(self) -> bool:
-        """Return whether the client has not read for longer than the body timeout."""
+        """Return whether the client has not read within the body timeout."""
         now = self.server_state.now
         if not (self.flow.write_paused or self.transport.is_closing()):
             self._stalled_since = None

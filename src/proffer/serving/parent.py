@@ -143,7 +143,7 @@ class Parent:
         return self._table.slot(free[0]) if free else None
 
     def _free_listener(self, active: Iterable[Worker]) -> int:
-        """Return the index of a listening socket without a worker, or whose worker is replaced next."""
+        """Return the index of a listening socket without a worker. A worker that is replaced next does not count."""
         used = {worker.listener for worker in active if worker.pid not in self._to_replace[:1]}
         return min(set(range(len(self._listeners))) - used)
 
@@ -168,7 +168,7 @@ class Parent:
         return worker
 
     def _stop(self, worker: Worker, stop_signal: signal.Signals = signal.SIGTERM) -> None:
-        """Tell a worker to stop gracefully, and set the time after which it is killed."""
+        """Tell a worker to stop gracefully. Sets the time after which it is killed."""
         worker.deadline = time.monotonic() + self._settings.drain_delay + self._settings.shutdown_timeout + FLUSH_S + 2
         with suppress(ProcessLookupError):
             os.kill(worker.pid, stop_signal)

@@ -1,4 +1,4 @@
-"""A server on one event loop, from the first connection to its graceful shutdown; every worker is one.
+"""A server on one event loop, from first connection to graceful shutdown. Every worker is one.
 
 During the drain delay `/readyz` answers 503 and everything else goes on, so that load balancers look elsewhere.
 Then no connection is accepted any more, and each connection is told with its next response that it was the last.
@@ -141,7 +141,7 @@ class Server(uvicorn.Server):
             await self._tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002
-        """Finish the requests in progress within the shutdown timeout, then stop the app."""
+        """Finish the requests in progress within the shutdown timeout. Then stop the app."""
         timeout_s = self._settings.shutdown_timeout
         _force_exit_after(timeout_s + FLUSH_S)
         for accepting in self.servers:
@@ -178,7 +178,7 @@ class Server(uvicorn.Server):
             await asyncio.to_thread(callback)
 
     async def _accept_pending(self) -> None:
-        """Accept the connections that wait in the listener's queue, before it is closed."""
+        """Accept the connections in the listener's queue, before it is closed."""
         loop = asyncio.get_running_loop()
         with suppress(OSError):  # no connection waits
             while True:

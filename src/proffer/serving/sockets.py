@@ -20,9 +20,10 @@ _KERNEL_BALANCES = sys.platform == "linux"
 
 
 def listen(settings: Settings) -> socket.socket:
-    """Return a socket that listens on the configured address, or the one passed by a service manager.
+    """Return a socket that listens on the configured address.
 
-    A passed socket outlives this process, so clients that connect while the server restarts only wait.
+    If a service manager passed a socket, it is returned instead. A passed socket outlives this process, so
+    clients that connect while the server restarts only wait.
     Raises `Unavailable` if the port is in use.
     """
     if os.environ.get("LISTEN_PID") == str(os.getpid()) and os.environ.get("LISTEN_FDS") == "1":
@@ -47,10 +48,10 @@ def listen(settings: Settings) -> socket.socket:
 
 
 def listen_per_worker(listener: socket.socket, workers: int) -> list[socket.socket]:
-    """Return one listening socket per worker on the address of `listener`, which is the first.
+    """Return one listening socket per worker on the address of `listener`.
 
-    The kernel spreads new connections over them (`SO_REUSEPORT`). All workers share `listener` where that is
-    not possible: it belongs to a service manager, or the system is not Linux.
+    `listener` is the first. The kernel spreads new connections over them (`SO_REUSEPORT`). All workers share
+    `listener` where that is not possible: it belongs to a service manager, or the system is not Linux.
     """
     listeners = [listener]
     if not listener.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT) or not _KERNEL_BALANCES:
@@ -76,7 +77,7 @@ def _prepare(listener: socket.socket) -> socket.socket:
 
 
 def allow_connections(max_connections: int) -> None:
-    """Raise the limit of open files for so many connections, as far as the system permits."""
+    """Raise the limit of open files for so many connections. It is raised as far as the system permits."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = max_connections + _OTHER_FILES
     if hard != resource.RLIM_INFINITY:

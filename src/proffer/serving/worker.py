@@ -28,9 +28,10 @@ def run_worker(
     lifeline: int,
     make_server: Callable[[Settings, socket.socket, WorkerSlot], Server],
 ) -> NoReturn:
-    """Serve until told to stop, then end the process without unwinding the parent's stack.
+    """Serve until told to stop, then end the process.
 
-    `lifeline` is the read end of a pipe that closes when the parent dies; then this worker stops, too.
+    The parent's stack is not unwound. `lifeline` is the read end of a pipe that closes when the parent dies;
+    then this worker stops, too.
     """
     exit_code = 1
     try:

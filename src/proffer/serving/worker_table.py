@@ -59,7 +59,7 @@ class WorkerSlot:
         self.index = index
 
     def reset(self) -> None:
-        """Clear the slot before a worker gets it, with a heartbeat of now."""
+        """Clear the slot before a worker gets it. Sets the heartbeat to now."""
         for cell in (_STATE, _CONNECTIONS, _REQUESTS):
             self.table.write(self.index, cell, 0)
         self.heartbeat()

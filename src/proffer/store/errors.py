@@ -16,6 +16,6 @@ class StoreUnavailable(Unavailable):
 
 
 class SchemaMismatch(Unavailable):
-    """The database was migrated by an older or a newer Proffer than this one."""
+    """The database was migrated by an older or newer Proffer."""
 
     default_code = "schema-mismatch"

@@ -26,11 +26,11 @@ Event = TypeVar("Event")
 
 
 class SpoolFull(Exception):
-    """The spool is at its size limit, or writing to the disk failed."""
+    """The spool is at its size limit, or a disk write failed."""
 
 
 class FileSpool(ABC, Generic[Event]):
-    """Spool files of all processes in `folder` (created on demand), at most `max_bytes` together."""
+    """Spool files of all processes in `folder`, at most `max_bytes` together. The folder is created on demand."""
 
     suffix: ClassVar[str]
 

@@ -102,7 +102,7 @@ def _split_choices(text: str) -> list[tuple[int, str]]:
 
 
 def skip_quoted(text: str, at: int) -> int:
-    """Return the offset after the quoted string at `at`, else the text length."""
+    """Return the offset after the quoted string at `at`. If it is not closed, return the text length."""
     quote = text[at]
     at += 1
     while at < len(text):

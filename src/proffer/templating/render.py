@@ -36,7 +36,7 @@ def escape_html(text: str) -> str:
 
 
 def escape_json(text: str) -> str:
-    """Escape for the inside of a JSON string, also within an HTML `<script>`."""
+    """Escape for inside a JSON string, also within an HTML `<script>`."""
     return json.dumps(text, ensure_ascii=False)[1:-1].replace("</", "<\\/")
 
 

@@ -57,12 +57,12 @@ _AS_HELPER = re.compile(
 
 
 def unsupported_message(name: str) -> tuple[str, str]:
-    """Return the message about an unsupported helper, and the hint what to use instead."""
+    """Return the message about an unsupported helper, and the suggested alternative."""
     helper = UNSUPPORTED_HELPERS[name]
     return f"`{name}` is not supported: {helper.reason}", helper.alternative
 
 
 def find_unsupported_helper(text: str) -> str | None:
-    """Return the unsupported helper that a tag calls in helper syntax, without brackets; else None."""
+    """Return the unsupported helper that a tag calls, else None. The call is in helper syntax, without brackets."""
     match = _AS_HELPER.match(text)
     return match["name"] if match is not None else None

@@ -408,7 +408,7 @@ class _Scope:
             self.ranked.append(scored)
 
     def is_clash(self, offer: PersonalizedOffer, earlier: PersonalizedOffer, scope: "_Scope") -> bool:
-        """Return whether the offer may not repeat that of a scope (spec 4.5)."""
+        """Return whether the offer may not repeat a scope's offer (spec 4.5)."""
         other_decision = scope.decision.id != self.decision.id
         other_placement = scope.placement.id != self.placement.id
         request = self.request.inputs.request

@@ -184,7 +184,7 @@ def _lone_surrogate(data: bytes) -> Malformed | None:
 
 
 def _not_json(data: bytes, error: Exception) -> Malformed:
-    """Return the syntax error of Python's parser (more precise), else that of msgspec."""
+    """Return the syntax error of Python's parser, else that of msgspec. Python's is more precise."""
     text = data.decode("utf-8")
     try:
         json.loads(text, parse_int=str, parse_float=str)
@@ -297,7 +297,7 @@ _TYPE_LABELS = {
 
 
 def _complaint_violation(complaint: str) -> Violation:
-    """Return a msgspec validation message as a `Violation` with our wording and paths."""
+    """Convert a msgspec validation message to our wording and paths."""
     match = _COMPLAINT.fullmatch(complaint)
     what, where = (match["what"], match["path"] or "$") if match else (complaint, "$")
     if missing := _MISSING.fullmatch(what):

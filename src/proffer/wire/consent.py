@@ -1,4 +1,4 @@
-"""Consent in the standards of clients, reduced to one stored value (edge 5)."""
+"""Consent in clients' standards, reduced to one stored value (edge 5)."""
 
 import base64
 import binascii

@@ -20,7 +20,7 @@ _CONTENT_TYPE = "https://ns.adobe.com/experience/offer-management/content-compon
 
 
 def _prefixed_members(**inside: Renaming) -> dict[str, MemberRenaming]:
-    """Return members that only lose their prefix, each with the renaming of its value."""
+    """Return members that only lose their prefix, with their values' renamings."""
     return {name: MemberRenaming(f"xdm:{name}", of=node) for name, node in inside.items()}
 
 

@@ -221,7 +221,7 @@ class ItemDoc(Struct, omit_defaults=True):
 
 
 class AboutDoc(Struct, omit_defaults=True):
-    """A decision, or a placement with its channel and the kind of content it takes."""
+    """A decision, or a placement with its channel and kind of content."""
 
     id: str
     etag: str
@@ -257,7 +257,7 @@ def decisions_handle(propositions: Sequence[bytes], event: int) -> bytes:
 
 
 def identity_handle(ecid: str) -> bytes:
-    """Return the handle with the ECID, which needs no escaping as it is digits."""
+    """Return the handle with the ECID. It needs no escaping as it is digits."""
     return _IDENTITY % ecid.encode()
 
 

@@ -230,7 +230,7 @@ class _Patcher:
         self._root = value
 
     def _find_parent(self, pointer: str, member: str) -> tuple[Any, str]:
-        """Return the parent of the pointer's target (a list or object), and the name in it."""
+        """Return the parent of the pointer's target, and the name in it. The parent is a list or object."""
         parent, _, name = pointer.rpartition("/")
         parent_value = _find(self._root, parent, member)
         if not isinstance(parent_value, dict | list):

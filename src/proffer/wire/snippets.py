@@ -1,4 +1,4 @@
-"""Code snippets for pages and apps that request, show and report one scope."""
+"""Snippets for pages and apps that request, show and report one scope."""
 
 import json
 

@@ -56,7 +56,7 @@ def audit(
     created_by_client: str,
     modified_by_client: str,
 ) -> dict[str, Any]:
-    """Return the seven `repo:` members of receipts and envelopes, in the documented order."""
+    """Return the seven `repo:` members of receipts and envelopes, in documented order."""
     return {
         "repo:etag": etag,
         "repo:createdDate": created,
@@ -122,7 +122,7 @@ def page(
 
 
 def container(audit: Mapping[str, Any], *, container_id: str, name: str, sandbox: str, parent: str) -> dict[str, Any]:
-    """Return a container in its HAL envelope, as embedded in the home resource."""
+    """Return a container's HAL envelope, as embedded in the home resource."""
     return {
         "instanceId": container_id,
         "schemas": [f"{CONTAINER_SCHEMA};version=0.5"],

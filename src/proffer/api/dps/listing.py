@@ -1,4 +1,4 @@
-"""Queries of lists on the Offer Library API (spec 3.2), and page links."""
+"""List queries of the Offer Library API (spec 3.2), and page links."""
 
 import re
 from collections.abc import Iterator

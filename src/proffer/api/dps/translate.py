@@ -1,4 +1,4 @@
-"""Translate Offer Library API documents to stored ones, and back (tables in `wire/dps.py`)."""
+"""Translate Offer Library API documents to stored ones, and back. The tables are in `wire/dps.py`."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -110,7 +110,7 @@ def property_path(path: Path) -> Path:
 
 
 def dps_values_at(instance: Instance, path: Path) -> list[Any]:
-    """Return the values at a path of the object in this API's spelling."""
+    """Return the object's values at a path in this API's spelling."""
     if path[0] in {stored_path[0] for stored_path in _ENVELOPE_PATHS.values()}:
         return values_at(instance, path)
     if path[0] == "schemas":

@@ -207,7 +207,7 @@ def query_parameters(request: FastRequest) -> Mapping[str, str]:
 
 
 def request_id_for(request: FastRequest, query: Mapping[str, str]) -> str:
-    """Return the request id of the query or header, else a new one."""
+    """Return the request id of query or header, else a new one."""
     request_id = query.get("requestId", "")[:_MAX_REQUEST_ID]
     return request_id if request_id and _is_safe_header(request_id) else request_id_of(request)
 

@@ -176,7 +176,7 @@ class EdgeRoutes:
     def _stamp_events(
         self, edge_request: EdgeRequest, events: Sequence[translate.EventInput]
     ) -> list[dict[str, Any] | None]:
-        """Add ids and timestamps to events that are feedback or will be stored.
+        """Add ids and timestamps to feedback events and events to be stored.
 
         None stands for each other event; an empty list if there is no such event. A repeated request
         gets the same ids.

@@ -194,7 +194,7 @@ _cached_scopes = lru_cache(maxsize=512)(_scopes)
 
 
 def _context(document: edge.RequestDoc, event: edge.EventDoc) -> dict[str, Any]:
-    """Merge the XDM of request and event (the event's wins) and its data."""
+    """Merge the XDM of request and event, and the event's data. The event's XDM wins."""
     if document.xdm is None and event.data is None:
         return event.xdm or {}
     merged = {**(document.xdm or {}), **(event.xdm or {})}

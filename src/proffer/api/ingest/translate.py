@@ -128,7 +128,7 @@ def _is_event(schema: str, entity: Mapping[str, Any]) -> bool | None:
 
 
 def _with_message_paths(refusal: ProfferError, message: MessageOrError) -> ProfferError:
-    """Return a refusal with paths relative to the message instead of its entity."""
+    """Return a refusal with paths relative to the message, not its entity."""
     if refusal is message or not isinstance(refusal, Invalid):
         return refusal
     return refusal.with_root("$.body.xdmEntity")

@@ -13,7 +13,7 @@ from functools import lru_cache
 
 @dataclass(frozen=True, slots=True)
 class MediaType:
-    """A lower-case media type (`""` if absent) and its parameters by lower-case name."""
+    """A lower-case media type and its parameters by lower-case name. The type is `""` if absent."""
 
     type: str
     parameters: Mapping[str, str] = field(default_factory=dict)

@@ -91,7 +91,7 @@ def describe(
 
 
 def problem_response(document: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Response:
-    """Return a problem document as a response, with its status and request id."""
+    """Return a response with a problem document, its status and request id."""
     response = Response(encode(document), document["status"], headers=dict(headers or {}), media_type=MEDIA_TYPE)
     if "requestId" in document:
         response.headers["x-request-id"] = document["requestId"]

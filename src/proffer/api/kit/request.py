@@ -1,4 +1,4 @@
-"""Request and response subclasses with a fast path for headers and complete bodies."""
+"""Request and response subclasses with fast paths for headers and complete bodies."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -36,7 +36,7 @@ class FastRequest(Request):
         self._header_values: dict[bytes, bytes] | None = None
 
     def header(self, name: bytes) -> str | None:
-        """Return the first value of a header, by its name in lower case; None without one."""
+        """Return the first value of a header, or None if absent. The name is in lower case."""
         header_values = self._header_values
         if header_values is None:
             header_values = self._header_values = dict(reversed(self.scope["headers"]))

@@ -102,7 +102,7 @@ class OdeRoutes:
 
 
 def _instances_url(call: ApiCall, access: AuthorizedContainer) -> str:
-    """Return the absolute address that instance ids of the container are appended to."""
+    """Return the absolute URL to which the container's instance ids are appended."""
     return f"{call.origin}{_XCORE_PREFIX}/{access.id}/instances/"
 
 

@@ -161,7 +161,7 @@ def write_offers(decisions: Sequence[OffersOfDecision], href: str) -> bytes:
 
 
 def write_diagnostics(diagnosis: Diagnosis, href: str) -> bytes:
-    """Encode the diagnostics of a library as a tree of errors (spec 4.7)."""
+    """Encode a library's diagnostics as a tree of errors (spec 4.7)."""
     if diagnosis.published_us is None:
         return encode({"xdm:operations": {}})
     causes = [_diagnostic_document(diagnostic, href) for diagnostic in diagnosis.diagnostics]

@@ -172,7 +172,7 @@ def _key(call: ApiCall) -> str:
 
 
 def _editable_members(changes: dict[str, Any]) -> dict[str, Any]:
-    """Remove the server's own members, which clients send back as they read them."""
+    """Remove the server's own members. Clients send them back as they read them."""
     server_members = ("id", "imsOrgId", "sandbox", "creationTime", "updateTime", "updateEpoch")
     return {name: value for name, value in changes.items() if name not in server_members}
 

@@ -1,4 +1,4 @@
-"""List and search queries of the repository API, and page links (spec 2.3)."""
+"""List and search queries of the repository API, and page links. See spec 2.3."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any

@@ -173,7 +173,7 @@ def _precondition(request: Request) -> Precondition:
 
 
 def _first_accepted(request: Request, *media_types: str) -> str | None:
-    """Return which of these media types the Accept header lists first, if any."""
+    """Return which of these media types Accept lists first, if any."""
     accepted = (media.type for media in parse_accept(request.headers.get("accept")))
     return next((media_type for media_type in accepted if media_type in media_types), None)
 
@@ -185,7 +185,7 @@ def _json(
     status: int = 200,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """Respond with the document's media type, or plain JSON if only that is accepted."""
+    """Respond with the document in its media type. The type is plain JSON if only that is accepted."""
     base_type = media_type.partition(";")[0]
     if _first_accepted(request, base_type) is None and _first_accepted(request, "application/json"):
         media_type = "application/json"

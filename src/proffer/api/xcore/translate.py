@@ -93,7 +93,7 @@ class PatchError(Invalid):
 
 
 def read_patch(body: bytes, sandbox: str) -> Callable[[Instance], dict[str, Any]]:
-    """Return the change that a JSON Patch makes to an instance (spec 2.5).
+    """Return the change a JSON Patch makes to an instance (spec 2.5).
 
     `test` may look at the rest of the envelope; changing it is refused, except `/_links`, which is
     not kept.

@@ -10,7 +10,7 @@ from proffer.model.offer import FallbackOffer, PersonalizedOffer
 
 
 def report_constraint(constraint: BoundConstraint | None, diagnostics: dict[str, SnapshotDiagnostic]) -> None:
-    """Report each rule of a constraint that is missing or does not compile."""
+    """Report a constraint's rules that are missing or do not compile."""
     for key in constraint.missing if constraint is not None else ():
         diagnostics[key] = missing_reference(key)
     for rule in constraint.rules if constraint is not None else ():

@@ -50,7 +50,7 @@ def check_size(source: SourceText, kind: RuleKind) -> list[Diagnostic]:
 
 
 def check(tree: Node, source: SourceText, options: CheckOptions) -> tuple[CheckedRule | None, list[Diagnostic]]:
-    """Return the checked rule (None on errors) and all findings, sorted by position."""
+    """Return the checked rule and all findings, sorted by position. The rule is None on errors."""
     findings = _check_closing_brackets(source)
     resolver = Resolver(options.roots)
     core = resolver.resolve_all(tree)
@@ -76,7 +76,7 @@ def check(tree: Node, source: SourceText, options: CheckOptions) -> tuple[Checke
 
 
 def _check_closing_brackets(source: SourceText) -> list[Diagnostic]:
-    """Check the number of `)` as the original product does, including those in quoted texts."""
+    """Check the number of `)`, including those in quoted texts. The original product does the same."""
     count = source.text.count(")")
     if count <= MAX_CLOSING_BRACKETS:
         return []

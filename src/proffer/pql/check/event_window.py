@@ -1,4 +1,4 @@
-"""Reads of the event history, which the original product rejects on saving (PQL 4.3, 7.4)."""
+"""Reads of the event history (PQL 4.3, 7.4). The original product rejects them on saving."""
 
 from proffer.pql.syntax.diagnostics import Diagnostic
 from proffer.pql.syntax.limits import RuleKind

@@ -1,4 +1,4 @@
-"""The field paths a rule reads, for profile loading and the read limits (PQL 3, 4.2)."""
+"""The field paths a rule reads. Used for profile loading and the read limits (PQL 3, 4.2)."""
 
 from proffer.pql.syntax.nodes import (
     Aggregate,

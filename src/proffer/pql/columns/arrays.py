@@ -79,7 +79,7 @@ ZERO = NumericArray(0.0, valid=True, integral=True, max_abs=0.0)
 
 @dataclass(frozen=True, slots=True)
 class NumberTable:
-    """A list of values as numbers, with a mask of the values an array cannot represent."""
+    """Values as numbers, with a mask of those an array cannot represent."""
 
     numbers: NumericArray
     uncertain: Truth

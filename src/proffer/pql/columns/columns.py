@@ -81,7 +81,7 @@ class ProfileTable:
 
     @classmethod
     def from_arrow(cls, batch: Any, paths: Collection[Path]) -> "ProfileTable":
-        """Build from an Arrow record batch of the profile's fields, groups as structs."""
+        """Build from an Arrow record batch of profile fields, groups as structs."""
         return cls(batch.num_rows, {names: _arrow_column(batch, names) for names in paths})
 
 

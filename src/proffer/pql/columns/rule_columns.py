@@ -117,7 +117,7 @@ def _new_evaluation(table: ProfileTable, env: Environment) -> TableEvaluation:
 
 
 def to_columns(rule: CheckedRule) -> ColumnRule | ColumnFormula | NoColumnForm:
-    """Return the column form of a rule or formula, or the reason why it has none."""
+    """Return the column form of a rule or formula. Without one, return the reason."""
     blocker = row_by_row_reason(rule.core)
     if blocker is not None:
         return NoColumnForm(blocker)
@@ -220,7 +220,7 @@ _VALUE_NAMESPACE = {**FORMULA_NAMESPACE, "score": lambda value: value}
 
 
 class _DistinctValueLeaf:
-    """A part of a rule, evaluated once per distinct combination of path values."""
+    """A rule part, evaluated once per distinct combination of path values."""
 
     def __init__(self, node: Node, kind: RuleKind, namespace: dict[str, Any]) -> None:
         self.paths = sorted(_profile_paths(node))
@@ -234,7 +234,7 @@ class _DistinctValueLeaf:
         return map_children(node, self.replace_paths) if names is None else Root(self.root_by_path[names])
 
     def evaluate_distinct(self, evaluation: TableEvaluation) -> tuple[list[Value], Rows]:
-        """Return the result per distinct combination of values, and the code per row."""
+        """Return one result per distinct value combination, and one code per row."""
         columns = [evaluation.table.columns[names] for names in self.paths]
         if len(columns) == 1:
             return [self.evaluate(evaluation, [value]) for value in columns[0].values], columns[0].codes

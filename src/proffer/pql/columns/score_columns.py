@@ -296,7 +296,7 @@ class _ScalarLeaf:
         self.codes: Rows = np.zeros(0, dtype=np.intp)
 
     def prepare(self, rows: int, leaf_count: int) -> Generator[None, None, None]:
-        """Find the distinct combinations and load the function, with a share of the work limit."""
+        """Find the distinct combinations and load the function. It gets a share of the work limit."""
         source = residual_to_python(
             self.node,
             (self.formula.request_names, tuple(self.columns)),

@@ -1,4 +1,4 @@
-"""Parse the pql/json form of a rule to a tree, and unwrap conditions (PQL 3).
+"""Parse pql/json rules to trees, and unwrap conditions (PQL 3).
 
 Accepts the output of `to_json` and the published schema. Anything else raises `NotPql`.
 """

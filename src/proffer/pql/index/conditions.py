@@ -1,4 +1,4 @@
-"""Truth of a condition for every possible value, as bits over segments of an ordered domain.
+"""Truth of a condition as bits over segments of an ordered domain. The segments cover every possible value.
 
 The sorted constants of all conditions on a subject divide the numbers, and the texts, into segments: below
 the first constant, equal to it, between the first and the second, and so on. A condition has the same

@@ -108,7 +108,7 @@ def conjoin(conjunctions: Sequence[Conjunction]) -> Conjunction:
 
 @dataclass(frozen=True, slots=True)
 class _ResidualSource:
-    """Source of a residual, and its node, which is equivalent for equal sources."""
+    """Source and node of a residual. The nodes of equal sources are equivalent."""
 
     source: str
     node: Node = field(compare=False)

@@ -113,7 +113,7 @@ def subject_name(subject: Node) -> str:
 
 
 def spends_work(condition: Node) -> bool:
-    """Return whether the condition charges a search of constants (all but texts do)."""
+    """Return whether the condition charges a search of constants. All but texts do."""
     return any(
         isinstance(descendant, Constant) and not all(isinstance(constant, str) for constant in descendant.value)
         for descendant in walk(condition)
@@ -264,7 +264,7 @@ _CONDITIONS: WeakValueDictionary[tuple[str, str], Condition] = WeakValueDictiona
 
 
 def _condition(key: str, name: str, subject: Node, trees: tuple[Node, ...]) -> Condition:
-    """Return the shared condition of this subject and key, creating it if necessary."""
+    """Return the shared condition of this subject and key, created if necessary."""
     condition = _CONDITIONS.get((name, key))
     if condition is None:
         condition = _CONDITIONS[name, key] = _new_condition(key, name, subject, trees)

@@ -202,7 +202,7 @@ class Interpreter:
         return count == {"some": 1, "none": 0, "one": 1}[kind]
 
     def qualifying_items(self, declarations: tuple[Declaration, ...]) -> Iterator[Value]:
-        """Yield the first declaration's items for which all conditions can hold (PQL 2.7)."""
+        """Yield the first declaration's items that can satisfy all conditions (PQL 2.7)."""
         for item in self.bind_items(declarations[0]):
             if self.qualifies(declarations):
                 yield item

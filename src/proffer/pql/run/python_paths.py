@@ -55,7 +55,7 @@ class CodeWriter:
         return f"t{self.name_count}"
 
     def store(self, expression: str) -> str:
-        """Store the expression in a variable, so that it can be used twice; return its name."""
+        """Store the expression in a variable and return its name. It can then be used twice."""
         if expression.isidentifier():
             return expression
         name = self.new_name()
@@ -70,7 +70,7 @@ class CodeWriter:
         return name
 
     def add_constant(self, expression: str) -> str:
-        """Return the name of a constant that is evaluated once, when the source is loaded."""
+        """Add a constant and return its name. It is evaluated once, when the source is loaded."""
         name = f"K{len(self.constants)}"
         self.constants.append(f"{name}={expression}")
         return name
@@ -86,7 +86,7 @@ class PathWriter(CodeWriter):
         raise NotImplementedError
 
     def load(self, node: Any) -> str:
-        """Return the variable that holds the value of a path, loading it if necessary."""
+        """Return the variable with a path's value, loading it if necessary."""
         names: list[str] = []
         while isinstance(node, Field):
             names.append(node.name)

@@ -109,7 +109,7 @@ def to_python(rule: CheckedRule) -> str:
 
 
 def part_to_python(node: Node) -> tuple[str, int]:
-    """Return the source of `def rule(env)` for one conjunct, and its number of charging loops."""
+    """Return the source of `def rule(env)` for one conjunct. The second value is its number of charging loops."""
     writer = _PythonWriter()
     with writer.block("def rule(env):"), writer.block("try:"):
         writer.write_return_truth(node)
@@ -244,7 +244,7 @@ class _PythonWriter(PathWriter):
     # --- values
 
     def value(self, node: Node) -> str:
-        """Return an expression for the value of a node, to be used once."""
+        """Return an expression for a node's value, to be used once."""
         return _WRITE_BY_NODE[type(node)](self, node)
 
     def list_of(self, node: ListOf) -> str:
@@ -293,7 +293,7 @@ class _PythonWriter(PathWriter):
         return self.store(expression) if isinstance(node, Binary) else expression
 
     def fast_binary(self, node: Binary) -> str | None:
-        """Return an inline test against constants, or None if there is no fast case."""
+        """Return an inline test against constants, or None without a fast case."""
         match node:
             case Binary("=" | "!=" as sign, left, Literal(str() as text)) if is_uncoerced_text(text):
                 name = self.store(self.value(left))
@@ -416,7 +416,7 @@ class _PythonWriter(PathWriter):
         return self.block(f"for {declaration.name} in {self.visit(declaration.source)}:")
 
     def write_unless_qualified(self, declarations: tuple[Declaration, ...], *otherwise: str) -> None:
-        """Emit statements that run if the first variable, as bound, does not qualify."""
+        """Emit statements that run if the bound first variable does not qualify."""
         first, *inner = declarations
         if first.test is not None:
             self.write_if(f"not ({self.truth(first.test)})", *otherwise)
@@ -563,7 +563,7 @@ def _is_uncoerced_text(value: Any) -> bool:
 
 
 def _is_text_test(node: Call) -> bool:
-    """Return whether a call tests against one constant text, without or with a constant flag."""
+    """Return whether a call tests against one constant text. It may have a constant flag."""
     _, constant_node, *flag = node.arguments
     is_allowed = node.function != "equals" or (
         isinstance(constant_node, Literal) and _is_uncoerced_text(constant_node.value)

@@ -1,4 +1,4 @@
-"""Limits on rule size and on the work of one evaluation (PQL 4.2, 4.3)."""
+"""Limits on rule size and work per evaluation (PQL 4.2, 4.3)."""
 
 from enum import StrEnum
 

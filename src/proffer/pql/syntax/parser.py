@@ -580,5 +580,5 @@ def make_call(name: str, arguments: tuple[Node, ...], span: TextSpan, name_span:
 
 
 def _logic_operands(word: str, node: Node) -> list[Node]:
-    """Return the operands of nested same-sign logic, so that `a and (b and c)` is flat."""
+    """Return the operands of nested same-sign logic. This makes `a and (b and c)` flat."""
     return list(node.parts) if isinstance(node, Logic) and node.sign == word else [node]

@@ -112,7 +112,7 @@ def _boundary(env: Environment, anchor: Value, *, end: bool) -> datetime | None:
 
 
 def in_segment(env: Environment, segment: str) -> bool:
-    """Return whether the profile has a valid realized or existing membership (PQL 4.5, D-SEG)."""
+    """Return whether the profile has a valid membership (PQL 4.5, D-SEG). Its status is realized or existing."""
     memberships = env.profile.get("segmentMembership") or env.profile.get("xdm:segmentMembership")
     if not isinstance(memberships, dict):
         return False

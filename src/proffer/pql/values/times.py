@@ -45,7 +45,7 @@ def parse_time(text: str) -> Time | None:
 
 
 def as_time(value: Any, zone: tzinfo) -> Time | None:
-    """Convert a date, date-time or ISO text to an aware datetime or a date; else None."""
+    """Convert a date, date-time or ISO text to a time. Returns an aware datetime, a date, or else None."""
     if isinstance(value, str):
         value = parse_time(value)
     if isinstance(value, datetime):

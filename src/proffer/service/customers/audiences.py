@@ -202,7 +202,7 @@ class AudienceService:
         audience: str,
         lines: Iterable[tuple[IdentityKey, Document]],
     ) -> EvaluationResult:
-        """Replace the members of a list audience by these identities with their columns.
+        """Replace a list audience's members by these identities with their columns.
 
         Unknown identities become customers without attributes. Raises `NotFound` unless the audience
         is a list.

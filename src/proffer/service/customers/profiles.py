@@ -111,7 +111,7 @@ class ProfileService:
         key: IdentityKey,
         lookup: CustomerLookup,
     ) -> Profile:
-        """Return the profile for a decision from a lookup that the caller has made already."""
+        """Return the profile for a decision from the caller's lookup."""
         policy_known = state.customer_schema.policy(None) is not None
         requested = Profile(identities=(identity,))
         return await self._stored_profile(state, requested, (key,), None, policy_known=policy_known, lookup=lookup)
@@ -175,7 +175,7 @@ class ProfileService:
         return person if schema.policy(policy_id) else replace(person, policy_known=False)
 
     async def events_of(self, access: AuthorizedContainer, key: IdentityKey) -> Sequence[Attributes]:
-        """Return the stored experience events of the person of this identity, oldest first."""
+        """Return the stored experience events of an identity's person, oldest first."""
         state = access.state
         customers = await self._store.customers(state.container.id, [key])
         return await self._events(state, customers) if customers else ()
@@ -253,7 +253,7 @@ def _subjects(
 
 
 def _policy(schema: CustomerSchema, policy_id: str | None) -> MergePolicy:
-    """Return the merge policy of this id, else the default, else timestamp order."""
+    """Return the merge policy of this id, else default, else timestamp order."""
     return schema.policy(policy_id) or schema.policy(None) or TIMESTAMP_ORDER
 
 

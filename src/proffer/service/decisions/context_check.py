@@ -28,7 +28,7 @@ _PYTHON_TYPES: Mapping[str, tuple[type, ...]] = {
 def context_violations(
     catalog: Catalog, context: Sequence[tuple[str, Mapping[str, Any]]], path: str
 ) -> list[Violation]:
-    """Return the violations in these (type, data) entries of the list at `path`, at most 100."""
+    """Return the violations in these (type, data) entries, at most 100. `path` is the path of their list."""
     schemas = {schema.name: schema.fields for schema in field_schemas(catalog)}
     violations: list[Violation] = []
     for index, (declared, data) in enumerate(context):

@@ -48,7 +48,7 @@ MAX_ROUNDS = 500
 
 
 class DecisionResult(Struct, frozen=True, kw_only=True):
-    """An outcome, its id (also the seed of its tie-breaks), and its time.
+    """An outcome, its id and its time. The id is also the seed of its tie-breaks.
 
     `reserved_until_us`: when its reservation expires, if one was requested. `without`: the data that
     was missing because the database was unavailable, as in `DecisionEvent`.
@@ -63,7 +63,7 @@ class DecisionResult(Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OffersOfDecision:
-    """Approved offers of a live decision, regardless of dates and rules, and its fallback."""
+    """Approved offers of a live decision and its fallback. Dates and rules are disregarded."""
 
     decision: Decision
     offers: tuple[PersonalizedOffer, ...]
@@ -125,7 +125,7 @@ class DecideService:
         context: Sequence[tuple[str, Mapping[str, Any]]],
         path: str,
     ) -> None:
-        """Raise `Invalid`, with every mistake, for context data that its loaded schema does not allow."""
+        """Check context data against its loaded schema. Raises `Invalid` with every mistake."""
         violations = context_violations(access.state.catalog, context, path)
         if violations:
             raise Invalid.of(violations)
@@ -249,7 +249,7 @@ class DecideService:
     async def _usage_after_refusal(
         self, state: ContainerState, snapshot: Snapshot, usage: CapUsage, refused: CapRefusal
     ) -> CapUsage:
-        """Return the usage with the refused counts, after catching up with the refusing revision."""
+        """Return the usage with the refused counts. Catches up with the refusing revision first."""
         if refused.revision > snapshot.revision:
             await state.refresh()
         return usage.with_counts(refused.counts)
@@ -368,7 +368,7 @@ def _recorded_event(
 
 
 def _fault_diagnostics(state: ContainerState) -> Iterator[SnapshotDiagnostic]:
-    """Yield a diagnostic per formula and offer that failed since the start (R18, R23)."""
+    """Yield a diagnostic per formula and offer that failed (R18, R23). All failures since the start count."""
     for fault_counts, message, consequence in (
         (
             state.formula_faults,

@@ -30,5 +30,5 @@ def count_outcome(metrics: Metrics, outcome: DecisionOutcome) -> None:
 
 
 def count_unknown(metrics: Metrics, outcome: DecisionOutcome) -> None:
-    """Count the unknown scopes of a request that is refused because of them."""
+    """Count the unknown scopes of a request refused because of them."""
     metrics.count(DECISIONS, _UNKNOWN, len(outcome.unknown_scopes))

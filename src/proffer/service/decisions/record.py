@@ -22,13 +22,13 @@ def recorded_answers(outcome: DecisionOutcome) -> tuple[ScopeAnswer | None, ...]
 def recorded_inputs(
     requirements: ScopeRequirements, profile: Profile
 ) -> tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]:
-    """Return the profile attributes and events that scopes with these requirements may read."""
+    """Return the profile attributes and events that these scopes may read."""
     events = profile.events if requirements.reads_events else ()
     return project_attributes(profile.attributes, requirements.reads), events
 
 
 def recorded_request(requirements: ScopeRequirements, request: DecisionRequest) -> DecisionRequest:
-    """Return the request to record, without event and context data that nothing reads.
+    """Return the request to record, without unread event and context data.
 
     The data that pages and apps send is large and often personal.
     """

@@ -113,7 +113,7 @@ class ReplayService:
         )
 
     async def _current_inputs(self, access: AuthorizedContainer, event: DecisionEvent) -> tuple[Inputs, bool]:
-        """Return the inputs of the request as of now, and whether its customer is stored."""
+        """Return the request's current inputs, and whether its customer is stored."""
         identities = tuple(
             ProfileIdentity(namespace=key.namespace, id=key.id, primary=index == 0)
             for index, key in enumerate(event.identities)
@@ -156,7 +156,7 @@ async def snapshot_at(state: ContainerState, revision: int) -> Snapshot:
 
 
 def _available_snapshot(snapshot: Snapshot, event: DecisionEvent) -> Snapshot:
-    """Return the snapshot, reduced to what was served if the event was degraded."""
+    """Return the snapshot, for a degraded event reduced to what was served."""
     if not event.unavailable_data:
         return snapshot
     return DegradedSnapshotCache().get(snapshot, event.request.scopes, event.unavailable_data)
@@ -184,7 +184,7 @@ class _Comparison:
         self._names = names
 
     def differences(self, outcome: DecisionOutcome) -> tuple[ScopeDifference, ...]:
-        """Return the scopes whose result differs in any field from the recorded one."""
+        """Return the scopes whose result differs from the recorded one. All fields are compared."""
         differences = []
         answers = recorded_answers(outcome)
         for index, (before, after) in enumerate(zip(self._event.answers, answers, strict=True)):
@@ -224,7 +224,7 @@ class _Comparison:
 def _reasons(
     index: int, before: ScopeAnswer | None, after: ScopeAnswer | None, outcome: DecisionOutcome
 ) -> Iterable[str]:
-    """Yield why recorded offers are no longer selected, and what changed for the others."""
+    """Yield why recorded offers are no longer selected. For the others, yield what changed."""
     scope = outcome.scopes[index]
     if after is None:
         yield getattr(scope, "reason", "the scope cannot be answered")
@@ -267,7 +267,7 @@ def _version_changes(before: ScopeAnswer, after: ScopeAnswer) -> Iterable[str]:
 
 
 def _names(state: ContainerState, event: DecisionEvent) -> dict[str, str]:
-    """Return the current names of the decision's objects by id, without deleted objects."""
+    """Return the current names of the decision's objects by id. Deleted objects are left out."""
     request_ids = [key for scope in event.request.scopes for key in (scope.decision, scope.placement)]
     answer_ids = [
         selection.offer

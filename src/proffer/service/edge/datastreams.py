@@ -70,7 +70,7 @@ class DatastreamService:
         self._cached_changes = -1
 
     def find(self, datastream_id: str) -> AuthorizedDatastream | None:
-        """Return the datastream of this id in any container, the oldest of several, or None."""
+        """Return the oldest datastream of this id in any container, or None."""
         changes = self._registry.changes
         if changes != self._cached_changes or len(self._cache) > _MAX_CACHED:
             self._cache.clear()

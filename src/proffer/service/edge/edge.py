@@ -183,9 +183,10 @@ class EdgeService:
         identities: Sequence[EventIdentity],
         path: str,
     ) -> Feedback | None:
-        """Return the feedback in an event that has an id and a time; None if it has none.
+        """Return the feedback in an event, or None if it has none.
 
-        Raises `Invalid` for malformed feedback; `path` is the event's JSON path in the request.
+        The event has an id and a time; `path` is its JSON path in the request. Raises `Invalid` for malformed
+        feedback.
         """
         plain = normalize_event(without_prefixes(event))
         schema = stream.access.state.customer_schema
@@ -302,7 +303,7 @@ def _is_single_customer(customers: Sequence[Customer], keys: Sequence[IdentityKe
 
 
 def _would_merge_people(customers: Sequence[Customer], keys: Sequence[IdentityKey]) -> bool:
-    """Return whether linking would give a customer two ids of one person namespace.
+    """Return whether linking gives a customer two ids of one person namespace.
 
     Ids that one stored customer already has together do not count.
     """

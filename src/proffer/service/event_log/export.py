@@ -43,9 +43,10 @@ class EventExport:
         state: Path | None = None,
         since_us: int | None = None,
     ) -> ExportResult:
-        """Export the events of one kind that no earlier run with this state exported, in stored order.
+        """Export the new events of one kind, in stored order.
 
-        Without a state: all events, or those since a time. See `exports/run.py` for interrupted runs.
+        New are events that no earlier run with this state exported. Without a state: all events, or those
+        since a time. See `exports/run.py` for interrupted runs.
         """
         about = {"container": access.id, "events": kind}
         if since_us is not None:

@@ -45,7 +45,7 @@ class Retention:
         self._sweep_task = PeriodicTask(self._sweep_all, SWEEP_SECONDS, "deleting old events")
 
     async def sweep(self, limits: LogLimits | None = None) -> SweepResult:
-        """Delete events beyond the limits, in short writes that let other writers in between."""
+        """Delete events beyond the limits, in short writes. Other writers can write in between."""
         effective_limits = limits or self._limits
         before_us = self._clock() - effective_limits.days * _DAY_US
         return SweepResult(
@@ -54,7 +54,7 @@ class Retention:
         )
 
     async def sweep_counters(self) -> int:
-        """Delete counters whose period or offer ended long ago (their count is 0); return how many."""
+        """Delete counters whose period or offer ended long ago. Their count is 0. Returns how many were deleted."""
         return await self._store.purge_counters(self._clock() - RETENTION_AFTER_END_US)
 
     def start(self) -> None:

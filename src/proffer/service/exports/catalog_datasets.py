@@ -141,7 +141,7 @@ async def write_datasets(access: AuthorizedContainer, folder: Path, file_format:
 
 
 def newest_of(versions: Iterable[Instance]) -> list[Instance]:
-    """Return the newest version of each object, deletions included, in order of creation."""
+    """Return each object's newest version, deletions included, in order of creation."""
     newest = {version.instance_id: version for version in versions}
     return sorted(newest.values(), key=lambda instance: (instance.created_us, instance.id))
 
@@ -244,7 +244,7 @@ def _constraint(constraint: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def _select_columns(declared: Any, value: Any) -> Any:
-    """Return the members of a document value that have columns, without `xdm:` prefixes."""
+    """Return a document value's members that have columns, without `xdm:` prefixes."""
     if value is None:
         return None
     if isinstance(declared, Mapping) and isinstance(value, Mapping):

@@ -83,7 +83,7 @@ def write_error(path: Path, error: OSError) -> Unavailable:
 
 
 def json_row(columns: Columns, row: Row) -> Any:
-    """Return a row as the JSON value of its line in JSON Lines."""
+    """Return the JSON value of a row's line in JSON Lines."""
     return _converter(columns, arrow=False)(row)
 
 

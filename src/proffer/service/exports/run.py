@@ -86,7 +86,7 @@ async def _run_export(job: ExportJob, source: BatchSource) -> ExportResult:
 
 
 class _PartFiles:
-    """Part files of an export, contiguous from the batch that it begins after."""
+    """Part files of an export. They are contiguous from the batch that it begins after."""
 
     def __init__(self, job: ExportJob, after: int) -> None:
         self.folder = job.out.with_name(f".{job.out.name}.parts")
@@ -98,7 +98,7 @@ class _PartFiles:
         self._resume({**job.about, "after": str(after)})
 
     async def write_part(self, batches: Sequence[RowBatch], source: BatchSource) -> None:
-        """Write these batches, and more until the part has enough rows, as one part file."""
+        """Write these batches as one part file. More are added until the part has enough rows."""
         rows = [row for _, batch_rows in batches for row in batch_rows]
         last = batches[-1][0]
         while len(rows) < _PART_ROWS and (more := await source(last, _READ_LIMIT)):
@@ -136,7 +136,7 @@ class _PartFiles:
 
 
 def _load_state(job: ExportJob) -> tuple[int, ExportResult | None]:
-    """Return the last exported batch, and the result if an interrupted run was complete."""
+    """Return the last exported batch and, if complete, an interrupted run's result."""
     assert job.state is not None
     if not job.state.exists():
         return 0, None

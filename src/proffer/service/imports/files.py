@@ -35,7 +35,7 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class BrokenRow:
-    """A part of a CSV file that cannot be parsed as a row."""
+    """Part of a CSV file that cannot be parsed as a row."""
 
     reason: str
 
@@ -53,7 +53,7 @@ class RowFile:
         return self.path.stat().st_size
 
     def blocks(self, position: int, row: int) -> Iterator[Block]:
-        """Yield the blocks from a position, beginning with row number `row`, or raise `Malformed`."""
+        """Yield the blocks from a position, beginning with row number `row`. Raises `Malformed`."""
         if self.file_format == "jsonl":
             return _jsonl_blocks(self.path, position, row)
         if self.file_format == "csv":

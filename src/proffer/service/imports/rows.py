@@ -129,7 +129,7 @@ def _not_utf8() -> Violation:
 
 
 def column_violations(spec: ImportSpec) -> list[Violation]:
-    """Return the violations in a table's columns, so that they are not reported per row."""
+    """Return the violations in a table's columns. They are then not reported per row."""
     if not spec.columns:
         return []
     namespaces = Namespaces(spec.codes, spec.fields)

@@ -67,12 +67,12 @@ class ChangeService:
         return match
 
     async def restore(self, access: AuthorizedContainer, entity_id: str, etag: int) -> Instance:
-        """Write the document an object had under this etag as a new, validated revision."""
+        """Write an object's document of this etag as a new, validated revision."""
         earlier = await self.revision(access, entity_id, etag)
         return await self._catalog.revise(access, earlier.instance_id, lambda _: earlier.document)
 
     async def library_at(self, access: AuthorizedContainer, moment_us: int) -> tuple[int, list[Instance]]:
-        """Return the revision and the objects in force at a time, in order of creation."""
+        """Return the revision and the objects in force at a time. Objects are in order of creation."""
         state = access.state
         revision = 0
         live: dict[str, Instance] = {}
@@ -87,7 +87,7 @@ class ChangeService:
         return revision, sorted(live.values(), key=lambda instance: (instance.created_us, instance.id))
 
     async def _history(self, state: ContainerState, entity_id: str) -> Sequence[Instance]:
-        """Return all versions of an object, also of a deleted one, or raise `NotFound`."""
+        """Return all versions of an object, also of a deleted one. Raises `NotFound`."""
         current = state.catalog.by_id(entity_id)
         if current is not None and current.kind not in INTERNAL_KINDS:
             return await state.history(current.instance_id)

@@ -1,6 +1,7 @@
-"""Validation of content templates when an offer is written, with line and column (spec 7.5).
+"""Validation of content templates when an offer is written (spec 7.5).
 
-Services check templates only through this module, and rules through `service/rules/check.py`.
+Violations have line and column. Services check templates only through this module, and rules through
+`service/rules/check.py`.
 """
 
 from collections.abc import Iterator, Mapping

@@ -1,4 +1,4 @@
-"""Library as file content in a stable order (for git and reviews), and diffs of two libraries."""
+"""Library file content in a stable order, and diffs of two libraries. The order is stable for git and reviews."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ LibraryContent = dict[str, list[Mapping[str, Any]]]
 
 
 def library_content(instances: Iterable[Instance]) -> LibraryContent:
-    """Return the lists of a library file, sorted by name and id, without empty lists."""
+    """Return the lists of a library file, sorted by name and id. Empty lists are left out."""
     by_kind: dict[EntityKind, list[Instance]] = {}
     for instance in instances:
         by_kind.setdefault(instance.kind, []).append(instance)

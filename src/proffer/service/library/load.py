@@ -120,7 +120,7 @@ def _read_entries(content: Any) -> Iterator[Entry]:
 
 
 def _duplicates(entries: Sequence[Entry]) -> Iterator[Violation]:
-    """Yield a violation for each object whose `@id`, or name without `@id`s, is a duplicate."""
+    """Yield a violation for each object with a duplicate `@id` or name. Objects with `@id`s may share a name."""
     ids: dict[str, str] = {}
     names: dict[tuple[EntityKind, str], list[tuple[str, bool]]] = {}
     for kind, path, document in entries:
@@ -206,7 +206,7 @@ def _with_path(error: ProfferError, path: str) -> ProfferError:
 def _without_duplicate_placements(
     kind: EntityKind, path: str, document: Mapping[str, Any]
 ) -> tuple[Mapping[str, Any], list[Violation]]:
-    """Return an offer with only the first representation per placement, and violations (R29)."""
+    """Return an offer with only each placement's first representation, and violations (R29)."""
     representations = document.get("xdm:representations")
     if kind not in {EntityKind.OFFER, EntityKind.FALLBACK} or not isinstance(representations, list):
         return document, []

@@ -56,7 +56,7 @@ def _ambiguous(path: str, message: str) -> Violation:
 
 
 def _replace_ids(value: Any, new_ids: Mapping[str, str]) -> Any:
-    """Return the value with every old id, in either spelling, replaced by the new one."""
+    """Return the value with every old id replaced by the new one. Both spellings of an id are replaced."""
     if isinstance(value, str):
         return new_ids.get(canonical(value), value)
     if isinstance(value, Mapping):

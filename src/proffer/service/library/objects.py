@@ -1,4 +1,4 @@
-"""Create, read, replace, revise and delete single objects of a library, as documents."""
+"""Create, read, replace, revise and delete single library objects, as documents."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -144,11 +144,11 @@ class CatalogService:
         return list(access.state.catalog.of_kind(kind).values())
 
     def look_up(self, access: AuthorizedContainer, kind: EntityKind, entity_id: str) -> Instance:
-        """Return the object of this kind and `@id` (either spelling), or raise `NotFound`."""
+        """Return the object of this kind and `@id` (either spelling). Raises `NotFound`."""
         return _of_kind(access.state.catalog.by_id(entity_id), kind, entity_id)
 
     async def history(self, access: AuthorizedContainer, instance_id: str) -> Sequence[Instance]:
-        """Return every version of an object, oldest first, also of a deleted one."""
+        """Return all versions of an object, also a deleted one, oldest first."""
         versions = await access.state.history(instance_id.lower())
         if not versions or versions[0].kind in INTERNAL_KINDS:
             raise _not_found(instance_id)

@@ -17,7 +17,7 @@ REINDEX_DELAY_S = 2.0
 
 
 class Publisher:
-    """Hold the current snapshot of one container and the time it was published."""
+    """Hold the current snapshot of one container and its publication time."""
 
     def __init__(self, container: str) -> None:
         self._builder = SnapshotBuilder(container)
@@ -50,7 +50,7 @@ class Publisher:
 
     @property
     def unindexed_changes(self) -> int:
-        """Largest number of changed offers of a pool that are not yet in its index."""
+        """Largest number of a pool's changed offers not yet in its index."""
         return self._builder.changed_offer_count
 
     def close(self) -> None:

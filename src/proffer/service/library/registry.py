@@ -88,7 +88,7 @@ class ContainerRegistry:
     def authorize(
         self, principal: Principal, container_id: str, permission: Permission | None = None
     ) -> AuthorizedContainer:
-        """Return the container of this id for a caller who may use it.
+        """Return the container of this id for an authorized caller.
 
         Raises `Forbidden` without the permission, then `NotFound`: in the same words for a container
         that does not exist and for one of another tenant (R28).
@@ -128,7 +128,7 @@ class ContainerRegistry:
         return min(datastreams, key=lambda pair: (pair[0].created_us, pair[1].container.id))
 
     def get(self, container_id: str) -> ContainerState | None:
-        """Return the container of this id without a check, for the server's own work."""
+        """Return the container of this id without a check. Used for the server's own work."""
         return self._open.get(container_id)
 
     def visible(self, principal: Principal) -> Sequence[Container]:
@@ -144,7 +144,7 @@ class ContainerRegistry:
         return tuple(self._open.values())
 
     def published_revisions(self) -> Iterator[tuple[str, int, int | None]]:
-        """Yield the id of each container, its published revision, and since when (microseconds)."""
+        """Yield each container's id, published revision, and since when (microseconds)."""
         for container_id, state in self._open.items():
             yield container_id, state.catalog.revision, state.publisher.published_us
 

@@ -20,7 +20,7 @@ class CaseFailure:
 
 @dataclass(slots=True)
 class CaseReport:
-    """Number of cases run, how many of them vectorised and how many by row, and the failures."""
+    """Numbers of cases run in total, vectorised and by row, and failures."""
 
     total: int = 0
     in_columns: int = 0

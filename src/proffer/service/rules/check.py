@@ -113,7 +113,7 @@ def schema_from(schemas: Iterable[FieldSchema]) -> Schema:
 
 
 def expression_violations(version: Instance, schema: Schema) -> list[Violation]:
-    """Return the errors in a version's expressions, with line and column in their text."""
+    """Return the errors in a version's expressions. Line and column are those in the expression's text."""
     if version.kind is EntityKind.OFFER:
         return _cap_violations(version)
     if version.kind not in {EntityKind.RULE, EntityKind.FORMULA}:
@@ -147,7 +147,7 @@ def _cap_violations(offer: Instance) -> list[Violation]:
 
 
 def _unknown_event_fields(query: str, path: str) -> list[Violation]:
-    """Return violations for names that resolve to profile fields, which no event has."""
+    """Return violations for names that resolve to profile fields. No event has such fields."""
     compiled = compile_rule(query, roots=CUSTOM_QUERY_ROOTS, name="customQuery")
     reads = compiled.reads if isinstance(compiled, CompiledRule) else frozenset()
     return [
@@ -173,12 +173,12 @@ def _violation(note: ExpressionDiagnostic, path: str) -> Violation:
 
 
 def profile_schema(content: Any) -> Schema:
-    """Return the schema of rules for profiles with these fields, or raise `Invalid`."""
+    """Return the schema of rules for profiles with these fields. Raises `Invalid`."""
     return schema_with({"profile": read_fields(content)})
 
 
 def read_fields(content: Any) -> Mapping[str, Any]:
-    """Return the fields of a JSON Schema or of a mapping of fields to types, or raise `Invalid`."""
+    """Return the fields of a JSON Schema or field-to-type mapping. Raises `Invalid`."""
     reason: str | None = "expected an object of fields"
     fields: Mapping[str, Any] = {}
     if isinstance(content, Mapping) and content:
@@ -193,7 +193,7 @@ def read_fields(content: Any) -> Mapping[str, Any]:
 def expressions(
     content: Mapping[str, Any], path: str
 ) -> Iterator[tuple[str, str, str | Mapping[str, Any], frozenset[str]]]:
-    """Yield name, kind, expression and declared roots of each rule and formula of a library file."""
+    """Yield each rule and formula of a library file. Each is a tuple (name, kind, expression, declared roots)."""
     for section, kind, members in (
         ("rules", "rule", ("xdm:condition", "condition")),
         ("formulas", "formula", ("xdm:expression", "expression")),

@@ -1,8 +1,8 @@
-"""Conversion of a JSON Schema, as exported by schema registries, to fields with types.
+"""Conversion of a JSON Schema to fields with types.
 
-Supports `properties`, `items`, `additionalProperties`, `allOf`, local `$ref`s, `type`, `format`, `enum`
-and `meta:enum`. Everything else has the type `any`, which is never refused. `xdm:` prefixes are removed:
-both spellings name one field (PQL D-XDM).
+Schema registries export such schemas. Supports `properties`, `items`, `additionalProperties`, `allOf`, local
+`$ref`s, `type`, `format`, `enum` and `meta:enum`. Everything else has the type `any`, which is never refused.
+`xdm:` prefixes are removed: both spellings name one field (PQL D-XDM).
 """
 
 from collections.abc import Mapping, Sequence

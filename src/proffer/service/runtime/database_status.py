@@ -1,4 +1,4 @@
-"""Availability of the database, as reported by the requests that used it last."""
+"""Availability of the database, reported by the requests that used it last."""
 
 from proffer.errors import ProfferError
 from proffer.service.runtime.clock import Clock

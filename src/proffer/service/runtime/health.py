@@ -18,11 +18,11 @@ class Health:
         self._degradation_checks: dict[str, HealthCheck] = {}
 
     def add_readiness_check(self, name: str, check: HealthCheck) -> None:
-        """Register a check that makes the server not ready while it returns a reason."""
+        """Register a readiness check. The server is not ready while it returns a reason."""
         self._readiness_checks[name] = check
 
     def add_degradation_check(self, name: str, check: HealthCheck) -> None:
-        """Register a check that marks the server degraded while it returns a reason."""
+        """Register a degradation check. The server is marked degraded while it returns a reason."""
         self._degradation_checks[name] = check
 
     def unready_reasons(self) -> Mapping[str, str]:

@@ -38,7 +38,7 @@ async def run_sliced(steps: Generator[None, None, T], *, pause_factor: float = 2
 
 
 async def run_in_background(steps: Generator[None, None, None]) -> None:
-    """Run a generator in time slices with long pauses between them, for work that is not urgent."""
+    """Run a generator in time slices with long pauses between them. Use it for work that is not urgent."""
     while True:
         started = time.perf_counter()
         try:
@@ -49,7 +49,7 @@ async def run_in_background(steps: Generator[None, None, None]) -> None:
 
 
 def run_to_completion(steps: Generator[None, None, T]) -> T:
-    """Run a generator without yielding to the event loop and return its result."""
+    """Run a generator without yielding to the event loop. Returns its result."""
     while True:
         try:
             next(steps)

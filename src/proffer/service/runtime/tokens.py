@@ -72,9 +72,9 @@ class TokenService:
     async def container(
         self, organisation: str, sandbox: str, *, by: str = "proffer", new_id: str | None = None
     ) -> Container:
-        """Return the container of a sandbox, created if missing (with `new_id` if given).
+        """Return the container of a sandbox, created if missing.
 
-        Raises `Invalid` for names that cannot be sent in a header.
+        A new one gets `new_id` if given. Raises `Invalid` for names that cannot be sent in a header.
         """
         violations = [
             Violation(

@@ -52,7 +52,7 @@ def parse_order(text: str) -> list[OrderKey]:
 
 
 def total_order(keys: Sequence[OrderKey]) -> tuple[OrderKey, ...]:
-    """Return the keys up to `instanceId`, added if missing, so that the order is total."""
+    """Return the keys up to `instanceId`, which is added if missing. This makes the order total."""
     effective: list[OrderKey] = []
     for key in keys:
         effective.append(key)

@@ -61,7 +61,7 @@ def values_at(instance: Instance, path: Path) -> list[Any]:
 
 
 def document_values(value: Any, path: Path) -> list[Any]:
-    """Return the values at a path in a plain document, as `values_at` does for instances."""
+    """Return the values at a path in a plain document. `values_at` does the same for instances."""
     return list(_iter_values(value, path))
 
 
@@ -186,7 +186,7 @@ def _test(op: str, text: str) -> Callable[[Any], bool]:
 
 
 class _Operand:
-    """The text of a condition, parsed in advance as each type it may be compared as."""
+    """The text of a condition, parsed in advance as each comparable type."""
 
     def __init__(self, text: str) -> None:
         self._text = text

@@ -32,7 +32,7 @@ def normalize(text: str) -> str:
 
 
 def words_of(values: Iterable[Any]) -> str:
-    """Return all words of all texts in these values, at any depth, for `SearchTerms.match`."""
+    """Return all words of all texts in these values, at any depth. The result is for `SearchTerms.match`."""
     return f" {_BETWEEN_TEXTS.join(map(_words, _texts(values)))} "
 
 
@@ -89,7 +89,7 @@ def parse_terms(query: str, *, match_any: bool) -> SearchTerms:
 
 
 def _pieces(query: str) -> Iterator[str]:
-    """Split the query at unquoted white space, with active wildcards replaced by markers."""
+    """Split the query at unquoted white space. Active wildcards are replaced by markers."""
     piece: list[str] = []
     quoted = escaped = False
     for character in query:

@@ -87,7 +87,7 @@ class ActiveLimit:
         object.__setattr__(self, "per_placement", self.limit.entity is CapEntity.PLACEMENT)
 
     def counter_key(self, subject: Subject, placement: str, now_us: int) -> CounterKey:
-        """Return the counter that an event in this placement at this time increments."""
+        """Return the counter for an event in this placement at this time."""
         window = self.limit.period_start(self.anchor_us, now_us)
         return CounterKey(*subject, self.counter, placement if self.per_placement else "", window)
 
@@ -209,7 +209,7 @@ def increment(
     active_limit: ActiveLimit,
     now_us: int,
 ) -> None:
-    """Increment a counter and set its end to what its limit says now (spec 9).
+    """Increment a counter and update its end from its limit (spec 9).
 
     Clocks differ and events come late: if the counter was already restarted for an event of a later
     time, it keeps that later end, so that newer counts do not end early.
@@ -294,7 +294,7 @@ class StoredLimit(NamedTuple):
 
 
 def changed_limits(rows: Iterable[StoredLimit], caps: OfferCaps, new_counter: int) -> list[StoredLimit]:
-    """Return the stored limits of an offer that are new or changed under these caps.
+    """Return the stored limits that an offer's caps add or change.
 
     New ones are numbered from `new_counter`. A limit with an unchanged definition keeps its counter and
     anchor; one with another definition gets a new counter, which starts at 0.

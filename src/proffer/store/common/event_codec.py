@@ -50,7 +50,7 @@ _decode_pack = msgspec.msgpack.Decoder(list[tuple[msgspec.Raw, int | tuple[str, 
 
 
 def encode_event(event: DecisionEvent) -> EncodedEvent:
-    """Encode an event without its subject, which is known only when it is counted."""
+    """Encode an event without its subject. The subject is known only when the event is counted."""
     return encode(
         (
             event.id,

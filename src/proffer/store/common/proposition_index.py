@@ -102,12 +102,12 @@ def normalize_id(proposition: str) -> str:
 
 
 def is_edge_id(proposition: str) -> bool:
-    """Return whether a canonical id can be an edge proposition id (UUID version 5)."""
+    """Return whether a canonical id can be an edge proposition id. These are UUIDs of version 5."""
     return len(proposition) == 36 and proposition[14] == "5"
 
 
 def missing_edge_ids(propositions: Iterable[str], found_ids: Collection[str]) -> set[str]:
-    """Return the edge ids among these that were not found, in canonical form."""
+    """Return the edge ids among these not found, in canonical form."""
     missing = (normalize_id(proposition) for proposition in propositions if proposition not in found_ids)
     return {proposition for proposition in missing if is_edge_id(proposition)}
 
@@ -172,7 +172,7 @@ def index_slice(
 
 
 def candidate_keys(edge_id: str, oldest_ms: int, newest_ms: int) -> list[IndexKey]:
-    """Return the keys this id may have between the oldest and the newest stored decision."""
+    """Return this id's possible keys between the oldest and newest stored decision."""
     newest = newest_ms // DAY_MS
     oldest = max(oldest_ms // DAY_MS, newest - _MAX_DAYS)
     bits = _id_bits(edge_id)
@@ -180,7 +180,7 @@ def candidate_keys(edge_id: str, oldest_ms: int, newest_ms: int) -> list[IndexKe
 
 
 def first_key_of_day(moment: int) -> IndexKey:
-    """Return the lower bound of the keys of this day and of later ones."""
+    """Return the lower bound of keys of this day and later ones."""
     return moment // DAY_MS << _ID_BITS
 
 

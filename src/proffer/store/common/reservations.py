@@ -50,7 +50,7 @@ class RecordItem(Struct, frozen=True):
 
 
 class RecordResult(Struct, frozen=True):
-    """Result of recording an item, and the global counters it incremented or was checked against."""
+    """Result of recording an item, and its global counters. It incremented them or was checked against them."""
 
     outcome: DecisionRecorded | CapRefusal
     totals: tuple[TotalRow, ...] = ()

@@ -21,7 +21,7 @@ class InstanceHead:
 
 
 def check_order(container_id: str, based_on: int, versions: Sequence[Instance]) -> None:
-    """Raise ValueError when versions have a wrong container or revision (a caller's bug)."""
+    """Raise ValueError when versions have a wrong container or revision. That is a caller's bug."""
     for revision, version in enumerate(versions, based_on + 1):
         if (version.container, version.revision) != (container_id, revision):
             raise ValueError(
@@ -71,7 +71,7 @@ def container_id_conflict(container: Container) -> Conflict:
 
 
 def encode_document(version: Instance) -> bytes:
-    """Encode the document as JSON, with the order of members and exact numbers."""
+    """Encode the document as JSON, with member order and exact numbers."""
     return msgspec.json.encode(dict(version.document))
 
 

@@ -31,7 +31,7 @@ from proffer.store.memory.caps import SPACE, MemoryLedger
 
 
 def copy_attributes(attributes: Attributes) -> Attributes:
-    """Return a deep copy, as a store that writes JSON would read it back."""
+    """Return a deep copy, as a JSON store would read it back."""
     result: Attributes = msgspec.json.decode(msgspec.json.encode(dict(attributes)))
     return result
 

@@ -23,7 +23,7 @@ from proffer.store.memory.caps import SPACE, MemoryLedger
 
 @dataclass(slots=True)
 class _StoredFeedback:
-    """Encoded events of one container by number, in order, and numbers by event id."""
+    """Encoded events of one container by number, and numbers by event id. Events are in order."""
 
     events: dict[int, bytes] = field(default_factory=dict)
     ids: dict[str, int] = field(default_factory=dict)

@@ -167,7 +167,7 @@ class MemoryStore(MemoryCustomers, MemoryCaps, MemoryFeedback):
 def _add_version(
     version: Instance, newest: MutableMapping[str, Instance], holders: MutableMapping[str, str]
 ) -> Instance:
-    """Check a version and add it to the maps, with a copy of its document."""
+    """Check a version and add it to the maps. Its document is copied."""
     last = newest.get(version.instance_id)
     head = InstanceHead(key=last.key, etag=last.etag, deleted=last.deleted) if last else None
     check_version(version, head, holders.get(version.key))

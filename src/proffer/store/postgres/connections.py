@@ -58,9 +58,9 @@ class _CommitUnknown(Exception):
 
 
 class Connections:
-    """Pool of at most `size` connections to the database at `url`, opened on demand.
+    """Pool of at most `size` connections to the database at `url`.
 
-    The pool belongs to one event loop; use from another loop creates a new pool.
+    They are opened on demand. The pool belongs to one event loop; use from another loop creates a new pool.
     """
 
     def __init__(self, url: str, *, size: int, patience_s: float) -> None:
@@ -115,9 +115,9 @@ class Connections:
         return await self.read(in_snapshot)
 
     async def write(self, work: Work[Result], *, first: str = "") -> Result:
-        """Run `work` in a transaction, after the statement `first`, which costs no round trip.
+        """Run `work` in a transaction, after the statement `first`.
 
-        Returns once it is committed, or raises and nothing is written.
+        `first` costs no round trip. Returns once `work` is committed, or raises and nothing is written.
 
         `work` may run several times, so it must not have effects beyond its connection. Raises
         StoreUnavailable when the database fails; if the connection is lost during COMMIT and cannot be

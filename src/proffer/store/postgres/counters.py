@@ -90,7 +90,7 @@ async def put_counters(
 
 
 class CounterMerge(NamedTuple):
-    """Merge of the counters of an identity or another customer (`source`) into `target`."""
+    """Merge of the counters of `source` into `target`. The source is an identity or another customer."""
 
     target: int
     source: IdentityKey | int

@@ -31,7 +31,7 @@ class Listener:
         self._task = asyncio.create_task(self._run())
 
     async def wait(self) -> None:
-        """Wait for a notification since the last call, or for the polling interval."""
+        """Wait for a notification since the last call, or the polling interval."""
         # Not `wait_for`: before Python 3.12 it loses a cancellation that arrives with the event.
         with suppress(TimeoutError):
             async with asyncio.timeout(POLL_LISTENING_S if self.listening else POLL_S):

@@ -223,7 +223,7 @@ async def _read(
     identities: Collection[tuple[int, str, str]],
     counter_keys: Iterable[CounterKey],
 ) -> tuple[HoldersBySpace, dict[CounterKey, CounterValue], int]:
-    """Read the holders of identities, values of counters, and this group's move number."""
+    """Read identity holders, counter values, and this group's move number."""
     global_keys = [counter_key[2:] for counter_key in counter_keys if counter_key.owner == GLOBAL_OWNER]
     subject_keys = [counter_key for counter_key in counter_keys if counter_key.owner != GLOBAL_OWNER]
     holders: HoldersBySpace = {}

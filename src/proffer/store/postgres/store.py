@@ -191,7 +191,7 @@ async def _decode_versions(version_rows: Sequence[rows.Row]) -> tuple[Instance, 
 
 
 async def _check_versions(connection: Connection, container_id: str, written: Sequence[Instance]) -> None:
-    """Raise Conflict when a version cannot follow the stored ones and those before it."""
+    """Check that each version can follow the stored and preceding ones. Raises Conflict."""
     touched = await connection.fetch(
         pg.HEADS_TOUCHED,
         container_id,

@@ -1,4 +1,4 @@
-"""Conversion of rows to values and back, in the column order of `statements.py`."""
+"""Conversion of rows to values and back, in `statements.py` column order."""
 
 from functools import lru_cache
 from sys import intern

@@ -221,7 +221,7 @@ def release_expired(connection: sqlite3.Connection, *, now_us: int) -> int:
 
 
 def _return_counts(connection: sqlite3.Connection, reserved: Iterable[tuple[Subject, bytes]]) -> None:
-    """Subtract the counts of these reservations, each a subject and its encoded moves."""
+    """Subtract the counts of these reservations. Each is a subject and its encoded moves."""
     moves: Counter[CounterKey] = Counter()
     for subject, encoded_moves in reserved:
         for total, counter, placement, window_us, count in decode_moves(encoded_moves):
@@ -300,7 +300,7 @@ def decisions_of(
 
 
 def _candidate_packs(connection: sqlite3.Connection, container: str, proposition_id: str) -> list[int]:
-    """Return the packs that may contain the decision of this decision or edge id."""
+    """Return the packs that may contain the decision of this id. The id is a decision id or an edge id."""
     moment = decision_time_ms(proposition_id)
     if moment is not None:
         values: tuple[object, ...] = (container, moment, moment + PACK_SPAN_MS, moment)

@@ -1,4 +1,4 @@
-"""Catalog queries and writer jobs of the SQLite store, inside the caller's transaction."""
+"""SQLite catalog queries and writer jobs, inside the caller's transaction."""
 
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -38,9 +38,10 @@ def fetch_one(connection: sqlite3.Connection, statement: str, *values: object) -
 
 
 def surplus_through(connection: sqlite3.Connection, *, size: str, sizes: str, max_bytes: int) -> int | None:
-    """Return the newest row to delete, with all older ones, to keep at most `max_bytes`; or None.
+    """Return the newest row to delete to keep at most `max_bytes`.
 
-    `size`: statement for the bytes of all rows; `sizes`: number and bytes of each, oldest first.
+    All older rows must be deleted too. None if there is no excess. `size`: statement for the bytes of all
+    rows; `sizes`: number and bytes of each, oldest first.
     """
     ((total_bytes,),) = fetch_all(connection, statement=size, values=())
     last, excess = None, total_bytes - max_bytes
@@ -86,7 +87,7 @@ def commit(connection: sqlite3.Connection, *, container_id: str, based_on: int, 
 
 
 def _current_heads(connection: sqlite3.Connection, version: Instance) -> tuple[InstanceHead | None, str | None]:
-    """Return the head of the version's object, and the instance id that holds its `@id`."""
+    """Return the head of the version's object, and its `@id`'s holder. The holder is an instance id."""
     head = holder = None
     touched = (version.container, version.instance_id, version.key)
     for instance_id, key, etag, deleted in fetch_all(connection, statement=statements.HEADS_TOUCHED, values=touched):

@@ -29,10 +29,10 @@ def rows_to_json(rows: Iterable[Sequence[Any]]) -> str:
 def execute_for_rows(
     connection: sqlite3.Connection, statement: str, rows: Sequence[Sequence[Any]]
 ) -> list[tuple[Any, ...]]:
-    """Run a multi-row statement for these rows in as few calls as possible; return all results.
+    """Run a multi-row statement for these rows, and return all results.
 
-    Values are bound, which is much cheaper than JSON. The last row may be repeated as padding: readers
-    treat the results as a set, and writes are idempotent.
+    Makes as few calls as possible. Values are bound, which is much cheaper than JSON. The last row may be
+    repeated as padding: readers treat the results as a set, and writes are idempotent.
     """
     results: list[tuple[Any, ...]] = []
     for start in range(0, len(rows), _ROW_COUNTS[-1]):

@@ -30,7 +30,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class SqliteBulkUnitOfWork(SqliteUnitOfWork):
-    """A unit of work that preloads what a block reads and writes its changes on close."""
+    """A unit of work that preloads what a block reads. It writes its changes on close."""
 
     def __init__(self, connection: sqlite3.Connection, container_id: str) -> None:
         super().__init__(connection, container_id)

@@ -102,7 +102,7 @@ def schema_version(connection: sqlite3.Connection, path: Path) -> int:
 
 
 def ensure_schema(path: Path, *, migrating: bool, patience_s: float = 10) -> None:
-    """Make sure that the database at `path` has the current schema, or raise SchemaMismatch.
+    """Ensure that the database at `path` has the current schema. Raises SchemaMismatch.
 
     An absent or empty database is always migrated, an older one only with `migrating`.
     """

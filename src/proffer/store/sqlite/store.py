@@ -83,7 +83,7 @@ class SqliteStore(SqliteCustomers, SqliteCaps, SqliteFeedback):
         busy_timeout_s: float = 10,
         migrate: bool = False,
     ) -> Self:
-        """Open the database at `path`, creating it when it is absent or empty.
+        """Open the database at `path`, creating it when absent or empty.
 
         `migrate` allows migrating an older database; without it an older one raises SchemaMismatch,
         as a newer one always does. With `synchronous` other than FULL a power cut may lose the last
@@ -227,7 +227,7 @@ class SqliteStore(SqliteCustomers, SqliteCaps, SqliteFeedback):
         return await self._read_in_thread(partial(work.versions, statement=statement, values=values))
 
     async def _read_in_thread(self, query: Callable[[sqlite3.Connection], Result]) -> Result:
-        """Run a query in the reader thread, on one snapshot of the database."""
+        """Run a query in the reader thread, on one database snapshot."""
         if self._closed:
             raise to_store_error(self._path, ValueError("the store is closed"))
         loop = asyncio.get_running_loop()
@@ -236,7 +236,7 @@ class SqliteStore(SqliteCustomers, SqliteCaps, SqliteFeedback):
 
 
 def _connect(path: Path, patience_s: float, stack: ExitStack) -> sqlite3.Connection:
-    """Open a connection usable from any one thread at a time, closed with `stack`."""
+    """Open a connection usable from any one thread at a time. It is closed with `stack`."""
     connection = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode=rw",  # mode=rw: the file must exist
         uri=True,

@@ -1,4 +1,4 @@
-"""Cross-process write lock of a SQLite database, on a lock file beside it.
+"""Cross-process write lock of a SQLite database, using a file beside it.
 
 SQLite's busy handler backs off with growing sleeps and is unfair; waiting on the lock file keeps the
 longest wait short. The lock of a killed process is released by the kernel.

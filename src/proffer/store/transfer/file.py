@@ -111,7 +111,7 @@ class BackupSource:
 
 
 class BackupTarget:
-    """Writes a backup to a `.part` file, and renames it when it is complete."""
+    """Writes a backup to a `.part` file, and renames it when complete."""
 
     def __init__(self, path: Path, now_us: int) -> None:
         self._path = path

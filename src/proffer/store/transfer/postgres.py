@@ -176,7 +176,7 @@ class PostgresTarget(_PostgresDatabase):
 
 
 async def tables_of(connection: Any) -> list[TransferTable]:
-    """Return the tables in order of creation, each after the tables it references."""
+    """Return the tables in creation order, each after those it references."""
     columns: dict[str, list[str]] = {}
     keys: dict[str, list[tuple[int, str]]] = {}
     for name, column, position in await connection.fetch(_TABLES):

@@ -202,7 +202,7 @@ class SqliteTarget(_SqliteFile):
 
 
 def tables_of(connection: sqlite3.Connection) -> list[TransferTable]:
-    """Return the tables in order of creation, so that referenced tables come first."""
+    """Return the tables in creation order, so that referenced tables come first."""
     tables = []
     statement = "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY rowid"
     for (name,) in connection.execute(statement).fetchall():

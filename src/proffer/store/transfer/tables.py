@@ -79,7 +79,7 @@ class TransferSource(Protocol):
         ...
 
     def pages(self, table: TransferTable) -> AsyncIterator[list[Row]]:
-        """Yield the rows of a table in pages, in order of the key."""
+        """Yield the rows of a table in pages, in key order."""
         ...
 
     async def close(self) -> None: ...
@@ -123,7 +123,7 @@ def check_tables(target_tables: Iterable[TransferTable], source_tables: Iterable
 
 
 def page_rows(rows: Sequence[Row], limit: int) -> int:
-    """Return the number of rows of the next page, to keep its size bounded."""
+    """Return the next page's number of rows, to keep its size bounded."""
     size = sum(len(value) for row in rows for value in row if isinstance(value, str | bytes))
     if size > PAGE_BYTES:
         return max(1, limit // 2)
