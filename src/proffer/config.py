@@ -77,7 +77,7 @@ def load_settings(options: Mapping[str, object], environment: Mapping[str, str] 
         if options.get(field.name) is not None:
             values[field.name] = options[field.name]
         elif variable in environment:
-            values[field.name] = _parse_variable(field.name, environment[variable], variable)
+            values[field.name] = _parse_variable(field.default, environment[variable], variable)
     config = Settings(**values)  # type: ignore[arg-type]
     if not 0 <= config.port <= 65535:
         raise _setting_error("port", f"{config.port} is not a port", "use a number from 0 to 65535")
@@ -132,18 +132,18 @@ def _mask_password(url: str) -> str:
     return re.sub(r"(://[^:@/]*):[^@]*@", r"\1:…@", url)
 
 
-def _parse_variable(name: str, text: str, variable: str) -> object:
-    if name == "port" or name in _NUMBER_RANGES:
-        try:
-            return int(text)
-        except ValueError:
-            hint = "use a number from 0 to 65535" if name == "port" else "use a whole number"
-            raise _setting_error(variable, f"`{text}` is not a number", hint) from None
-    if name in {"dev", "access_log", "metrics", "traces"}:
+def _parse_variable(default: object, text: str, variable: str) -> object:
+    """Return the text as a value of the default's type."""
+    if isinstance(default, bool):
         word = text.strip().lower()
         if word not in {"", "0", "1", "false", "true", "no", "yes", "off", "on"}:
             raise _setting_error(variable, f"`{text}` is neither true nor false", "use `true` or `false`")
         return word in {"1", "true", "yes", "on"}
+    if isinstance(default, int):
+        try:
+            return int(text)
+        except ValueError:
+            raise _setting_error(variable, f"`{text}` is not a number", "use a whole number") from None
     return text
 
 

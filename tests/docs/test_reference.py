@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from typer.main import get_command
 
+from proffer.cli import serve
 from proffer.cli.main import app
 from proffer.config import Settings
 
@@ -34,6 +35,20 @@ def commands(command: Any, name: str) -> Iterator[str]:
 def test_every_setting_has_its_paragraph() -> None:
     """The page of settings has a heading for each field of the settings, and no other."""
     assert {field.name for field in fields(Settings)} == headings("settings.md")
+
+
+def test_every_setting_is_an_option(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`proffer serve` passes each field of the settings on, and shows the defaults that they have."""
+    names = {field.name for field in fields(Settings)}
+    loaded: list[dict[str, Any]] = []
+    monkeypatch.setattr(serve, "load_settings", loaded.append)
+    monkeypatch.setattr("proffer.serving.run.run", lambda _: None)
+    serve.serve(**{name: f"the {name}" for name in names})  # type: ignore[arg-type]
+    assert loaded == [{name: f"the {name}" for name in names}]
+
+    shown = {option.name: option.show_default for option in get_command(app).commands["serve"].params}  # type: ignore[attr-defined]
+    numbers = {field.name: str(field.default) for field in fields(Settings) if type(field.default) is int}
+    assert numbers.items() <= shown.items()
 
 
 def test_every_command_has_its_paragraph() -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from proffer.errors import Violation
+from proffer.model.capping import RepeatUnit
 from proffer.model.ids import EntityKind, canonical
 from proffer.model.lifecycle import DecisionStatus, OfferStatus
 from proffer.validation import (
@@ -39,7 +40,7 @@ MAX_RULE_BYTES = 15 * 1024
 MAX_FORMULA_BYTES = 8 * 1024
 MAX_CAPS_PER_OFFER = 10
 MAX_CAP_RULES = 20_000
-MAX_REPEAT: Mapping[str, int] = {"day": 730, "week": 104, "month": 24}
+MAX_REPEAT: Mapping[str, int] = {RepeatUnit.DAY: 730, RepeatUnit.WEEK: 104, RepeatUnit.MONTH: 24}
 MAX_CHARACTERISTICS = 30
 MAX_ITEMS = 30
 
@@ -110,7 +111,7 @@ _CAP = ObjectShape(
             ObjectShape(
                 {
                     "xdm:enabled": Member(BooleanShape()),
-                    "xdm:unit": Member(TextShape(one_of=["day", "week", "month"])),
+                    "xdm:unit": Member(TextShape(one_of=list(RepeatUnit))),
                     "xdm:unitCount": Member(IntegerShape(min=1)),
                 }
             )
