@@ -5,7 +5,6 @@ Its paths name no container: the caller's organisation and sandbox determine the
 
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from typing import Any
 from urllib.parse import quote
 
 from starlette.responses import Response
@@ -14,6 +13,7 @@ from proffer.api.dps import listing, translate
 from proffer.api.dps.openapi import OPERATIONS
 from proffer.api.kit.endpoints import ApiCall, Surface
 from proffer.api.kit.etags import etag, is_unchanged, parse_etags
+from proffer.api.kit.json_body import json_response
 from proffer.api.kit.media_types import parse_content_type
 from proffer.api.kit.permissions import OperationRoutes, RouteSpec
 from proffer.api.kit.size_warning import size_warning_headers
@@ -25,7 +25,6 @@ from proffer.service.library.objects import CatalogService, Precondition
 from proffer.service.library.registry import AuthorizedContainer, ContainerRegistry
 from proffer.service.search.search import run_search_sliced
 from proffer.wire import dps
-from proffer.wire.codec import encode
 
 PREFIX = "/data/core/dps"
 OFFERS = "offers"
@@ -83,7 +82,7 @@ class DpsRoutes:
             page.matching,
             listing.links(collection, call.query, page),
         )
-        return _json(document)
+        return json_response(document)
 
     async def read(self, call: ApiCall, access: AuthorizedContainer, collection: str) -> Response:
         """GET of one object."""
@@ -92,7 +91,7 @@ class DpsRoutes:
         headers = {"ETag": etag(instance.etag)}
         if is_unchanged(call.request.headers.get("if-none-match"), instance.etag):
             return Response(status_code=304, headers=headers)
-        return _json(translate.write_instance(instance), headers=headers)
+        return json_response(translate.write_instance(instance), headers=headers)
 
     async def patch(self, call: ApiCall, access: AuthorizedContainer, collection: str) -> Response:
         """PATCH: apply a JSON Patch to the object in this API's spelling."""
@@ -150,10 +149,6 @@ def _require_json(call: ApiCall) -> None:
         raise Unsupported(f"send `application/json`, not `{media[:100]}`", code="not-json")
 
 
-def _json(document: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    return Response(encode(document), status, dict(headers or {}), "application/json")
-
-
 def _receipt(instance: Instance, status: int, headers: Mapping[str, str]) -> Response:
     all_headers = {"ETag": etag(instance.etag), **headers, **size_warning_headers(instance)}
-    return _json(translate.write_receipt(instance), status, all_headers)
+    return json_response(translate.write_receipt(instance), status, all_headers)

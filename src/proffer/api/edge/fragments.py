@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from msgspec import UNSET, UnsetType
 
-from proffer.api.kit.fragments import FragmentCache, Offer, is_library_content
+from proffer.api.kit.fragments import FragmentCache, Offer, candidate_documents, is_library_content
 from proffer.model.content import Component
 from proffer.model.decision import Decision
 from proffer.model.events import edge_proposition_id, edge_token
@@ -18,7 +18,6 @@ from proffer.model.placement import Placement, component_kind
 from proffer.model.trace import ScopeTrace
 from proffer.wire import edge
 from proffer.wire.codec import encode
-from proffer.wire.ode import CandidateDoc
 
 _MAX_CACHED_TEXT = 1_024
 _KINDS = frozenset({"html", "json", "text", "imagelink"})
@@ -44,7 +43,7 @@ class EdgeFragments:
         """
         items = self._items(proposition)
         if trace is not None:
-            items = b'%b,"trace":%b' % (items, encode(_trace(trace)))
+            items = b'%b,"trace":%b' % (items, encode(candidate_documents(trace)))
         # Ids and tokens are generated here and need no escaping.
         parts = (
             b'{"id":"',
@@ -159,20 +158,6 @@ def _set_content(data: edge.ItemDataDoc, component: Component, kind: str) -> Non
             data.link_url = component.link_url
     else:
         data.content = component.content or ""
-
-
-def _trace(trace: ScopeTrace) -> list[CandidateDoc]:
-    return [
-        CandidateDoc(
-            id=verdict.id,
-            name=verdict.name,
-            stage=verdict.stage,
-            reason=verdict.reason,
-            rank=verdict.rank if verdict.rank is not None else UNSET,
-            score=verdict.score if verdict.score is not None else UNSET,
-        )
-        for verdict in trace.candidates
-    ]
 
 
 def _is_returned(metadata: Mapping[str, bool] | None, switch: str) -> bool:

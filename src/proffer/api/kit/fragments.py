@@ -1,11 +1,15 @@
-"""Cache of the encoded JSON fragments that responses are joined from."""
+"""Parts of responses: a cache of encoded JSON fragments, and the candidates of a trace."""
 
 from collections.abc import Hashable
 from typing import TypeAlias
 
+from msgspec import UNSET
+
 from proffer.model.content import Component
 from proffer.model.offer import FallbackOffer, PersonalizedOffer
 from proffer.model.placement import Placement
+from proffer.model.trace import ScopeTrace
+from proffer.wire.ode import CandidateDoc
 
 Offer: TypeAlias = PersonalizedOffer | FallbackOffer
 
@@ -43,3 +47,18 @@ def is_library_content(component: Component | None, offer: Offer, placement: Pla
     return representation is not None and any(
         component is library_component for library_component in representation.components
     )
+
+
+def candidate_documents(trace: ScopeTrace) -> list[CandidateDoc]:
+    """Return the candidates of a scope, with the reason of each."""
+    return [
+        CandidateDoc(
+            id=verdict.id,
+            name=verdict.name,
+            stage=verdict.stage,
+            reason=verdict.reason,
+            rank=verdict.rank if verdict.rank is not None else UNSET,
+            score=verdict.score if verdict.score is not None else UNSET,
+        )
+        for verdict in trace.candidates
+    ]

@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from proffer.api.kit.endpoints import ApiCall, Surface
 from proffer.api.kit.etags import etag as etag_header
+from proffer.api.kit.json_body import json_response, parse_whole_number
 from proffer.api.kit.permissions import OperationRoutes, RouteSpec
 from proffer.api.native.openapi_changes import OPERATIONS
 from proffer.auth.policy import require_permission
@@ -20,7 +21,6 @@ from proffer.service.library.load import SECTIONS
 from proffer.service.library.registry import AuthorizedContainer, ContainerRegistry
 from proffer.service.search.search import parse_limit
 from proffer.validation import parse_timestamp_us
-from proffer.wire.codec import encode
 
 
 class ChangeRoutes:
@@ -49,10 +49,10 @@ class ChangeRoutes:
         changes, next_before = await self._service.changes(
             access,
             entity_id=call.query.get("id"),
-            before=_parse_number("before", before) if before else None,
+            before=parse_whole_number("before", before) if before else None,
             limit=parse_limit(call.query.get("limit")),
         )
-        return _json({"changes": [_change_document(change) for change in changes], "next": next_before})
+        return json_response({"changes": [_change_document(change) for change in changes], "next": next_before})
 
     async def library(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         """GET /api/library: all objects at a point in time, by section."""
@@ -69,32 +69,26 @@ class ChangeRoutes:
             name: [instance.document for instance in instances if instance.kind is kind]
             for name, kind in SECTIONS.items()
         }
-        return _json({"revision": revision, "at": format_timestamp(moment), "library": documents_by_section})
+        return json_response({"revision": revision, "at": format_timestamp(moment), "library": documents_by_section})
 
     async def revision(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         """GET /api/revisions/…: the revision of an object with this etag."""
         version = await self._service.revision(access, *_revision_key(call))
-        return _json({**_version_document(version), "document": version.document})
+        return json_response({**_version_document(version), "document": version.document})
 
     async def restore(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         """POST /api/revisions/…/restore: make an earlier revision the newest one."""
         entity_id, revision_etag = _revision_key(call)
         require_permission(access.principal, Permission.LIBRARY_READ)  # the response contains the document
         version = await self._service.restore(access, entity_id, revision_etag)
-        response = _json({**_version_document(version), "document": version.document})
+        response = json_response({**_version_document(version), "document": version.document})
         response.headers["ETag"] = etag_header(version.etag)
         return response
 
 
 def _revision_key(call: ApiCall) -> tuple[str, int]:
     parameters = call.request.path_params
-    return str(parameters["id"]), _parse_number("etag", str(parameters["etag"]))
-
-
-def _parse_number(name: str, text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < 19):
-        raise Malformed(f"`{name}` must be a whole number, not `{text[:50]}`", code="bad-parameter")
-    return int(text)
+    return str(parameters["id"]), parse_whole_number("etag", str(parameters["etag"]))
 
 
 def _version_document(version: Instance) -> dict[str, Any]:
@@ -116,7 +110,3 @@ def _change_document(change: LoggedChange) -> dict[str, Any]:
         "what": change.action,
         "difference": list(change.difference),
     }
-
-
-def _json(document: dict[str, Any]) -> Response:
-    return Response(encode(document), media_type="application/json")

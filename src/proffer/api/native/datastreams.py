@@ -7,17 +7,17 @@ from starlette.responses import Response
 from proffer.api.kit.endpoints import ApiCall, Surface
 from proffer.api.kit.etags import etag as etag_header
 from proffer.api.kit.etags import parse_etags
+from proffer.api.kit.json_body import json_response, read_object
 from proffer.api.kit.permissions import OperationRoutes, RouteSpec
 from proffer.api.native.openapi_datastreams import OPERATIONS
 from proffer.auth.principal import Permission
-from proffer.errors import Conflict, Invalid, Violation
+from proffer.errors import Conflict
 from proffer.model.datastream import Datastream, EdgeAccess
 from proffer.model.instance import Container, Instance, format_timestamp
 from proffer.model.placement import component_kind
 from proffer.service.decisions.decide import DecideService, ScopeRef
 from proffer.service.edge.datastreams import DatastreamService
 from proffer.service.library.registry import AuthorizedContainer, ContainerRegistry
-from proffer.wire.codec import decode, encode
 from proffer.wire.scope import encode_scope
 from proffer.wire.snippets import snippets
 
@@ -52,14 +52,14 @@ class DatastreamRoutes:
         """GET /api/datastreams: the datastreams of the sandbox, oldest first."""
         stored = [datastream_document(datastream) for datastream in self._service.all_stored(access)]
         built_in = [built_in_document(datastream) for datastream in self._service.built_in(access.id)]
-        return _json({"datastreams": [*built_in, *stored]})
+        return json_response({"datastreams": [*built_in, *stored]})
 
     async def create(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         """POST /api/datastreams: create one with the given id or a generated one."""
-        document = await _read_body(call)
+        document = await read_object(call)
         id_member = {"id": document["id"]} if "id" in document else {}
         instance = await self._service.create(access, {**_settings(document), **id_member})
-        response = _json(datastream_document(instance), 201)
+        response = json_response(datastream_document(instance), 201)
         response.headers["Location"] = f"{call.origin}/api{_PATH}/{instance.instance_id}"
         response.headers["ETag"] = etag_header(instance.etag)
         return response
@@ -68,15 +68,15 @@ class DatastreamRoutes:
         """GET /api/datastreams/{datastream}."""
         for built_in in self._service.built_in(access.id):
             if built_in.id == _key(call):
-                return _json(built_in_document(built_in))
+                return json_response(built_in_document(built_in))
         instance = self._service.get(access, _key(call))
-        response = _json(datastream_document(instance))
+        response = json_response(datastream_document(instance))
         response.headers["ETag"] = etag_header(instance.etag)
         return response
 
     async def replace(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         """PUT /api/datastreams/{datastream}: replace all settings; absent ones get their defaults."""
-        document = await _read_body(call)
+        document = await read_object(call)
         self._refuse_built_in(call, access)
         id_member = {"id": document["id"]} if "id" in document else {}
         revised = await self._service.replace(
@@ -85,7 +85,7 @@ class DatastreamRoutes:
             {**_settings(document), **id_member},
             parse_etags(call.request.headers.get("if-match")),
         )
-        response = _json(datastream_document(revised))
+        response = json_response(datastream_document(revised))
         response.headers["ETag"] = etag_header(revised.etag)
         return response
 
@@ -103,7 +103,7 @@ class DatastreamRoutes:
         domain = call.query.get("domain") or call.request.headers.get("host", "")
         container = access.state.container
         documents = [snippet_document(container, datastream.id, domain, scope) for scope in scopes]
-        return _json({"snippets": documents})
+        return json_response({"snippets": documents})
 
     def _refuse_built_in(self, call: ApiCall, access: AuthorizedContainer) -> None:
         if any(built_in.id == _key(call) for built_in in self._service.built_in(access.id)):
@@ -160,16 +160,5 @@ def _settings(document: Any) -> dict[str, Any]:
     return {name: value for name, value in document.items() if name not in _SERVER_MEMBERS}
 
 
-async def _read_body(call: ApiCall) -> dict[str, Any]:
-    value = decode(await call.body())
-    if not isinstance(value, dict):
-        raise Invalid.of([Violation(code="type", message="the body is not an object", path="$", help="send one")])
-    return value
-
-
 def _key(call: ApiCall) -> str:
     return str(call.request.path_params["datastream"]).lower()
-
-
-def _json(document: dict[str, Any], status: int = 200) -> Response:
-    return Response(encode(document), status, media_type="application/json")

@@ -9,10 +9,11 @@ from typing import Any
 from starlette.responses import Response
 
 from proffer.api.kit.endpoints import ApiCall, Surface
+from proffer.api.kit.json_body import json_response, parse_whole_number
 from proffer.api.kit.permissions import OperationRoutes, RouteSpec
 from proffer.api.native.openapi_feedback import OPERATIONS
 from proffer.auth.principal import Permission
-from proffer.errors import Invalid, Malformed, Violation
+from proffer.errors import Invalid, Violation
 from proffer.model.attribution import AttributedFeedback
 from proffer.model.capping import Reservation
 from proffer.model.customer import EVENT_LIMITS
@@ -82,20 +83,17 @@ class FeedbackRoutes:
         now_us = self._clock()
         events = [_to_feedback(event, f"$.events[{index}]", now_us) for index, event in enumerate(value["events"])]
         received = await self._service.record(access, events)
-        return _json({"received": [_received_document(receipt) for receipt in received]})
+        return json_response({"received": [_received_document(receipt) for receipt in received]})
 
     async def unattributed(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         """GET /api/feedback/unattributed: feedback about propositions that are not on record."""
-        after = call.query.get("after", "0")
-        if not (after.isascii() and after.isdigit() and len(after) < 19):
-            raise Malformed(f"`after` must be a whole number, not `{after[:50]}`", code="bad-parameter")
         page, next_after = await self._service.unattributed(
             access,
-            after=int(after),
+            after=parse_whole_number("after", call.query.get("after", "0")),
             limit=parse_limit(call.query.get("limit")),
         )
         documents = [{"number": number, **_unattributed_document(report)} for number, report in page]
-        return _json({"events": documents, "next": next_after})
+        return json_response({"events": documents, "next": next_after})
 
     async def reservation(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         """GET /api/reservations/…: the state of a decision's reservation."""
@@ -112,7 +110,7 @@ class FeedbackRoutes:
     async def _reservation_response(self, call: ApiCall, access: AuthorizedContainer, operation: Any) -> Response:
         proposition = str(call.request.path_params["proposition"])
         reservation: Reservation = await operation(access, proposition)
-        return _json(
+        return json_response(
             {
                 "propositionId": proposition,
                 "decisionId": reservation.decision_id,
@@ -200,7 +198,3 @@ def _unattributed_document(report: AttributedFeedback) -> dict[str, Any]:
         **_attribution_document(report),
         "event": report.feedback.document,
     }
-
-
-def _json(document: Mapping[str, Any]) -> Response:
-    return Response(encode(document), media_type="application/json")

@@ -6,15 +6,14 @@ from secrets import compare_digest
 from starlette.responses import Response
 
 from proffer.api.kit.endpoints import ApiCall, Surface
+from proffer.api.kit.json_body import json_response
 from proffer.api.kit.permissions import OperationRoutes
 from proffer.api.native.openapi_health import OPERATIONS
 from proffer.config import LOOPBACK
 from proffer.errors import Forbidden, NotFound, Unauthenticated, Unavailable
 from proffer.metrics import MetricsSnapshot
 from proffer.service.runtime.health import Health
-from proffer.wire.codec import encode
 
-_JSON = "application/json"
 _NO_STORE = {"Cache-Control": "no-store"}
 
 
@@ -74,4 +73,4 @@ class OperationsRoutes:
 
 def _state_document(status: str, reasons: Mapping[str, str]) -> Response:
     document = {"status": status, "reasons": reasons} if reasons else {"status": status}
-    return Response(encode(document), headers=_NO_STORE, media_type=_JSON)
+    return json_response(document, headers=_NO_STORE)

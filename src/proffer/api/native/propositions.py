@@ -3,13 +3,14 @@
 The library is that of the caller's sandbox.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
 from typing import Any
 
 from starlette.responses import Response
 
 from proffer.api.kit.endpoints import ApiCall, Surface
+from proffer.api.kit.fragments import candidate_documents
+from proffer.api.kit.json_body import json_response
 from proffer.api.kit.permissions import OperationRoutes, RouteSpec
 from proffer.api.native.openapi_feedback import OPERATIONS
 from proffer.auth.principal import Permission
@@ -17,7 +18,6 @@ from proffer.model.trace import ScopeTrace
 from proffer.service.decisions.replay import ReplayService, ScopeDifference
 from proffer.service.event_log.export import EventExport
 from proffer.service.library.registry import AuthorizedContainer, ContainerRegistry
-from proffer.wire.codec import encode
 
 
 class PropositionRoutes:
@@ -42,12 +42,12 @@ class PropositionRoutes:
     async def decision(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         """GET /api/propositions/…: the recorded decision, as a row of its dataset."""
         event = await self._replay.find(access, _proposition(call))
-        return _json(await self._export.row(access, event))
+        return json_response(await self._export.row(access, event))
 
     async def replay(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         """GET /api/propositions/…/replay: replay the decision, as it was and with today's data."""
         replayed = await self._replay.replay(access, _proposition(call))
-        return _json(
+        return json_response(
             {
                 "propositionId": _proposition(call),
                 "decisionId": replayed.event.id,
@@ -84,12 +84,5 @@ def _explanation(scope_trace: ScopeTrace) -> dict[str, Any]:
     return {
         "decision": scope_trace.decision,
         "placement": scope_trace.placement,
-        "candidates": [
-            {name: value for name, value in asdict(verdict).items() if value is not None}
-            for verdict in scope_trace.candidates
-        ],
+        "candidates": candidate_documents(scope_trace),
     }
-
-
-def _json(document: Mapping[str, Any]) -> Response:
-    return Response(encode(document), media_type="application/json")

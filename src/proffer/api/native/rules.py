@@ -5,6 +5,7 @@ from typing import Any
 from starlette.responses import Response
 
 from proffer.api.kit.endpoints import ApiCall, Surface
+from proffer.api.kit.json_body import json_response
 from proffer.api.kit.permissions import OperationRoutes, requires
 from proffer.api.native.openapi_rules import OPERATIONS
 from proffer.auth.principal import Permission, Principal
@@ -21,7 +22,7 @@ from proffer.validation import (
     TextShape,
     validate,
 )
-from proffer.wire.codec import decode, encode
+from proffer.wire.codec import decode
 
 CHECK_SHAPE: Shape = ObjectShape(
     {
@@ -62,7 +63,7 @@ class RuleRoutes:
             roots=[root for root in body.get("definedOn", {}) if root],
             schema=schema_of(access.state.catalog) if access is not None else None,
         )
-        return Response(encode(_check_document(checked)), media_type="application/json")
+        return json_response(_check_document(checked))
 
     def _authorize_container(self, principal: Principal, container_id: str | None) -> AuthorizedContainer | None:
         """Authorize the given container, else the first visible one, if any."""

@@ -5,6 +5,7 @@ from typing import Any
 
 from msgspec import UNSET, Struct, UnsetType
 
+from proffer.api.kit.fragments import candidate_documents
 from proffer.api.kit.media_types import MediaType, schema_names
 from proffer.api.kit.problems import problem, violation
 from proffer.api.ode.fragments import FieldSelection, OdeFragments, field_selection
@@ -384,17 +385,7 @@ def _trace(outcome: DecisionOutcome) -> Any:
         ode.TraceDoc(
             scope=_encoded_scope(scope_trace),
             seed=scope_trace.seed,
-            candidates=[
-                ode.CandidateDoc(
-                    id=verdict.id,
-                    name=verdict.name,
-                    stage=verdict.stage,
-                    reason=verdict.reason,
-                    rank=verdict.rank if verdict.rank is not None else UNSET,
-                    score=verdict.score if verdict.score is not None else UNSET,
-                )
-                for verdict in scope_trace.candidates
-            ],
+            candidates=candidate_documents(scope_trace),
         )
         for scope_trace in outcome.trace
     ]

@@ -6,8 +6,9 @@ from typing import Any
 from starlette.responses import Response
 
 from proffer.api.kit.endpoints import ApiCall, Endpoint
+from proffer.api.kit.json_body import json_response, read_object
 from proffer.api.kit.permissions import OperationRoutes, RouteSpec
-from proffer.api.ups.common import json_response, parse_number, read_body
+from proffer.api.ups.common import parse_number
 from proffer.api.ups.openapi_audiences import OPERATIONS
 from proffer.api.ups.routes import PREFIX
 from proffer.auth.principal import Permission
@@ -53,7 +54,7 @@ class AudienceRoutes:
 
     async def create(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         """POST: define an audience."""
-        document = await read_body(call)
+        document = await read_object(call)
         instance = await self._audiences.create(access, document)
         return json_response(_segment_document(access, instance))
 
@@ -63,7 +64,7 @@ class AudienceRoutes:
 
     async def patch(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         """PATCH: replace the members in the body."""
-        changes = await read_body(call)
+        changes = await read_object(call)
         revised = await self._audiences.revise(access, _key(call), _editable_members(changes))
         return json_response(_segment_document(access, revised))
 
@@ -124,7 +125,7 @@ class AudienceRoutes:
 
     async def bulk_get(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         """POST /bulk-get: several definitions by id; unknown ids are left out."""
-        body = await read_body(call)
+        body = await read_object(call)
         ids = body.get("ids")
         if not isinstance(ids, list) or not all(isinstance(entry, dict) for entry in ids):
             raise Invalid.of([Violation(code="type", message="`ids` must be a list of `{id}`", path="$.ids")])
@@ -139,7 +140,7 @@ class AudienceRoutes:
 
     async def preview(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         """POST /preview: start to count the customers that match a rule."""
-        body = await read_body(call)
+        body = await read_object(call)
         findings = validate(segments.PREVIEW_REQUEST, body)
         if findings:
             raise Invalid.of(findings)

@@ -1,20 +1,8 @@
-"""Helpers of the handlers: read the body, parse numbers, build responses."""
+"""Numbers in queries and bodies of the customer API."""
 
 from typing import Any
 
-from starlette.responses import Response
-
-from proffer.api.kit.endpoints import ApiCall
-from proffer.errors import Invalid, Malformed, Violation
-from proffer.wire.codec import decode, encode
-
-
-async def read_body(call: ApiCall) -> dict[str, Any]:
-    """Decode the body as a JSON object. Raises `Invalid` for other values."""
-    value = decode(await call.body())
-    if not isinstance(value, dict):
-        raise Invalid.of([Violation(code="type", message="the body is not an object", path="$", help="send one")])
-    return value
+from proffer.errors import Malformed
 
 
 def parse_number(name: str, raw: Any, default: int, minimum: int = 1) -> int:
@@ -28,7 +16,3 @@ def parse_number(name: str, raw: Any, default: int, minimum: int = 1) -> int:
     if value < minimum:
         raise Malformed(f"`{name}` is less than {minimum}", code="bad-parameter")
     return value
-
-
-def json_response(document: Any, status: int = 200) -> Response:
-    return Response(encode(document), status, media_type="application/json")

@@ -5,8 +5,8 @@ from typing import Any
 from starlette.responses import Response
 
 from proffer.api.kit.endpoints import ApiCall, Surface
+from proffer.api.kit.json_body import json_response, read_object
 from proffer.api.kit.permissions import OperationRoutes, RouteSpec
-from proffer.api.ups.common import json_response, read_body
 from proffer.api.ups.openapi_audiences import OPERATIONS
 from proffer.auth.policy import require_permission
 from proffer.auth.principal import Permission
@@ -81,7 +81,7 @@ class DescriptorRoutes:
 
         Raises `Invalid` for an unknown namespace, `Conflict` for a second primary identity of a schema.
         """
-        body = await read_body(call)
+        body = await read_object(call)
         document = {name: value for name, value in body.items() if name not in _SERVER_MEMBERS}
         customer_schema = access.state.customer_schema
         namespace = document.get("xdm:namespace")

@@ -7,8 +7,9 @@ from urllib.parse import urlencode
 from starlette.responses import Response
 
 from proffer.api.kit.endpoints import ApiCall, Endpoint
+from proffer.api.kit.json_body import json_response
 from proffer.api.kit.permissions import OperationRoutes, RouteSpec
-from proffer.api.ups.common import json_response, parse_number
+from proffer.api.ups.common import parse_number
 from proffer.api.ups.openapi_profiles import OPERATIONS
 from proffer.api.ups.routes import PREFIX
 from proffer.auth.principal import Permission

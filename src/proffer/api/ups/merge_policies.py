@@ -5,8 +5,8 @@ from typing import Any
 from starlette.responses import Response
 
 from proffer.api.kit.endpoints import ApiCall, Endpoint
+from proffer.api.kit.json_body import json_response, read_object
 from proffer.api.kit.permissions import OperationRoutes, RouteSpec
-from proffer.api.ups.common import json_response, read_body
 from proffer.api.ups.openapi_audiences import OPERATIONS
 from proffer.api.ups.routes import PREFIX
 from proffer.auth.principal import Permission
@@ -49,7 +49,7 @@ class CustomerSettingsRoutes:
         return json_response({"_page": page, "children": children, "_links": {}})
 
     async def create_policy(self, call: ApiCall, access: AuthorizedContainer) -> Response:
-        document = _without_server_members(await read_body(call))
+        document = _without_server_members(await read_object(call))
         instance = await self._catalog.create(access, EntityKind.MERGE_POLICY, document)
         return json_response(_policy_document(access, instance))
 
@@ -59,7 +59,7 @@ class CustomerSettingsRoutes:
         return json_response(_policy_document(access, instance))
 
     async def replace_policy(self, call: ApiCall, access: AuthorizedContainer) -> Response:
-        document = _without_server_members(await read_body(call))
+        document = _without_server_members(await read_object(call))
         revised = await self._catalog.revise(
             access,
             _key(call, "policy"),
@@ -86,7 +86,7 @@ class CustomerSettingsRoutes:
 
     async def create_namespace(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         """POST: create a custom namespace. Codes are unique ignoring case."""
-        document = await read_body(call)
+        document = await read_object(call)
         namespace_code = document.get("code")
         if isinstance(namespace_code, str) and access.state.customer_schema.namespaces.code(namespace_code):
             raise Conflict(f"there is a namespace `{namespace_code[:100]}` already", code="code-taken")
