@@ -4,7 +4,16 @@ from collections.abc import Iterator
 from typing import Any
 
 from proffer.api.kit import examples
-from proffer.api.kit.openapi import SANDBOX, error_texts
+from proffer.api.kit.openapi import (
+    ETAG_HEADER,
+    IF_MATCH,
+    IF_NONE_MATCH,
+    LIMIT,
+    SANDBOX,
+    error_texts,
+    json_answer,
+    json_content,
+)
 from proffer.model.documents import SHAPES
 from proffer.model.ids import KIND_LABELS, SERVED_KINDS, EntityKind
 from proffer.wire import dps
@@ -26,7 +35,6 @@ ABOUT = (
 )
 
 _BASE = "/data/core/dps"
-_JSON = "application/json"
 _EXAMPLE_ID = "dps:offer-placement:13b0c2f5a9c41001"
 _OPERATION_NOUNS = {
     "placements": ("Placement", "Placements"),
@@ -39,7 +47,6 @@ _OPERATION_NOUNS = {
 }
 _STRING: JsonSchema = {"type": "string"}
 _MOMENT: JsonSchema = {"type": "string", "format": "date-time"}
-_ETAG = {"ETag": "The object's etag, in quotes."}
 
 
 def _schema_name(kind: EntityKind) -> str:
@@ -99,26 +106,19 @@ SCHEMAS: dict[str, JsonSchema] = {
     },
 }
 
-_RECEIPT = {
-    _JSON: MediaTypeContent(
-        schema=ref("dps.Receipt"),
-        example={
-            "etag": 1,
-            "id": _EXAMPLE_ID,
-            "sandboxId": examples.CONTAINER,
-            "createdBy": "dev@AdobeID",
-            "lastModifiedBy": "dev@AdobeID",
-            "createdDate": "2025-02-03T10:11:12.345Z",
-            "lastModifiedDate": "2025-02-03T10:11:12.345Z",
-            "createdByClientId": "proffer",
-            "lastModifiedByClientId": "proffer",
-        },
-    )
-}
-_IF_MATCH = OperationParameter(
-    name="If-Match",
-    location="header",
-    about="Write only if the object has one of these etags; `*` matches every etag.",
+_RECEIPT = json_content(
+    ref("dps.Receipt"),
+    {
+        "etag": 1,
+        "id": _EXAMPLE_ID,
+        "sandboxId": examples.CONTAINER,
+        "createdBy": "dev@AdobeID",
+        "lastModifiedBy": "dev@AdobeID",
+        "createdDate": "2025-02-03T10:11:12.345Z",
+        "lastModifiedDate": "2025-02-03T10:11:12.345Z",
+        "createdByClientId": "proffer",
+        "lastModifiedByClientId": "proffer",
+    },
 )
 _OFFER_TYPE = OperationParameter(
     name="offer-type",
@@ -142,11 +142,7 @@ _LIST_PARAMETERS = [
         "change first.",
         example="-modified,name",
     ),
-    OperationParameter(
-        name="limit",
-        about="Page size; values above 1,000 are reduced to 1,000.",
-        schema={"type": "integer", "minimum": 1, "default": 50},
-    ),
+    LIMIT,
     OperationParameter(
         name="start",
         about="Start of the page, taken from a link. A date without time is accepted if the order is by date.",
@@ -172,7 +168,7 @@ def _example(kind: EntityKind) -> Any:
 def _body(kinds: list[EntityKind]) -> dict[str, MediaTypeContent]:
     one_of = [ref(_schema_name(kind)) for kind in kinds]
     schema = one_of[0] if len(one_of) == 1 else {"anyOf": one_of}
-    return {_JSON: MediaTypeContent(schema=schema, example=_example(kinds[0]))}
+    return json_content(schema, _example(kinds[0]))
 
 
 def _operations(collection: str, kinds: list[EntityKind]) -> Iterator[Operation]:
@@ -197,7 +193,7 @@ def _operations(collection: str, kinds: list[EntityKind]) -> Iterator[Operation]
             201: OperationResponse(
                 about="Created.",
                 content=_RECEIPT,
-                headers={**_ETAG, "Location": "The URL of the object."},
+                headers={**ETAG_HEADER, "Location": "The URL of the object."},
             )
         },
         errors=error_texts(400, 401, 403, 404, 409, 413, 415, 422),
@@ -210,7 +206,7 @@ def _operations(collection: str, kinds: list[EntityKind]) -> Iterator[Operation]
         summary=f"List {noun}s",
         about="A page of objects, filtered and ordered. Needs `library:read`.",
         parameters=[*common_parameters, *_LIST_PARAMETERS],
-        responses={200: OperationResponse(about="A page.", content={_JSON: MediaTypeContent(schema=ref("dps.Page"))})},
+        responses={200: json_answer("A page.", ref("dps.Page"))},
         errors=error_texts(400, 401, 403, 404, 422),
     )
     yield Operation(
@@ -220,20 +216,10 @@ def _operations(collection: str, kinds: list[EntityKind]) -> Iterator[Operation]
         group=GROUP,
         summary=f"Look up {noun_phrase}",
         about="One object by its id. Needs `library:read`.",
-        parameters=[
-            _id_parameter(kinds[0]),
-            *common_parameters,
-            OperationParameter(
-                name="If-None-Match",
-                location="header",
-                about="Return 304 without a body if the object has one of these etags.",
-            ),
-        ],
+        parameters=[_id_parameter(kinds[0]), *common_parameters, IF_NONE_MATCH],
         responses={
-            200: OperationResponse(
-                about="The object.", content={_JSON: MediaTypeContent(schema=schema)}, headers=_ETAG
-            ),
-            304: OperationResponse(about="Not modified.", headers=_ETAG),
+            200: OperationResponse(about="The object.", content=json_content(schema), headers=ETAG_HEADER),
+            304: OperationResponse(about="Not modified.", headers=ETAG_HEADER),
         },
         errors=error_texts(400, 401, 403, 404),
     )
@@ -245,14 +231,9 @@ def _operations(collection: str, kinds: list[EntityKind]) -> Iterator[Operation]
         summary=f"Change {noun_phrase}",
         about="A JSON Patch of the object as this API returns it. `replace` of a missing member adds it. If an "
         "operation cannot be applied, or the result is invalid, nothing is stored. Needs `library:write`.",
-        parameters=[_id_parameter(kinds[0]), *common_parameters, _IF_MATCH],
-        body={
-            _JSON: MediaTypeContent(
-                schema=ref("Patch"),
-                example=[{"op": "replace", "path": "/name", "value": "Another name"}],
-            )
-        },
-        responses={200: OperationResponse(about="Changed.", content=_RECEIPT, headers=_ETAG)},
+        parameters=[_id_parameter(kinds[0]), *common_parameters, IF_MATCH],
+        body=json_content(ref("Patch"), [{"op": "replace", "path": "/name", "value": "Another name"}]),
+        responses={200: OperationResponse(about="Changed.", content=_RECEIPT, headers=ETAG_HEADER)},
         errors=error_texts(400, 401, 403, 404, 409, 413, 415, 422, _412=_STALE_TEXT),
     )
     yield Operation(
@@ -262,7 +243,7 @@ def _operations(collection: str, kinds: list[EntityKind]) -> Iterator[Operation]
         group=GROUP,
         summary=f"Delete {noun_phrase}",
         about="An object that others refer to cannot be deleted. Needs `library:write`.",
-        parameters=[_id_parameter(kinds[0]), *common_parameters, _IF_MATCH],
+        parameters=[_id_parameter(kinds[0]), *common_parameters, IF_MATCH],
         responses={200: OperationResponse(about="Deleted.")},
         errors=error_texts(
             400,

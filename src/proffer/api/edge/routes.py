@@ -23,6 +23,7 @@ from proffer.api.edge.middleware import (
     request_id_for,
     with_common_headers,
 )
+from proffer.api.edge.openapi import OPERATIONS
 from proffer.api.kit.endpoints import Authenticator
 from proffer.api.kit.languages import preferred_languages
 from proffer.api.kit.request import BytesResponse, FastRequest
@@ -36,18 +37,8 @@ from proffer.wire.codec import encode
 from proffer.wire.consent import Consent, parse_consent
 
 _PATH_PATTERN = re.compile(r"(?:/(?:ee|ee-pre-prd)(?:/[a-z0-9]{1,20})?)?/(?P<version>v[12])/(?P<name>[a-z/-]+)")
-_DOCUMENTED_PATHS = (
-    "/ee/v1/interact",
-    "/ee/v1/collect",
-    "/ee/v1/identity/acquire",
-    "/ee/v1/privacy/set-consent",
-    "/ee/v2/interact",
-    "/ee/v2/collect",
-    "/v2/interact",
-    "/v2/collect",
-)
 _OTHER_PATHS = ("/ee/{rest:path}", "/ee-pre-prd/{rest:path}", "/v2/{rest:path}")
-"""The same paths with a location hint, and unknown paths under the edge's prefixes."""
+"""The documented paths with a location hint, and unknown paths under the edge's prefixes."""
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _DENYING_CONSENTS = frozenset({Consent.OUT, Consent.PENDING})
@@ -85,7 +76,10 @@ class EdgeRoutes:
     def routes(self) -> list[Route]:
         """Return the routes; unknown paths of the edge are answered with edge problems too."""
         return [
-            *(Route(path, self._dispatch, methods=["POST"], name=f"edge{path}") for path in _DOCUMENTED_PATHS),
+            *(
+                Route(operation.path, self._dispatch, methods=[operation.method], name=f"edge{operation.path}")
+                for operation in OPERATIONS
+            ),
             *(Route(path, _AnyMethodApp(self._dispatch), name=f"edge{path}") for path in _OTHER_PATHS),
         ]
 

@@ -1,13 +1,10 @@
 """OpenAPI description of streaming ingestion."""
 
-from typing import Any
-
 from proffer.api.kit import examples
-from proffer.api.kit.openapi import SANDBOX, error_texts, json_answer
+from proffer.api.kit.openapi import SANDBOX, error_texts, json_answer, json_content
 from proffer.wire import collection
 from proffer.wire.openapi import (
     JsonSchema,
-    MediaTypeContent,
     Operation,
     OperationParameter,
     json_schema,
@@ -81,11 +78,6 @@ SCHEMAS: dict[str, JsonSchema] = {
     },
 }
 
-
-def _json(name: str, example: Any) -> dict[str, MediaTypeContent]:
-    return {"application/json": MediaTypeContent(schema=ref(name), example=example)}
-
-
 _INLET = OperationParameter(
     name="inlet",
     location="path",
@@ -114,7 +106,7 @@ OPERATIONS = [
             ),
             SANDBOX,
         ],
-        body=_json("IngestionMessage", _MESSAGE),
+        body=json_content(ref("IngestionMessage"), _MESSAGE),
         responses={200: json_answer("The message is stored durably.", ref("Received"), _RECEIPT)},
         errors=error_texts(
             401,
@@ -133,7 +125,7 @@ OPERATIONS = [
         about="Messages are independent: invalid messages are reported, all others are stored durably together. "
         "Needs `profiles:write`.",
         parameters=[_INLET, SANDBOX],
-        body=_json("IngestionBatch", {"messages": [_MESSAGE]}),
+        body=json_content(ref("IngestionBatch"), {"messages": [_MESSAGE]}),
         responses={
             207: json_answer(
                 "The result for each message, in order.",

@@ -1,6 +1,7 @@
-"""Statuses, headers and schemas shared by operations of the OpenAPI description."""
+"""Statuses, bodies, parameters and schemas shared by operations of the OpenAPI description."""
 
 from proffer.api.kit import examples
+from proffer.service.search.search import DEFAULT_LIMIT, MAX_LIMIT
 from proffer.wire.openapi import JsonSchema, MediaTypeContent, OperationParameter, OperationResponse
 
 ERRORS = {
@@ -24,10 +25,13 @@ def error_texts(*statuses: int, **specific: str) -> dict[int, str]:
     return {status: ERRORS[status] for status in (*statuses, 500, 503)} | overrides
 
 
+def json_content(schema: JsonSchema, example: object = None) -> dict[str, MediaTypeContent]:
+    """Return the content of a JSON body."""
+    return {"application/json": MediaTypeContent(schema=schema, example=example)}
+
+
 def json_answer(about: str, schema: JsonSchema, example: object = None) -> OperationResponse:
-    return OperationResponse(
-        about=about, content={"application/json": MediaTypeContent(schema=schema, example=example)}
-    )
+    return OperationResponse(about=about, content=json_content(schema, example))
 
 
 CONTAINER = OperationParameter(
@@ -43,6 +47,26 @@ SANDBOX = OperationParameter(
     about="The sandbox; optional if the token is for one sandbox.",
     example="prod",
 )
+
+LIMIT = OperationParameter(
+    name="limit",
+    about=f"Page size; values above {MAX_LIMIT:,} are reduced to {MAX_LIMIT:,}.",
+    schema={"type": "integer", "minimum": 1, "default": DEFAULT_LIMIT},
+)
+
+IF_MATCH = OperationParameter(
+    name="If-Match",
+    location="header",
+    about="Write only if the object has one of these etags; `*` matches every etag.",
+)
+
+IF_NONE_MATCH = OperationParameter(
+    name="If-None-Match",
+    location="header",
+    about="Return 304 without a body if the object has one of these etags.",
+)
+
+ETAG_HEADER = {"ETag": "The object's etag, in quotes."}
 
 PROBLEM: JsonSchema = {
     "type": "object",

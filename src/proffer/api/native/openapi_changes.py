@@ -1,7 +1,7 @@
 """OpenAPI description of `/api/changes`, `/api/library` and `/api/revisions`."""
 
 from proffer.api.kit import examples
-from proffer.api.kit.openapi import SANDBOX, error_texts, json_answer
+from proffer.api.kit.openapi import LIMIT, SANDBOX, error_texts, json_answer
 from proffer.model.ids import EntityKind
 from proffer.wire.openapi import JsonSchema, Operation, OperationParameter, ref
 
@@ -91,11 +91,7 @@ OPERATIONS = [
                 about="Only changes before this revision, taken from `next`.",
                 schema={"type": "integer", "minimum": 1},
             ),
-            OperationParameter(
-                name="limit",
-                about="Page size; values above 1,000 are reduced to 1,000.",
-                schema={"type": "integer", "minimum": 1, "default": 50},
-            ),
+            LIMIT,
         ],
         responses={200: json_answer("The changes.", ref("Changes"))},
         errors=error_texts(400, 401, 403, 404, 422),

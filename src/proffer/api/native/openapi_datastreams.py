@@ -1,6 +1,6 @@
 """OpenAPI description of datastreams and of the demo page."""
 
-from proffer.api.kit.openapi import ERRORS, SANDBOX, error_texts, json_answer
+from proffer.api.kit.openapi import ERRORS, SANDBOX, error_texts, json_answer, json_content
 from proffer.model.documents import SHAPES
 from proffer.model.ids import EntityKind
 from proffer.wire.openapi import (
@@ -83,7 +83,7 @@ OPERATIONS = [
         about="The body may contain an `id`, for example one that a site already uses. All settings except `name` "
         "are optional. Needs `admin`.",
         parameters=[SANDBOX],
-        body={"application/json": MediaTypeContent(schema=ref("Datastream"), example=_SETTINGS)},
+        body=json_content(ref("Datastream"), _SETTINGS),
         responses={201: json_answer("The datastream.", ref("Datastream"), _DATASTREAM_DOCUMENT)},
         errors=error_texts(400, 401, 403, 404, 409, 413, 422),
     ),
@@ -107,7 +107,7 @@ OPERATIONS = [
         about="The body replaces all settings; omitted settings get their defaults. Effective from the next "
         "request. Needs `admin`.",
         parameters=[_DATASTREAM, _IF_MATCH, SANDBOX],
-        body={"application/json": MediaTypeContent(schema=ref("Datastream"), example=_SETTINGS)},
+        body=json_content(ref("Datastream"), _SETTINGS),
         responses={200: json_answer("The datastream.", ref("Datastream"), _DATASTREAM_DOCUMENT)},
         errors=error_texts(400, 401, 403, 404, 409, 413, 422, _412=_ETAG_CHANGED),
     ),

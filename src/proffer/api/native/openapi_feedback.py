@@ -1,10 +1,9 @@
 """OpenAPI description of feedback, reservations and recorded decisions."""
 
-from proffer.api.kit.openapi import SANDBOX, error_texts, json_answer
+from proffer.api.kit.openapi import LIMIT, SANDBOX, error_texts, json_answer, json_content
 from proffer.wire.feedback import FEEDBACK
 from proffer.wire.openapi import (
     JsonSchema,
-    MediaTypeContent,
     Operation,
     OperationParameter,
     json_schema,
@@ -266,21 +265,19 @@ OPERATIONS = [
         "/api/feedback/unattributed`. When the response arrives, every event is stored durably and counted for the "
         "next decision. Needs `decisions:execute`.",
         parameters=[SANDBOX],
-        body={
-            "application/json": MediaTypeContent(
-                schema=ref("Feedback"),
-                example={
-                    "events": [
-                        {
-                            "id": "f3f7c9a2-1",
-                            "type": "display",
-                            "propositionId": _PROPOSITION,
-                            "items": [_ITEM],
-                        }
-                    ]
-                },
-            )
-        },
+        body=json_content(
+            ref("Feedback"),
+            {
+                "events": [
+                    {
+                        "id": "f3f7c9a2-1",
+                        "type": "display",
+                        "propositionId": _PROPOSITION,
+                        "items": [_ITEM],
+                    }
+                ]
+            },
+        ),
         responses={
             200: json_answer(
                 "The result for each event, in the order of the request.",
@@ -315,11 +312,7 @@ OPERATIONS = [
                 about="Only events after this number.",
                 schema={"type": "integer", "minimum": 0},
             ),
-            OperationParameter(
-                name="limit",
-                about="Page size; values above 1,000 are reduced to 1,000.",
-                schema={"type": "integer", "minimum": 1, "default": 50},
-            ),
+            LIMIT,
             SANDBOX,
         ],
         responses={

@@ -1,7 +1,7 @@
 """OpenAPI description of `/api/rules`."""
 
-from proffer.api.kit.openapi import error_texts, json_answer
-from proffer.wire.openapi import JsonSchema, MediaTypeContent, Operation, ref
+from proffer.api.kit.openapi import error_texts, json_answer, json_content
+from proffer.wire.openapi import JsonSchema, Operation, ref
 
 GROUP = "rules"
 ABOUT = "Diagnostics of rules and formulas, for editors. A Proffer extension."
@@ -70,11 +70,7 @@ OPERATIONS = [
         summary="Check a rule or formula",
         about="Checks a text in one pass, as if it were saved to the caller's library. Reports errors, and warnings "
         "about text that is valid but probably wrong. Needs `library:read`.",
-        body={
-            "application/json": MediaTypeContent(
-                schema=ref("RuleCheck"), example={"value": "person.age >= 18", "kind": "rule"}
-            )
-        },
+        body=json_content(ref("RuleCheck"), {"value": "person.age >= 18", "kind": "rule"}),
         responses={
             200: json_answer(
                 "The findings.",

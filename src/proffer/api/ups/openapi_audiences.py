@@ -3,7 +3,7 @@
 from typing import Any
 
 from proffer.api.kit import examples
-from proffer.api.kit.openapi import SANDBOX, error_texts, json_answer
+from proffer.api.kit.openapi import SANDBOX, error_texts, json_answer, json_content
 from proffer.model.documents import SHAPES
 from proffer.model.ids import EntityKind
 from proffer.wire import segments
@@ -117,11 +117,6 @@ SCHEMAS: dict[str, JsonSchema] = {
     },
 }
 
-
-def _body(name: str, example: Any) -> dict[str, MediaTypeContent]:
-    return {"application/json": MediaTypeContent(schema=ref(name), example=example)}
-
-
 _ID = OperationParameter(name="segment", location="path", about="The audience's id.", example=_SEGMENT)
 _POLICY_ID = OperationParameter(name="policy", location="path", about="The policy's id.", example=_SEGMENT)
 _DEFINITIONS = "/data/core/ups/segment/definitions"
@@ -202,7 +197,7 @@ OPERATIONS = [
         "A PQL rule, validated at once. It is evaluated when a profile is written (unless `evaluationInfo` sets "
         "batch only) and by `proffer audiences evaluate`. An `id` that is a UUID is kept. An expression of type "
         "`LIST` creates a list, filled by `proffer audiences upload`. Needs `library:write`.",
-        body=_body("Audience", _DEFINITION),
+        body=json_content(ref("Audience"), _DEFINITION),
         responses={200: _DEFINITION_ANSWER},
         errors=_WRITE_ERRORS,
     ),
@@ -213,11 +208,7 @@ OPERATIONS = [
         AUDIENCES,
         "Read several audiences",
         "By id; unknown ids are omitted. Needs `library:read`.",
-        body={
-            "application/json": MediaTypeContent(
-                schema={"type": "object", "required": ["ids"]}, example={"ids": [{"id": _SEGMENT}]}
-            )
-        },
+        body=json_content({"type": "object", "required": ["ids"]}, {"ids": [{"id": _SEGMENT}]}),
         responses={207: json_answer("By id.", ref("AudiencesById"), {"results": {_SEGMENT: _DEFINITION_DOCUMENT}})},
         errors=error_texts(400, 401, 403, 404, 413, 422),
     ),
@@ -240,7 +231,7 @@ OPERATIONS = [
         "Change an audience",
         "Sets the members in the body. Needs `library:write`.",
         parameters=[_ID],
-        body=_body("Audience", _DEFINITION),
+        body=json_content(ref("Audience"), _DEFINITION),
         responses={200: _DEFINITION_ANSWER},
         errors=_WRITE_ERRORS,
     ),
@@ -294,7 +285,7 @@ OPERATIONS = [
         AUDIENCES,
         "Count the customers that match a rule",
         "Starts a count; `previewId` in the response retrieves it. Needs `profiles:read`.",
-        body=_body("PreviewRequest", {"predicateExpression": "person.age >= 18"}),
+        body=json_content(ref("PreviewRequest"), {"predicateExpression": "person.age >= 18"}),
         responses={201: json_answer("The count has started.", ref("Preview"), segments.preview(_SEGMENT))},
         errors=error_texts(400, 401, 403, 404, 413, 422),
     ),
@@ -342,7 +333,7 @@ OPERATIONS = [
         "Create a merge policy",
         "`timestampOrdered`: the newest record wins. `dataSetPrecedence`: the dataset named first wins. If a "
         "request names no policy, the newest policy with `default` applies. Needs `library:write`.",
-        body=_body("MergePolicy", _POLICY),
+        body=json_content(ref("MergePolicy"), _POLICY),
         responses={200: _POLICY_ANSWER},
         errors=_WRITE_ERRORS,
     ),
@@ -365,7 +356,7 @@ OPERATIONS = [
         "Replace a merge policy",
         "Needs `library:write`.",
         parameters=[_POLICY_ID],
-        body=_body("MergePolicy", _POLICY),
+        body=json_content(ref("MergePolicy"), _POLICY),
         responses={200: _POLICY_ANSWER},
         errors=_WRITE_ERRORS,
     ),
@@ -397,7 +388,7 @@ OPERATIONS = [
         SETTINGS,
         "Create an identity namespace",
         "Codes are not case-sensitive. Needs `library:write`.",
-        body=_body("Namespace", _NAMESPACE),
+        body=json_content(ref("Namespace"), _NAMESPACE),
         responses={200: _NAMESPACE_ANSWER},
         errors=_WRITE_ERRORS,
     ),
@@ -432,7 +423,7 @@ OPERATIONS = [
         "Declares a field of a schema to be an identity. Records and events that name this schema then need no "
         "identity map. A path through a list means every element. One field of a schema may be primary. Applies to "
         "data received later. Needs `library:write`.",
-        body=_body("Descriptor", _DESCRIPTOR),
+        body=json_content(ref("Descriptor"), _DESCRIPTOR),
         responses={201: _DESCRIPTOR_ANSWER},
         errors=_WRITE_ERRORS,
     ),
@@ -455,7 +446,7 @@ OPERATIONS = [
         "Replace an identity descriptor",
         "Needs `library:write`.",
         parameters=[_DESCRIPTOR_ID],
-        body=_body("Descriptor", _DESCRIPTOR),
+        body=json_content(ref("Descriptor"), _DESCRIPTOR),
         responses={200: _DESCRIPTOR_ANSWER},
         errors=_WRITE_ERRORS,
     ),

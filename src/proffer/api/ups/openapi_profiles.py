@@ -1,12 +1,9 @@
 """OpenAPI description of profile access."""
 
-from typing import Any
-
-from proffer.api.kit.openapi import SANDBOX, error_texts, json_answer
+from proffer.api.kit.openapi import SANDBOX, error_texts, json_answer, json_content
 from proffer.wire import ups
 from proffer.wire.openapi import (
     JsonSchema,
-    MediaTypeContent,
     Operation,
     OperationParameter,
     json_schema,
@@ -68,11 +65,6 @@ SCHEMAS: dict[str, JsonSchema] = {
     },
 }
 
-
-def _json(name: str, example: Any) -> dict[str, MediaTypeContent]:
-    return {"application/json": MediaTypeContent(schema=ref(name), example=example)}
-
-
 _IDENTITY_PARAMETERS = [
     OperationParameter(
         name="schema.name",
@@ -118,8 +110,8 @@ OPERATIONS = [
         summary="Look up several profiles",
         about="As above, for a list of identities. An unknown customer is an empty entity. Needs `profiles:read`.",
         parameters=[SANDBOX],
-        body=_json(
-            "EntitiesRequest",
+        body=json_content(
+            ref("EntitiesRequest"),
             {
                 "schema": {"name": ups.PROFILE},
                 "fields": ["person.name"],

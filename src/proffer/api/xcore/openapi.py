@@ -1,7 +1,7 @@
 """OpenAPI description of the repository API."""
 
 from proffer.api.kit import examples
-from proffer.api.kit.openapi import CONTAINER, error_texts
+from proffer.api.kit.openapi import CONTAINER, ETAG_HEADER, IF_MATCH, IF_NONE_MATCH, LIMIT, error_texts
 from proffer.model.documents import SHAPES
 from proffer.model.ids import SERVED_KINDS, EntityKind
 from proffer.wire import xcore
@@ -151,18 +151,12 @@ _RECEIPT = MediaTypeContent(
     },
 )
 _RECEIPTS = {f"{xcore.RECEIPT_TYPE}; version=1": _RECEIPT, "application/json": _RECEIPT}
-_ETAG = {"ETag": "The object's etag, in quotes."}
 
 _INSTANCE_ID = OperationParameter(
     name="instance",
     location="path",
     about="The object's instance id, from its receipt or envelope.",
     example=examples.INSTANCE,
-)
-_IF_MATCH = OperationParameter(
-    name="If-Match",
-    location="header",
-    about="Write only if the object has one of these etags; `*` matches every etag.",
 )
 _LIST_PARAMETERS = [
     CONTAINER,
@@ -194,11 +188,7 @@ _LIST_PARAMETERS = [
         about="Paths to sort by, separated by commas; a leading `-` sorts in descending order.",
         example="-repo:createdDate",
     ),
-    OperationParameter(
-        name="limit",
-        about="Page size; values above 1,000 are reduced to 1,000.",
-        schema={"type": "integer", "minimum": 1, "default": 50},
-    ),
+    LIMIT,
     OperationParameter(name="start", about="Start of the page, taken from `_links.next`."),
 ]
 _PAGE = OperationResponse(
@@ -281,7 +271,7 @@ OPERATIONS = [
                 about="Created. A `Warning` header is present if an offer is larger than recommended.",
                 content=_RECEIPTS,
                 headers={
-                    **_ETAG,
+                    **ETAG_HEADER,
                     "Location": "The URL of the object.",
                     "Content-Base": "The base URL of the API.",
                 },
@@ -319,15 +309,7 @@ OPERATIONS = [
         group=GROUP,
         summary="One object",
         about=f"The object in its envelope, or bare if Accept names `{xcore.INSTANCE_TYPE}`. Needs `library:read`.",
-        parameters=[
-            CONTAINER,
-            _INSTANCE_ID,
-            OperationParameter(
-                name="If-None-Match",
-                location="header",
-                about="Return 304 without a body if the object has one of these etags.",
-            ),
-        ],
+        parameters=[CONTAINER, _INSTANCE_ID, IF_NONE_MATCH],
         responses={
             200: OperationResponse(
                 about="The object.",
@@ -336,9 +318,9 @@ OPERATIONS = [
                     "application/json": MediaTypeContent(schema=ref("Envelope")),
                     xcore.INSTANCE_TYPE: MediaTypeContent(schema={"type": "object"}),
                 },
-                headers=_ETAG,
+                headers=ETAG_HEADER,
             ),
-            304: OperationResponse(about="Not modified.", headers=_ETAG),
+            304: OperationResponse(about="Not modified.", headers=ETAG_HEADER),
         },
         errors=error_texts(401, 403, 404),
     ),
@@ -349,9 +331,9 @@ OPERATIONS = [
         group=GROUP,
         summary="Replace an object",
         about="The body replaces the whole object, bare or wrapped. Its `@id` cannot change. Needs `library:write`.",
-        parameters=[CONTAINER, _INSTANCE_ID, _IF_MATCH],
+        parameters=[CONTAINER, _INSTANCE_ID, IF_MATCH],
         body=_BODY,
-        responses={200: OperationResponse(about="Replaced.", content=_RECEIPTS, headers=_ETAG)},
+        responses={200: OperationResponse(about="Replaced.", content=_RECEIPTS, headers=ETAG_HEADER)},
         errors=error_texts(400, 401, 403, 404, 413, 415, 422, _409=_CONFLICT_TEXT),
     ),
     Operation(
@@ -363,12 +345,12 @@ OPERATIONS = [
         about="A JSON Patch of the envelope: members of the object are under `/_instance`; `test` can read the "
         "rest. If an operation cannot be applied, or the result is invalid, nothing is stored. Needs "
         "`library:write`.",
-        parameters=[CONTAINER, _INSTANCE_ID, _IF_MATCH],
+        parameters=[CONTAINER, _INSTANCE_ID, IF_MATCH],
         body={
             media_type: MediaTypeContent(schema=ref("Patch"), example=examples.PATCH)
             for media_type in (xcore.PATCH_TYPE, "application/json")
         },
-        responses={200: OperationResponse(about="Changed.", content=_RECEIPTS, headers=_ETAG)},
+        responses={200: OperationResponse(about="Changed.", content=_RECEIPTS, headers=ETAG_HEADER)},
         errors=error_texts(400, 401, 403, 404, 413, 415, 422, _409=_CONFLICT_TEXT),
     ),
     Operation(
@@ -378,7 +360,7 @@ OPERATIONS = [
         group=GROUP,
         summary="Delete an object",
         about="An object that others refer to cannot be deleted. Needs `library:write`.",
-        parameters=[CONTAINER, _INSTANCE_ID, _IF_MATCH],
+        parameters=[CONTAINER, _INSTANCE_ID, IF_MATCH],
         responses={202: OperationResponse(about="Deleted.")},
         errors=error_texts(
             401,
