@@ -13,6 +13,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 
 from proffer.api.dps.routes import DpsRoutes
 from proffer.api.edge.routes import EdgeRoutes
@@ -273,7 +274,7 @@ class Services:
         await self.store.close()
 
     def surfaces(self, *, dev: bool) -> list[Surface]:
-        return [  # routes are tried in order, so the most used come first
+        return [  # of several routes that match a path, the first counts
             OdeRoutes(self.decide, self.profiles, self.registry).surface(),
             OdsRoutes(self.decide, self.profiles, self.registry).surface(),
             IngestRoutes(self.ingest, self.registry, self.clock, dev=dev).surface(),
@@ -298,7 +299,15 @@ class Services:
 
 def asgi(services: Services, *, dev: bool, monitoring: Monitoring | None = None, metrics_token: str = "") -> App:
     """Return the app over services that the caller has started."""
-    monitoring = monitoring or Monitoring()
+    return App(
+        routes=app_routes(services, dev=dev, monitoring=monitoring or Monitoring(), metrics_token=metrics_token),
+        exception_handlers={HTTPException: handle_http_exception, Exception: _unexpected},
+        error_handler=_unexpected,
+    )
+
+
+def app_routes(services: Services, *, dev: bool, monitoring: Monitoring, metrics_token: str) -> list[Route]:
+    """Return the routes of all interfaces."""
     authenticator = services.authenticator(dev=dev)
     routes = [route for surface in services.surfaces(dev=dev) for route in surface.routes(authenticator)]
     if dev:
@@ -308,11 +317,7 @@ def asgi(services: Services, *, dev: bool, monitoring: Monitoring | None = None,
     routes += OpenApiRoutes().surface().routes(AnonymousAuthenticator())
     operations = OperationsRoutes(monitoring.health, monitoring.read_metrics, metrics_token)
     routes += operations.surface().routes(AnonymousAuthenticator())
-    return App(
-        routes=routes,
-        exception_handlers={HTTPException: handle_http_exception, Exception: _unexpected},
-        error_handler=_unexpected,
-    )
+    return routes
 
 
 def create_app(
@@ -344,13 +349,8 @@ def create_app(
             services.retention.start()
             services.feedback.start()
             monitoring.register_gauges(services.registry, services.store, clock)
-            inner = asgi(
-                services,
-                dev=settings.dev,
-                monitoring=monitoring,
-                metrics_token=settings.metrics_token,
-            )
-            app.set_routes(inner.router.routes)
+            routes = app_routes(services, dev=settings.dev, monitoring=monitoring, metrics_token=settings.metrics_token)
+            app.set_routes(routes)
             monitoring.health.started = True
             yield
         finally:

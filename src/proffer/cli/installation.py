@@ -4,10 +4,9 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import TaskID
 
 from proffer.app import back_up, migrate_store, move_store, pending_migrations, restore
 from proffer.cli.customers import progress_bar
@@ -15,6 +14,9 @@ from proffer.cli.database import Database
 from proffer.config import load_settings
 from proffer.store.transfer.tables import TableSum
 from proffer.store.transfer.transfer import ProgressCallback
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
 
 Resume = Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")]
 

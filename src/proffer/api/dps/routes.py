@@ -89,7 +89,7 @@ class DpsRoutes:
         kind = _kind(call, collection)
         instance = self._catalog.look_up(access, kind, _entity_id(call))
         headers = {"ETag": etag(instance.etag)}
-        if is_unchanged(call.request.headers.get("if-none-match"), instance.etag):
+        if is_unchanged(call.header(b"if-none-match"), instance.etag):
             return Response(status_code=304, headers=headers)
         return json_response(translate.write_instance(instance), headers=headers)
 
@@ -139,12 +139,12 @@ def _entity_id(call: ApiCall) -> str:
 
 
 def _precondition(call: ApiCall) -> Precondition:
-    return Precondition(etags=parse_etags(call.request.headers.get("if-match")))
+    return Precondition(etags=parse_etags(call.header(b"if-match")))
 
 
 def _require_json(call: ApiCall) -> None:
     """Raise `Unsupported` if the Content-Type is not JSON."""
-    media = parse_content_type(call.request.headers.get("content-type")).type
+    media = parse_content_type(call.header(b"content-type")).type
     if media and not media.endswith("json"):
         raise Unsupported(f"send `application/json`, not `{media[:100]}`", code="not-json")
 

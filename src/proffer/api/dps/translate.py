@@ -22,6 +22,7 @@ _ENVELOPE_PATHS: Mapping[str, Path] = {
     name: (dps.RENAMING_BY_KIND[EntityKind.TAG].members[name].stored,)
     for name in ("created", "modified", "etag", "createdBy", "lastModifiedBy")
 }
+_STORED_ENVELOPE_NAMES = frozenset(path[0] for path in _ENVELOPE_PATHS.values())
 _WORDS = {kind: public_words(dps.RENAMING_BY_KIND[kind]) for kind in SERVED_KINDS}
 
 
@@ -111,7 +112,7 @@ def property_path(path: Path) -> Path:
 
 def dps_values_at(instance: Instance, path: Path) -> list[Any]:
     """Return the object's values at a path in this API's spelling."""
-    if path[0] in {stored_path[0] for stored_path in _ENVELOPE_PATHS.values()}:
+    if path[0] in _STORED_ENVELOPE_NAMES:
         return values_at(instance, path)
     if path[0] == "schemas":
         return document_values([dps.schema_name(instance.kind)], path[1:])

@@ -57,13 +57,22 @@ def stored_consent(stream: AuthorizedDatastream, client_state: ClientState) -> C
     return parse_stored_consent(client_state.get(ecid.ClientStateKeys.of(stream.container.organisation).consent))
 
 
-def identify(stream: AuthorizedDatastream, maps: Sequence[tuple[str, Any]], client_state: ClientState) -> Visitor:
+def identify(
+    stream: AuthorizedDatastream,
+    maps: Sequence[tuple[str, Any]],
+    client_state: ClientState,
+    *,
+    needs_primary: bool = False,
+) -> Visitor:
     """Identify the visitor. Precedence: identity maps, the client's stored identity, cookies.
 
-    `maps` are (JSON path, identity map). Raises `Invalid` or `Malformed` for invalid maps. An unreadable
-    stored identity is replaced by a new one, with a warning.
+    `maps` are (JSON path, identity map). `needs_primary`: an identity of the maps, if any, must be primary
+    or an ECID. Raises `Invalid` or `Malformed` for invalid maps. An unreadable stored identity is replaced
+    by a new one, with a warning.
     """
     identities, warnings = _read_identities(maps)
+    if needs_primary:
+        _require_primary(identities)
     organisation = stream.container.organisation
     request_ecid = fpid = None
     for identity in identities:
@@ -95,15 +104,10 @@ def identify(stream: AuthorizedDatastream, maps: Sequence[tuple[str, Any]], clie
     )
 
 
-def require_primary(identities: Sequence[EventIdentity]) -> None:
+def _require_primary(identities: Sequence[EventIdentity]) -> None:
     """Raise `Malformed` if no identity is primary or an ECID (edge 8)."""
     if identities and not any(identity.primary or identity.namespace == ECID for identity in identities):
         raise Malformed("no identity of `identityMap` is marked `primary`", code="EXEG-0306-400")
-
-
-def read_identity_maps(maps: Sequence[tuple[str, Any]]) -> list[EventIdentity]:
-    """Return the identities of these maps; raises as `identify` does."""
-    return _read_identities(maps)[0]
 
 
 def _read_identities(

@@ -10,8 +10,15 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from proffer.api.edge import client_state as visitor
 from proffer.api.edge import problems, translate
+from proffer.api.edge.client_state import (
+    ClientState,
+    Visitor,
+    build_state_update,
+    identify,
+    read_client_state,
+    stored_consent,
+)
 from proffer.api.edge.fragments import EdgeFragments
 from proffer.api.edge.middleware import (
     EdgeHandler,
@@ -109,8 +116,8 @@ class EdgeRoutes:
         document = await read_document(edge_request, edge.RequestDoc, edge.ACQUIRE_SHAPE)
         request = translate.read(document)
         client_state = _client_state(edge_request, request)
-        sender = visitor.identify(edge_request.stream, request.identity_maps, client_state)
-        if visitor.stored_consent(edge_request.stream, client_state) in _DENYING_CONSENTS:
+        sender = identify(edge_request.stream, request.identity_maps, client_state)
+        if stored_consent(edge_request.stream, client_state) in _DENYING_CONSENTS:
             return self._build_response(edge_request, request, ResponseParts(warnings=[_no_consent_warning()]), None)
         return self._build_response(edge_request, request, ResponseParts(warnings=list(sender.warnings)), sender)
 
@@ -120,7 +127,7 @@ class EdgeRoutes:
         consent = _combined_consent(document)
         request = translate.read(document)
         client_state = _client_state(edge_request, request)
-        sender = visitor.identify(edge_request.stream, request.identity_maps, client_state)
+        sender = identify(edge_request.stream, request.identity_maps, client_state)
         if consent in _DENYING_CONSENTS and sender.is_new:
             # Do not assign an identity to a new visitor who does not consent.
             return self._build_response(edge_request, request, ResponseParts(), None, consent=consent)
@@ -134,16 +141,14 @@ class EdgeRoutes:
 
     async def _process_events(
         self, edge_request: EdgeRequest, request: translate.RequestInput, *, decide: bool = True
-    ) -> tuple[ResponseParts, visitor.Visitor | None]:
+    ) -> tuple[ResponseParts, Visitor | None]:
         """Process the events of a request; also return the visitor, or None without consent."""
         stream = edge_request.stream
         events, maps = request.events, request.identity_maps
         offers_enabled = stream.datastream.offers_enabled and request.offers
         client_state = _client_state(edge_request, request)
-        if edge_request.version == "v2":
-            visitor.require_primary(visitor.read_identity_maps(maps))
-        sender = visitor.identify(stream, maps, client_state)
-        if visitor.stored_consent(stream, client_state) in _DENYING_CONSENTS:
+        sender = identify(stream, maps, client_state, needs_primary=edge_request.version == "v2")
+        if stored_consent(stream, client_state) in _DENYING_CONSENTS:
             return ResponseParts(warnings=[_no_consent_warning()]), None
         stamped_events = self._stamp_events(edge_request, events)
         feedback = self._read_feedback(edge_request, events, stamped_events, sender) if stamped_events else ()
@@ -191,7 +196,7 @@ class EdgeRoutes:
         edge_request: EdgeRequest,
         events: Sequence[translate.EventInput],
         stamped_events: Sequence[Mapping[str, Any] | None],
-        sender: visitor.Visitor,
+        sender: Visitor,
     ) -> list[Feedback]:
         """Parse the feedback in these events; raises before anything is stored. Skips dry runs."""
         reports = [
@@ -241,7 +246,7 @@ class EdgeRoutes:
         self,
         edge_request: EdgeRequest,
         event: Mapping[str, Any],
-        sender: visitor.Visitor,
+        sender: Visitor,
         index: int,
         parts: ResponseParts,
     ) -> None:
@@ -263,12 +268,12 @@ class EdgeRoutes:
         edge_request: EdgeRequest,
         request: translate.RequestInput,
         parts: ResponseParts,
-        sender: visitor.Visitor | None,
+        sender: Visitor | None,
         *,
         consent: Consent | None = None,
         separators: tuple[str, str] | None = None,
     ) -> Response:
-        state_update = visitor.build_state_update(
+        state_update = build_state_update(
             edge_request.stream,
             request.state,
             edge_request.request.header(b"host") or "",
@@ -320,9 +325,9 @@ def _problem_response(request: FastRequest, status: int, code: str, detail: str)
     return with_common_headers(problems.status_response(status, code, detail, request_id), request, request_id)
 
 
-def _client_state(edge_request: EdgeRequest, request: translate.RequestInput) -> visitor.ClientState:
+def _client_state(edge_request: EdgeRequest, request: translate.RequestInput) -> ClientState:
     cookies = edge_request.request.cookies if edge_request.request.header(b"cookie") is not None else {}
-    return visitor.read_client_state(request.state, cookies)
+    return read_client_state(request.state, cookies)
 
 
 def _is_feedback(xdm: Mapping[str, Any]) -> bool:

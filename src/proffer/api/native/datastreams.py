@@ -83,7 +83,7 @@ class DatastreamRoutes:
             access,
             _key(call),
             {**_settings(document), **id_member},
-            parse_etags(call.request.headers.get("if-match")),
+            parse_etags(call.header(b"if-match")),
         )
         response = json_response(datastream_document(revised))
         response.headers["ETag"] = etag_header(revised.etag)
@@ -92,7 +92,7 @@ class DatastreamRoutes:
     async def delete(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         """DELETE /api/datastreams/{datastream}: delete it; its id is not used again."""
         self._refuse_built_in(call, access)
-        etags = parse_etags(call.request.headers.get("if-match"))
+        etags = parse_etags(call.header(b"if-match"))
         await self._service.delete(access, _key(call), etags)
         return Response(status_code=204)
 
@@ -100,7 +100,7 @@ class DatastreamRoutes:
         """GET …/snippets: code to paste into a page or app, per decision and placement."""
         datastream = self._service.resolve(access, _key(call))
         scopes = self._decide.scope_refs(access, call.query.get("decision"))
-        domain = call.query.get("domain") or call.request.headers.get("host", "")
+        domain = call.query.get("domain") or (call.header(b"host") or "")
         container = access.state.container
         documents = [snippet_document(container, datastream.id, domain, scope) for scope in scopes]
         return json_response({"snippets": documents})

@@ -55,7 +55,7 @@ class OperationsRoutes:
         if self._reading is None:
             raise NotFound("metrics are off: start the server with `--metrics`", code="metrics")
         if self._token:
-            scheme, _, text = call.request.headers.get("authorization", "").partition(" ")
+            scheme, _, text = (call.header(b"authorization") or "").partition(" ")
             if scheme.lower() != "bearer" or not compare_digest(text.strip().encode(), self._token.encode()):
                 raise Unauthenticated("the metrics token is required", code="metrics")
         elif call.request.client is None or call.request.client.host not in LOOPBACK:

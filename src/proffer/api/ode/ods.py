@@ -48,7 +48,7 @@ class OdsRoutes(OdeRoutes):
         """POST /decisions: options or a fallback for every scope."""
         body = await call.body()
         # This interface has one request version; the schema's version is ignored.
-        media = parse_content_type(call.request.headers.get("content-type"))
+        media = parse_content_type(call.header(b"content-type"))
         request = translate.read(media, body, newest_only=True)
         placements = self._service.placements(access, [scope.placement for scope in request.scopes])
         apply_placement_defaults(request, placements)

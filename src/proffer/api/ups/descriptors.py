@@ -48,7 +48,7 @@ class DescriptorRoutes:
     async def list(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         """GET: all descriptors; only their ids or links if the Accept header requests these."""
         descriptors = self._catalog.of_kind(access, EntityKind.DESCRIPTOR)
-        accepts = call.request.headers.get("accept", "")
+        accepts = call.header(b"accept") or ""
         if "xdm-id+json" in accepts:
             return json_response({segments.IDENTITY_DESCRIPTOR: [descriptor.instance_id for descriptor in descriptors]})
         if "xdm-link+json" in accepts:

@@ -4,13 +4,13 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from starlette.requests import Request
 from starlette.responses import Response
 
 from proffer.api.kit.endpoints import ApiCall, Surface
 from proffer.api.kit.etags import etag, is_unchanged, parse_etags
 from proffer.api.kit.media_types import parse_accept, parse_content_type
 from proffer.api.kit.permissions import OperationRoutes, RouteSpec
+from proffer.api.kit.request import FastRequest
 from proffer.api.kit.size_warning import size_warning_headers
 from proffer.api.xcore import listing, translate
 from proffer.api.xcore.openapi import OPERATIONS
@@ -81,7 +81,7 @@ class XcoreRoutes:
 
     async def create(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         """POST: 201 with a receipt and the instance's location."""
-        media = parse_content_type(call.request.headers.get("content-type"))
+        media = parse_content_type(call.header(b"content-type"))
         kind, document, root = translate.read_instance(media, await call.body())
         try:
             instance = await self._catalog.create(access, kind, document)
@@ -95,7 +95,7 @@ class XcoreRoutes:
         """GET of one instance: in its envelope, or bare if so accepted."""
         instance = self._catalog.get(access, _instance_id(call))
         headers = {"ETag": etag(instance.etag)}
-        if is_unchanged(call.request.headers.get("if-none-match"), instance.etag):
+        if is_unchanged(call.header(b"if-none-match"), instance.etag):
             return Response(status_code=304, headers=headers)
         if _first_accepted(call.request, xcore.INSTANCE_TYPE, xcore.HAL_TYPE) == xcore.INSTANCE_TYPE:
             return _json(call.request, instance.document, xcore.INSTANCE_TYPE, headers=headers)
@@ -122,7 +122,7 @@ class XcoreRoutes:
 
     async def delete(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         """DELETE: 202 without a body (R3)."""
-        condition = Precondition(etags=parse_etags(call.request.headers.get("if-match")))
+        condition = Precondition(etags=parse_etags(call.header(b"if-match")))
         await self._catalog.delete(access, _instance_id(call), condition)
         return Response(status_code=202)
 
@@ -166,20 +166,20 @@ def _instance_id(call: ApiCall) -> str:
     return str(call.request.path_params["instance"])
 
 
-def _precondition(request: Request) -> Precondition:
+def _precondition(request: FastRequest) -> Precondition:
     """Return the precondition of a write: If-Match and the schema in the Content-Type."""
-    media = parse_content_type(request.headers.get("content-type"))
-    return Precondition(etags=parse_etags(request.headers.get("if-match")), kind=translate.read_kind(media))
+    media = parse_content_type(request.header(b"content-type"))
+    return Precondition(etags=parse_etags(request.header(b"if-match")), kind=translate.read_kind(media))
 
 
-def _first_accepted(request: Request, *media_types: str) -> str | None:
+def _first_accepted(request: FastRequest, *media_types: str) -> str | None:
     """Return which of these media types Accept lists first, if any."""
-    accepted = (media.type for media in parse_accept(request.headers.get("accept")))
+    accepted = (media.type for media in parse_accept(request.header(b"accept")))
     return next((media_type for media_type in accepted if media_type in media_types), None)
 
 
 def _json(
-    request: Request,
+    request: FastRequest,
     document: Mapping[str, Any],
     media_type: str,
     status: int = 200,
@@ -192,7 +192,7 @@ def _json(
     return Response(encode(document), status, dict(headers or {}), media_type)
 
 
-def _receipt(request: Request, instance: Instance, status: int, headers: Mapping[str, str]) -> Response:
+def _receipt(request: FastRequest, instance: Instance, status: int, headers: Mapping[str, str]) -> Response:
     return _json(
         request,
         translate.write_receipt(instance),
