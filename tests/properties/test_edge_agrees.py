@@ -8,6 +8,7 @@ from unittest.mock import patch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from api.edge.requests import encode_mobile_scope
 from proffer.app import DEV_CONTAINER, DEV_ORGANISATION, Services
 from proffer.config import Settings
 from proffer.model.customer import ProfileRecord
@@ -25,7 +26,7 @@ from proffer.testing.strategies import (
     a_random_library,
     some_profile,
 )
-from proffer.wire.scope import encode_mobile_scope, encode_scope
+from proffer.wire.scope import encode_scope
 from support.server import server
 
 CONTEXT = "_xdm.context.additionalParameters;version=1"

@@ -60,7 +60,8 @@ def anything_stored(node: Renaming) -> st.SearchStrategy[Any]:
 
 
 def inside(node: ObjectRenaming, name: str) -> Renaming:
-    known = node.public_by_alias.get(name) or node.public_by_stored_name.get(name)
+    public_by_stored_name = {member.stored: public for public, member in node.members.items()}
+    known = node.public_by_alias.get(name) or public_by_stored_name.get(name)
     return node.members[known].of if known is not None else NoRenaming()
 
 
@@ -128,7 +129,7 @@ def test_no_name_is_taken_twice(kind: EntityKind) -> None:
             assert member.stored not in others
             for alias in member.aliases:
                 assert alias not in others
-                assert alias not in node.public_by_stored_name
+                assert alias not in stored_names
 
 
 def tables_in(node: Renaming) -> list[ObjectRenaming]:

@@ -26,14 +26,14 @@ _encoder = msgspec.json.Encoder()
 _typed_decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
 
 
-def decode(data: bytes, *, max_depth: int = MAX_DEPTH) -> Any:
+def decode(data: bytes) -> Any:
     """Decode JSON to a plain value. A leading byte order mark is ignored.
 
     Raises `Malformed`, with line and column, for invalid UTF-8, invalid JSON (including lone surrogates,
-    NaN and Infinity), and nesting beyond `max_depth`. Raises `Invalid` for a number that fits neither a
+    NaN and Infinity), and nesting beyond `MAX_DEPTH`. Raises `Invalid` for a number that fits neither a
     signed 64-bit integer nor a double.
     """
-    data = _prepare(data, max_depth)
+    data = _prepare(data)
     try:
         value = _decoder.decode(data)
     except msgspec.ValidationError:
@@ -46,7 +46,7 @@ def decode(data: bytes, *, max_depth: int = MAX_DEPTH) -> Any:
     return value
 
 
-def decode_as(type_: type[T], data: bytes, *, shape: Shape | None = None, max_depth: int = MAX_DEPTH) -> T:
+def decode_as(type_: type[T], data: bytes, *, shape: Shape | None = None) -> T:
     """Decode JSON to a typed document. Fast for valid requests.
 
     Members that the type does not name are skipped. Raises `Malformed` as `decode` does. Raises `Invalid`
@@ -56,7 +56,7 @@ def decode_as(type_: type[T], data: bytes, *, shape: Shape | None = None, max_de
     decoder = _typed_decoders.get(type_)
     if decoder is None:
         decoder = _typed_decoders[type_] = msgspec.json.Decoder(type_)
-    data = _prepare(data, max_depth)
+    data = _prepare(data)
     try:
         value: T = decoder.decode(data)
     except msgspec.ValidationError as error:
@@ -81,11 +81,11 @@ def encode(value: Any) -> bytes:
     return _encoder.encode(value)
 
 
-def _prepare(data: bytes, max_depth: int) -> bytes:
+def _prepare(data: bytes) -> bytes:
     data = data.removeprefix(_BOM)
     # Counting is cheap, and a document with few brackets cannot be deep.
-    if data.count(b"[") + data.count(b"{") > max_depth:
-        _check_depth(data, max_depth)
+    if data.count(b"[") + data.count(b"{") > MAX_DEPTH:
+        _check_depth(data)
     return data
 
 
@@ -98,11 +98,11 @@ _STEPS = bytes.maketrans(_BRACKETS, b"\x01\x01\xff\xff")  # as signed bytes: +1 
 _BRACKET_OR_STRING = re.compile(_STRING.pattern + rb"|[\[\]{}]", re.DOTALL)
 
 
-def _check_depth(data: bytes, max_depth: int) -> None:
+def _check_depth(data: bytes) -> None:
     # All in C and linear: drop strings, then all but brackets, then take a running sum. With unbalanced
     # brackets the sum is wrong only after the place where the parser stops anyway.
     brackets = _STRING.sub(b"", data).translate(_STEPS, _NOT_BRACKETS)
-    if max(accumulate(memoryview(brackets).cast("b")), default=0) <= max_depth:
+    if max(accumulate(memoryview(brackets).cast("b")), default=0) <= MAX_DEPTH:
         return
     depth = 0
     for match in _BRACKET_OR_STRING.finditer(data):
@@ -110,13 +110,13 @@ def _check_depth(data: bytes, max_depth: int) -> None:
             depth += 1
         elif match[0] in (b"]", b"}"):
             depth -= 1
-        if depth > max_depth:
+        if depth > MAX_DEPTH:
             raise _malformed_at(
                 data,
                 match.start(),
                 code="depth",
-                message=f"Lists and objects are nested more than {max_depth} levels deep",
-                help=f"Flatten the document to at most {max_depth} levels.",
+                message=f"Lists and objects are nested more than {MAX_DEPTH} levels deep",
+                help=f"Flatten the document to at most {MAX_DEPTH} levels.",
             )
 
 

@@ -217,7 +217,6 @@ class ItemDoc(Struct, omit_defaults=True):
     data: ItemDataDoc
     name: str | UnsetType = UNSET
     priority: int | UnsetType = UNSET
-    score: float | UnsetType = UNSET
 
 
 class AboutDoc(Struct, omit_defaults=True):

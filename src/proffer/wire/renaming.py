@@ -69,7 +69,6 @@ class ObjectRenaming:
 
     def __init__(self, members: Mapping[str, MemberRenaming]) -> None:
         self.members = dict(members)
-        self.public_by_stored_name = {member.stored: public for public, member in members.items()}
         self.public_by_alias = {alias: public for public, member in members.items() for alias in member.aliases}
         # Its own inverse: one mapping serves both directions.
         self.exchange = {

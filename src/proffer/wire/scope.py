@@ -34,14 +34,6 @@ def encode_scope(decision: str, placement: str | None = None) -> str:
     return b64encode(encode(members)).decode()
 
 
-def encode_mobile_scope(decision: str, placement: str, item_count: int = 1) -> str:
-    """Return the scope string of the mobile SDKs: unprefixed names, item count only above 1."""
-    members: dict[str, Any] = {"activityId": decision, "placementId": placement}
-    if item_count > 1:
-        members["itemCount"] = item_count
-    return b64encode(encode(members)).decode()
-
-
 def decode_scope(text: str) -> DecodedScope | None:
     """Decode a scope string in any form that clients use; None for any other text.
 

@@ -1,13 +1,24 @@
 """Requests of the edge, as clients send them, and what to look for in the answers."""
 
+from base64 import b64encode
 from typing import Any
 
 from httpx2 import Response
 from starlette.testclient import TestClient
 
 from api.ode.library import CARD, HERO, HOME
+from proffer.wire.codec import encode
 from proffer.wire.ecid import encode_identity
-from proffer.wire.scope import encode_mobile_scope, encode_scope
+from proffer.wire.scope import encode_scope
+
+
+def encode_mobile_scope(decision: str, placement: str, item_count: int = 1) -> str:
+    """The scope string of the mobile SDKs: unprefixed names, item count only above 1."""
+    members: dict[str, Any] = {"activityId": decision, "placementId": placement}
+    if item_count > 1:
+        members["itemCount"] = item_count
+    return b64encode(encode(members)).decode()
+
 
 ECID = "40112233445566778899001122334455667788"
 DEV = "DEV@AdobeOrg"

@@ -6,9 +6,8 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from api.edge.requests import ECID, HERO_SCOPE, body, interact, offers
+from api.edge.requests import ECID, HERO_SCOPE, body, encode_mobile_scope, interact, offers
 from api.ode.library import FOR_ADULTS, FOR_ALL, HERO, HOME, fill
-from proffer.wire.scope import encode_mobile_scope
 from support.customers import ingest, person
 from support.server import server
 

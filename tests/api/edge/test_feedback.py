@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from api.edge.requests import ECID, body, interact, offers, propositions
+from api.edge.requests import ECID, body, encode_mobile_scope, interact, offers, propositions
 from proffer.model.ids import EntityKind
 from proffer.testing import builders as b
-from proffer.wire.scope import encode_mobile_scope, encode_scope
+from proffer.wire.scope import encode_scope
 from support.decisions import a_library, always
 from support.server import server
 

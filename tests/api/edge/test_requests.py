@@ -11,13 +11,14 @@ from api.edge.requests import (
     HERO_SCOPE,
     WEB,
     body,
+    encode_mobile_scope,
     handles,
     interact,
     offers,
     propositions,
 )
 from api.ode.library import BANNER, CARD, FOR_ALL, HERO, HOME, HOUSE, SHOP, WHEN_HOT
-from proffer.wire.scope import encode_mobile_scope, encode_scope
+from proffer.wire.scope import encode_scope
 
 PATHS = ["/ee/v1/interact", "/ee/or2/v1/interact", "/ee/t35/v1/interact", "/ee-pre-prd/v1/interact"]
 

@@ -67,9 +67,9 @@ def error_response(error: ProfferError, request_id: str, organisation: str | Non
     return problems.problem_response(document, problems.error_headers(error))
 
 
-def status_response(status: int, code: str, detail: str, request_id: str, organisation: str | None = None) -> Response:
+def status_response(status: int, code: str, detail: str, request_id: str) -> Response:
     """Return the response for a status and code without a `ProfferError`."""
-    return problems.problem_response(_document(status, code, detail, request_id, organisation))
+    return problems.problem_response(_document(status, code, detail, request_id))
 
 
 def report_entry(code: str, status: int, title: str, detail: str, **report: Any) -> dict[str, Any]:
@@ -113,7 +113,7 @@ def _document(
     code: str,
     detail: str,
     request_id: str,
-    organisation: str | None,
+    organisation: str | None = None,
     errors: Sequence[str] = (),
 ) -> dict[str, Any]:
     report: dict[str, Any] = {"requestId": request_id}

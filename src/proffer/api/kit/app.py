@@ -158,12 +158,11 @@ class App(Starlette):
         self,
         *args: Any,
         error_handler: ErrorHandler,
-        observer: RequestObserver | None = None,
         **options: Any,
     ) -> None:
         super().__init__(*args, **options)
         self._error_handler = error_handler
-        self.observer = observer or RequestObserver()
+        self.observer = RequestObserver()
         self._route_table = RouteTable(())
         self.set_routes(self.router.routes)
 

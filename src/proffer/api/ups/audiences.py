@@ -22,7 +22,6 @@ from proffer.service.library.registry import AuthorizedContainer, ContainerRegis
 from proffer.validation import validate
 from proffer.wire import segments
 
-_PATH = "/ups/segment/definitions"
 MAX_LIST = 16_000_000
 """Maximum bytes of an uploaded member list; use the command line for longer lists."""
 _SORTABLE = ("creationTime", "updateTime", "name")

@@ -23,7 +23,6 @@ from proffer.validation import parse_timestamp_us, validate
 from proffer.wire import ups
 from proffer.wire.codec import decode
 
-_PATH = "/ups/access/entities"
 _MAX_EVENTS = 1_000
 
 

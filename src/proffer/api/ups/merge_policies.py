@@ -18,8 +18,6 @@ from proffer.service.library.objects import CatalogService, Precondition
 from proffer.service.library.registry import AuthorizedContainer, ContainerRegistry
 from proffer.wire import segments
 
-_POLICIES = "/ups/config/mergePolicies"
-_NAMESPACES = "/idnamespace/identities"
 _IS_POLICY = Precondition(kind=EntityKind.MERGE_POLICY)
 
 
@@ -44,7 +42,9 @@ class CustomerSettingsRoutes:
         return OperationRoutes(OPERATIONS, PREFIX).in_sandbox(self._registry, table)
 
     async def policies(self, _: ApiCall, access: AuthorizedContainer) -> Response:
-        children = [_policy_document(access, instance) for instance in self._instances(access, EntityKind.MERGE_POLICY)]
+        children = [
+            _policy_document(access, policy) for policy in self._catalog.of_kind(access, EntityKind.MERGE_POLICY)
+        ]
         page = {"totalCount": len(children), "pageSize": len(children)}
         return json_response({"_page": page, "children": children, "_links": {}})
 
@@ -95,7 +95,7 @@ class CustomerSettingsRoutes:
 
     def _namespaces(self, access: AuthorizedContainer) -> list[dict[str, Any]]:
         custom_namespaces = [
-            _namespace_document(instance) for instance in self._instances(access, EntityKind.NAMESPACE)
+            _namespace_document(instance) for instance in self._catalog.of_kind(access, EntityKind.NAMESPACE)
         ]
         standard = [
             segments.namespace(
@@ -108,9 +108,6 @@ class CustomerSettingsRoutes:
             for code, name in STANDARD_NAMESPACES.items()
         ]
         return standard + custom_namespaces
-
-    def _instances(self, access: AuthorizedContainer, kind: EntityKind) -> list[Instance]:
-        return self._catalog.of_kind(access, kind)
 
 
 def _policy_document(access: AuthorizedContainer, instance: Instance) -> dict[str, Any]:

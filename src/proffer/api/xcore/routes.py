@@ -25,8 +25,6 @@ from proffer.wire import xcore
 from proffer.wire.codec import encode
 
 PREFIX = "/data/core/xcore"
-_INSTANCES = "/{container}/instances"
-_INSTANCE = "/{container}/instances/{instance}"
 
 
 class XcoreRoutes:
