@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from proffer.app import DEV_ORGANISATION, DEV_SANDBOX, Services
-from proffer.cli.customers import Org, Sandbox, progress_bar
-from proffer.cli.database import Database, open_container, with_services
+from proffer.cli.customers import progress_bar
+from proffer.cli.database import Database, Org, Sandbox, open_container, with_services
 from proffer.errors import NotFound
 from proffer.model.identity import IdentityKey
 from proffer.service.customers.audience_upload import parse_upload

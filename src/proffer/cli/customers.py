@@ -2,15 +2,12 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 if TYPE_CHECKING:
     from rich.progress import Progress
-
-Org = Annotated[str, typer.Option(help="The organisation; created when absent.")]
-Sandbox = Annotated[str, typer.Option(help="The sandbox; created when absent.")]
 
 
 def parse_identity(text: str) -> tuple[str, str]:

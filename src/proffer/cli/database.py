@@ -31,6 +31,8 @@ Database = Annotated[
         show_default="sqlite:///proffer.db",
     ),
 ]
+Org = Annotated[str, typer.Option(help="The organisation; created when absent.")]
+Sandbox = Annotated[str, typer.Option(help="The sandbox; created when absent.")]
 
 
 def with_services(

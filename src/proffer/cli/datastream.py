@@ -8,8 +8,7 @@ import typer
 
 from proffer.api.native.datastreams import datastream_document, snippet_document
 from proffer.app import DEV_DATASTREAM, DEV_ORGANISATION, DEV_SANDBOX, Services
-from proffer.cli.customers import Org, Sandbox
-from proffer.cli.database import Database, open_container, with_services
+from proffer.cli.database import Database, Org, Sandbox, open_container, with_services
 from proffer.errors import NotFound
 from proffer.model.datastream import EdgeAccess
 

@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from proffer.app import DEV_ORGANISATION, DEV_SANDBOX, Services
 from proffer.cli.customers import parse_identity
 from proffer.cli.database import Database, find_container, with_services
-from proffer.cli.library import read_document
+from proffer.cli.library import read_object
 from proffer.errors import Invalid, NotFound, Violation
 from proffer.model.catalog import Catalog
 from proffer.model.ids import KIND_LABELS, EntityKind, canonical
@@ -75,10 +75,10 @@ def decide(
     pairs = list(zip(decision, placement * (len(decision) // len(placement)), strict=True))
     request_profile = Profile(
         identities=tuple(_to_identity(text, first=place == 0) for place, text in enumerate(identity or ())),
-        attributes=without_prefixes(_read_object(profile)),
+        attributes=without_prefixes(read_object(profile, "decide-input")),
         is_known=profile is not None,
     )
-    contexts = {name: without_prefixes(data) for name, data in _read_object(context).items()}
+    contexts = {name: without_prefixes(data) for name, data in read_object(context, "decide-input").items()}
     if not all(isinstance(data, Mapping) for data in contexts.values()):
         raise _argument_error("context data must be an object of objects", "write `{TYPE: {name: value}}`")
 
@@ -215,15 +215,6 @@ def _find_id(catalog: Catalog, kind: EntityKind, reference: str) -> str:
 def _to_identity(text: str, *, first: bool) -> ProfileIdentity:
     namespace, key = parse_identity(text)
     return ProfileIdentity(namespace=namespace, id=key, primary=first)
-
-
-def _read_object(path: Path | None) -> dict[str, Any]:
-    if path is None:
-        return {}
-    content = read_document(path)
-    if not isinstance(content, dict):
-        raise _argument_error(f"`{path}` is not an object", "use one mapping of names to values")
-    return content
 
 
 def _argument_error(message: str, hint: str) -> Invalid:

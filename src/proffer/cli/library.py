@@ -78,6 +78,20 @@ def read_document(path: Path) -> Any:
     return content
 
 
+def read_object(path: Path | None, code: str) -> dict[str, Any]:
+    """Return the object in a YAML or JSON file.
+
+    It is empty if there is no file. Raises what `read_document` raises, and `Invalid` with this code for other values.
+    """
+    if path is None:
+        return {}
+    content = read_document(path)
+    if not isinstance(content, dict):
+        message, hint = f"`{path}` is not an object", "use one mapping of names to values"
+        raise Invalid.of([Violation(code=code, message=message, help=hint)])
+    return content
+
+
 def _parse_yaml(path: Path, text: str) -> Any:
     from ruamel.yaml import YAML  # slow to import
     from ruamel.yaml.constructor import SafeConstructor

@@ -12,8 +12,8 @@ from proffer.app import DEV_ORGANISATION, DEV_SANDBOX, Services
 from proffer.cli.database import Database, find_container, with_services
 from proffer.cli.library import LIBRARY_FILES, read_library
 from proffer.cli.output import print_object_change
-from proffer.errors import Unavailable
 from proffer.model.ids import SERVED_KINDS
+from proffer.service.exports.files import write_error
 from proffer.service.library.diff import LibraryContent, diff_libraries, library_content
 from proffer.service.library.load import SECTIONS
 
@@ -72,7 +72,7 @@ def _write_folder(folder: Path, content: LibraryContent) -> None:
             if name not in content:
                 (folder / f"{name}.yaml").unlink(missing_ok=True)
     except OSError as error:
-        raise _write_error(folder, error) from None
+        raise write_error(folder, error) from None
     for name, objects in content.items():
         _write(folder / f"{name}.yaml", {name: objects})
 
@@ -85,11 +85,7 @@ def _write(path: Path, content: LibraryContent) -> None:
     try:
         path.write_text(text, encoding="utf-8", newline="\n")
     except OSError as error:
-        raise _write_error(path, error) from None
-
-
-def _write_error(path: Path, error: OSError) -> Unavailable:
-    return Unavailable(f"cannot write `{path}`: {error.strerror}", code="file-not-written")
+        raise write_error(path, error) from None
 
 
 def to_yaml(content: Any) -> str:

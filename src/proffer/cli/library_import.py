@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from proffer.app import DEV_ORGANISATION, DEV_SANDBOX, Services, copy_in_memory, open_store
-from proffer.cli.database import Database, open_container, with_services
+from proffer.cli.database import Database, Org, Sandbox, open_container, with_services
 from proffer.cli.library import USER, format_report, read_library
 from proffer.cli.output import print_error, print_object_change
 from proffer.cli.remote import ApiGeneration, RemoteApi, with_stored_spelling
@@ -35,8 +35,8 @@ def import_library(
         typer.Argument(help="YAML or JSON files, or folders of them; the reference describes the format."),
     ] = None,
     database: Database = None,
-    org: Annotated[str, typer.Option(help="The organisation; created when absent.")] = DEV_ORGANISATION,
-    sandbox: Annotated[str, typer.Option(help="The sandbox; created when absent.")] = DEV_SANDBOX,
+    org: Org = DEV_ORGANISATION,
+    sandbox: Sandbox = DEV_SANDBOX,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would change; write nothing.")] = False,
     ids: Annotated[IdPolicy, typer.Option(help="Keep each `@id`, or assign new ones.")] = IdPolicy.KEEP,
     from_url: Annotated[str | None, typer.Option(help="Read from the API at this URL instead of files.")] = None,

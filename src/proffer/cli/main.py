@@ -15,18 +15,14 @@ from proffer.cli import (
     events,
     installation,
     library,
+    library_export,
+    library_import,
     profiles,
     rules,
     schema,
     serve,
     token,
     vacuum,
-)
-from proffer.cli import (
-    library_export as library_out,
-)
-from proffer.cli import (
-    library_import as library_in,
 )
 from proffer.cli.output import print_error
 from proffer.errors import ProfferError
@@ -43,9 +39,9 @@ app.command(name="demo")(demo.demo)
 app.command(name="decide")(decide.decide)
 app.add_typer(token.app, name="token")
 for name in ("load", "import"):  # one command with two names; `load` is the older one
-    library.app.command(name=name)(library_in.import_library)
-library.app.command(name="export")(library_out.export)
-library.app.command(name="diff")(library_out.diff)
+    library.app.command(name=name)(library_import.import_library)
+library.app.command(name="export")(library_export.export)
+library.app.command(name="diff")(library_export.diff)
 app.add_typer(library.app, name="library")
 app.add_typer(profiles.app, name="profiles")
 app.add_typer(audiences.app, name="audiences")

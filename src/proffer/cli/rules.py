@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from proffer.cli.library import read_document
+from proffer.cli.library import read_document, read_object
 from proffer.errors import Invalid, Violation
 from proffer.service.library.load import SECTIONS
 from proffer.service.rules import check as rules
@@ -93,10 +93,10 @@ def explain(
         text,
         kind="formula" if formula else "rule",
         roots=root or (),
-        profile=_read_object(profile),
-        context=_read_object(context),
+        profile=read_object(profile, "rules-input"),
+        context=read_object(context, "rules-input"),
         event=read_document(event) if event is not None else None,
-        offer=_read_object(offer) if offer is not None else None,
+        offer=read_object(offer, "rules-input") if offer is not None else None,
         now=_parse_time(now),
     )
     if explanation.notes:
@@ -166,15 +166,6 @@ def _read_text(path: Path) -> str:
         raise _argument_error(path, f"cannot be read: {error.strerror}", "use the path of a readable file") from None
     except UnicodeDecodeError:
         raise _argument_error(path, "is not UTF-8 text", "save it as UTF-8") from None
-
-
-def _read_object(path: Path | None) -> dict[str, Any]:
-    if path is None:
-        return {}
-    content = read_document(path)
-    if not isinstance(content, dict):
-        raise _argument_error(path, "is not an object", "use one mapping of names to values")
-    return content
 
 
 def _parse_time(text: str | None) -> datetime:

@@ -6,13 +6,10 @@ from typing import Annotated
 import typer
 
 from proffer.app import DEV_ORGANISATION, DEV_SANDBOX, Services
-from proffer.cli.database import Database, open_container, with_services
+from proffer.cli.database import Database, Org, Sandbox, open_container, with_services
 from proffer.cli.library import USER, read_document
 
 app = typer.Typer(help="Manage the schemas that rules are checked against.", no_args_is_help=True)
-
-Org = Annotated[str, typer.Option(help="The organisation; created when absent.")]
-Sandbox = Annotated[str, typer.Option(help="The sandbox; created when absent.")]
 
 
 @app.command()

@@ -8,7 +8,7 @@ import typer
 
 from proffer.app import Services
 from proffer.auth.principal import Permission
-from proffer.cli.database import Database, with_services
+from proffer.cli.database import Database, Sandbox, with_services
 from proffer.errors import Invalid, NotFound, Violation
 from proffer.model.token import StoredToken
 
@@ -20,7 +20,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def create(
     org: Annotated[str, typer.Option(help="The organisation, `…@AdobeOrg`; created when absent.")],
     database: Database = None,
-    sandbox: Annotated[str, typer.Option(help="The sandbox; created when absent.")] = "prod",
+    sandbox: Sandbox = "prod",
     permission: Annotated[
         list[str] | None,
         typer.Option(help="A permission; repeat for several. Default: all except admin."),

@@ -25,6 +25,7 @@ from proffer.metrics import REFUSED_REQUESTS, TIMED_OUT_REQUESTS, Metrics
 from proffer.serving.request_cycle import STATUS_LINES, FastRequestCycle
 from proffer.telemetry import log_failure
 from proffer.wire.codec import encode
+from proffer.wire.openapi import PROBLEM_TYPE
 
 _NEVER_REFUSED = (b"/healthz", b"/readyz", b"/metrics")
 """Paths that report the state of the server must be answered when it is overloaded."""
@@ -294,7 +295,7 @@ class Connection(HttpToolsProtocol):
             lines.append(b"connection: close\r\n")
         lines += [
             b"content-type: ",
-            problems.MEDIA_TYPE.encode(),
+            PROBLEM_TYPE.encode(),
             b"\r\ncontent-length: %d\r\n" % len(document),
             extra_headers,
             b"\r\n",

@@ -86,7 +86,7 @@ class _Body(Struct):
 
 
 class _Message(Struct):
-    """`MESSAGE` once more, as types, in the form that nearly all have."""
+    """The common form of `MESSAGE`, as types."""
 
     header: _Header
     body: _Body

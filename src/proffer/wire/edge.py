@@ -37,8 +37,6 @@ DECISIONS = "personalization:decisions"
 IDENTITY = "identity:result"
 STATE = "state:store"
 
-CONTENT_COMPONENT = "https://ns.adobe.com/experience/offer-management/content-component-"
-
 
 # Requests.
 
@@ -57,7 +55,7 @@ class QueryDoc(Struct):
 
 
 class EntryDoc(Struct):
-    """One thing that a client keeps for us: a cookie, or the same where there are no cookies."""
+    """An entry of client-side state. A cookie, or the same where there are no cookies."""
 
     key: str
     value: str
@@ -92,7 +90,7 @@ class EventDoc(Struct):
 
 
 class RequestDoc(Struct, kw_only=True):
-    """What every request may say, whatever else it does."""
+    """Members common to all requests."""
 
     query: QueryDoc | None = None
     meta: MetaDoc | None = None
@@ -199,7 +197,7 @@ CONSENT_SHAPE: Shape = ObjectShape(
 
 
 class ItemDataDoc(Struct, omit_defaults=True):
-    """What an item shows. `content` or `deliveryURL`, never both: clients look for the first of them."""
+    """The content of an item. `content` or `deliveryURL`, never both: clients look for the first of them."""
 
     id: str
     format: str | UnsetType = UNSET

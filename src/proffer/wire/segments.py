@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from proffer.validation import AnyShape, MapShape, Member, ObjectShape, OneOfShape, Shape, TextShape
+from proffer.wire.collection import PROFILE
 
 PREVIEW_REQUEST: Shape = ObjectShape(
     {
@@ -29,7 +30,7 @@ def segment(
     members = {name: value for name, value in document.items() if not name.startswith("@")}
     return {
         "id": key,
-        "schema": {"name": "_xdm.context.profile"},
+        "schema": {"name": PROFILE},
         "profileInstanceId": "ups",
         "imsOrgId": organisation,
         "sandbox": {"sandboxName": sandbox, "type": "production", "default": sandbox == "prod"},
@@ -82,7 +83,7 @@ def merge_policy(
         "id": key,
         "imsOrgId": organisation,
         "sandbox": {"sandboxName": sandbox},
-        "schema": {"name": "_xdm.context.profile"},
+        "schema": {"name": PROFILE},
         "identityGraph": {"type": "pdg"},
         "default": False,
         **members,

@@ -16,8 +16,6 @@ from proffer.validation import (
     TextShape,
 )
 
-PROFILE = "_xdm.context.profile"
-EVENT = "_xdm.context.experienceevent"
 MAX_ENTITIES = 1_000
 
 _NAMED = ObjectShape({"name": Member(TextShape(min=1), required=True)})

@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from urllib.parse import parse_qsl, quote
 
 from starlette.datastructures import QueryParams
 
 from proffer.api.dps import translate
+from proffer.api.kit.links import quote_in_link
 from proffer.model.ids import EntityKind
+from proffer.model.xdm import format_xdm_time
 from proffer.service.search.order import PLAIN_DATES
 from proffer.service.search.search import (
     BACKWARDS,
@@ -23,8 +24,6 @@ from proffer.service.search.search import (
 from proffer.validation import parse_timestamp_us
 
 DEFAULT_ORDER = "-modified"
-_UNESCAPED = ":/;=,@!$'()*~<>[]|^\"."
-"""Characters that links leave unescaped, beyond the URI standard."""
 _AFTER_ALL_IDS = "z" * 36
 """Sorts after every instance id: a bare date as cursor means after all objects of that time."""
 
@@ -55,7 +54,7 @@ def links(path: str, query: QueryParams, page: Page) -> dict[str, str | None]:
             members.append(("start", start))
         members += [(name, value) for name, value in query.multi_items() if name in {"property", "offer-type"}]
         return f"/{path}?" + "&".join(
-            f"{name}={quote(value, safe='' if name == 'start' else _UNESCAPED)}" for name, value in members
+            f"{name}={quote(value, safe='') if name == 'start' else quote_in_link(value)}" for name, value in members
         )
 
     next_start = page.next_start
@@ -146,6 +145,4 @@ def _format_cursor(page: Page, cursor: str) -> str:
     first, comma, tail = cursor.removeprefix(BACKWARDS).partition(",")
     if page.order[0].path not in PLAIN_DATES or _MILLISECONDS.fullmatch(first) is None:
         return cursor
-    seconds, milliseconds = divmod(int(first), 1000)
-    moment = datetime.fromtimestamp(seconds, UTC)
-    return f"{direction}{moment:%Y-%m-%dT%H:%M:%S}.{milliseconds:03d}Z{comma}{tail}"
+    return f"{direction}{format_xdm_time(int(first) * 1000)}{comma}{tail}"

@@ -3,13 +3,13 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 from proffer.errors import Conflict, Invalid, ProfferError, Violation
 from proffer.model.ids import SERVED_KINDS, EntityKind
 from proffer.model.instance import Instance
+from proffer.model.xdm import format_xdm_time
 from proffer.service.search.properties import Path, document_values, values_at
 from proffer.wire import dps, patch
 from proffer.wire.codec import decode
@@ -83,8 +83,8 @@ def write_instance(instance: Instance) -> dict[str, Any]:
     return dps.entity(
         instance.kind,
         to_public(dps.RENAMING_BY_KIND[instance.kind], instance.document),
-        created=_format_moment(instance.created_us),
-        modified=_format_moment(instance.modified_us),
+        created=format_xdm_time(instance.created_us),
+        modified=format_xdm_time(instance.modified_us),
         etag=instance.etag,
         created_by=instance.created_by.user,
         modified_by=instance.modified_by.user,
@@ -96,8 +96,8 @@ def write_receipt(instance: Instance) -> dict[str, Any]:
         etag=instance.etag,
         entity_id=instance.id,
         sandbox_id=instance.container,
-        created=_format_moment(instance.created_us),
-        modified=_format_moment(instance.modified_us),
+        created=format_xdm_time(instance.created_us),
+        modified=format_xdm_time(instance.modified_us),
         created_by=instance.created_by.user,
         modified_by=instance.modified_by.user,
         created_by_client=instance.created_by.client,
@@ -162,9 +162,3 @@ def _reword_conflict(kind: EntityKind, error: Conflict) -> ProfferError:
         violations=error.violations,
         extra=extra,
     )
-
-
-def _format_moment(moment_us: int) -> str:
-    """Return a moment in milliseconds, with `Z`."""
-    moment = datetime.fromtimestamp(moment_us // 1_000_000, UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment_us // 1000 % 1000:03d}Z"

@@ -14,7 +14,7 @@ from proffer.model.decision import Decision
 from proffer.model.events import edge_proposition_id, edge_token
 from proffer.model.offer import PersonalizedOffer
 from proffer.model.outcome import Proposition
-from proffer.model.placement import Placement, component_kind
+from proffer.model.placement import COMPONENT_TYPES, Placement, component_kind
 from proffer.model.trace import ScopeTrace
 from proffer.wire import edge
 from proffer.wire.codec import encode
@@ -136,7 +136,7 @@ def _item(offer: Offer, component: Component | None, placement: Placement) -> ed
     priority: int | UnsetType = UNSET
     if isinstance(offer, PersonalizedOffer) and _is_returned(metadata, "offerPriority"):
         priority = offer.priority
-    schema = edge.CONTENT_COMPONENT + kind
+    schema = COMPONENT_TYPES + kind
     if component is not None and kind not in _KINDS:
         schema = component.type
     return edge.ItemDoc(

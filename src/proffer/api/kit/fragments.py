@@ -1,4 +1,4 @@
-"""Parts of responses: a cache of encoded JSON fragments, and the candidates of a trace."""
+"""Cached JSON fragments of responses, and the candidates of a trace."""
 
 from collections.abc import Hashable
 from typing import TypeAlias

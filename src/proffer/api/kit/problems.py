@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from proffer.errors import Busy, Kind, ProfferError, Unavailable, Violation
 from proffer.wire.codec import encode
+from proffer.wire.openapi import PROBLEM_TYPE
 
 STATUS: Mapping[Kind, int] = {
     Kind.MALFORMED: 400,
@@ -42,7 +43,6 @@ TITLES = {
     503: "Service Unavailable",
 }
 
-MEDIA_TYPE = "application/problem+json"
 _ADOBE_ERRORS = "https://ns.adobe.com/aep/errors/"
 _DOCUMENTED_PREFIXES = ("ODE-", "EXEG-")
 
@@ -92,7 +92,7 @@ def describe(
 
 def problem_response(document: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Response:
     """Return a response with a problem document, its status and request id."""
-    response = Response(encode(document), document["status"], headers=dict(headers or {}), media_type=MEDIA_TYPE)
+    response = Response(encode(document), document["status"], headers=dict(headers or {}), media_type=PROBLEM_TYPE)
     if "requestId" in document:
         response.headers["x-request-id"] = document["requestId"]
     return response

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from proffer.api.kit.request import FastRequest
 from proffer.auth.principal import Permission, Principal
 from proffer.auth.tokens import check_tenant
+from proffer.config import LOOPBACK
 from proffer.errors import Forbidden, Unauthenticated
 
 _MAX_CLIENT_ID = 200
@@ -76,7 +77,7 @@ def _is_cross_site(origin: str | None) -> bool:
         host = urlsplit(origin).hostname or ""
     except ValueError:
         return True
-    return host not in {"localhost", "127.0.0.1", "::1"} and not host.endswith(".localhost")
+    return host not in LOOPBACK and not host.endswith(".localhost")
 
 
 def client_id(request: FastRequest) -> str:

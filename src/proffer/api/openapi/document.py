@@ -7,14 +7,9 @@ from proffer.api.dps import openapi as offer_library
 from proffer.api.edge import openapi as edge
 from proffer.api.ingest import openapi as ingestion
 from proffer.api.kit.openapi import PROBLEM, json_answer
-from proffer.api.native import openapi_changes as history
-from proffer.api.native import openapi_datastreams as datastreams
-from proffer.api.native import openapi_feedback as reporting
-from proffer.api.native import openapi_health as operations
-from proffer.api.native import openapi_rules as language
+from proffer.api.native import openapi_changes, openapi_datastreams, openapi_feedback, openapi_health, openapi_rules
 from proffer.api.ode import openapi as decisioning
-from proffer.api.ups import openapi_audiences as audiences
-from proffer.api.ups import openapi_profiles as customers
+from proffer.api.ups import openapi_audiences, openapi_profiles
 from proffer.api.xcore import openapi as repository
 from proffer.wire.openapi import MediaTypeContent, Operation, OperationResponse, openapi_document
 
@@ -23,7 +18,7 @@ OPENAPI_OPERATIONS = [
         method="GET",
         path="/openapi.json",
         name="getDescription",
-        group=operations.GROUP,
+        group=openapi_health.GROUP,
         summary="Get the OpenAPI document",
         about="Every path of the server as an OpenAPI 3.1 document. Needs no token.",
         responses={200: json_answer("An OpenAPI document.", {"type": "object"})},
@@ -34,7 +29,7 @@ OPENAPI_OPERATIONS = [
         method="GET",
         path="/docs",
         name="getDocs",
-        group=operations.GROUP,
+        group=openapi_health.GROUP,
         summary="Read the API documentation",
         about="An HTML page of the OpenAPI document, with an example of every body and response. Needs no token, no "
         "script and no external files.",
@@ -54,14 +49,14 @@ OPERATIONS = [
     *repository.OPERATIONS,
     *decisioning.OPERATIONS,
     *edge.OPERATIONS,
-    *datastreams.OPERATIONS,
-    *reporting.OPERATIONS,
+    *openapi_datastreams.OPERATIONS,
+    *openapi_feedback.OPERATIONS,
     *ingestion.OPERATIONS,
-    *customers.OPERATIONS,
-    *audiences.OPERATIONS,
-    *language.OPERATIONS,
-    *history.OPERATIONS,
-    *operations.OPERATIONS,
+    *openapi_profiles.OPERATIONS,
+    *openapi_audiences.OPERATIONS,
+    *openapi_rules.OPERATIONS,
+    *openapi_changes.OPERATIONS,
+    *openapi_health.OPERATIONS,
     *OPENAPI_OPERATIONS,
 ]
 
@@ -78,14 +73,14 @@ def description() -> dict[str, Any]:
             repository.GROUP: repository.ABOUT,
             decisioning.GROUP: decisioning.ABOUT,
             edge.GROUP: edge.ABOUT,
-            datastreams.GROUP: datastreams.ABOUT,
-            reporting.GROUP: reporting.ABOUT,
+            openapi_datastreams.GROUP: openapi_datastreams.ABOUT,
+            openapi_feedback.GROUP: openapi_feedback.ABOUT,
             ingestion.GROUP: ingestion.ABOUT,
-            **customers.GROUPS,
-            **audiences.GROUPS,
-            language.GROUP: language.ABOUT,
-            history.GROUP: history.ABOUT,
-            operations.GROUP: operations.ABOUT,
+            **openapi_profiles.GROUPS,
+            **openapi_audiences.GROUPS,
+            openapi_rules.GROUP: openapi_rules.ABOUT,
+            openapi_changes.GROUP: openapi_changes.ABOUT,
+            openapi_health.GROUP: openapi_health.ABOUT,
         },
         operations=OPERATIONS,
         schemas={
@@ -94,12 +89,12 @@ def description() -> dict[str, Any]:
             **repository.SCHEMAS,
             **decisioning.SCHEMAS,
             **edge.SCHEMAS,
-            **datastreams.SCHEMAS,
-            **reporting.SCHEMAS,
+            **openapi_datastreams.SCHEMAS,
+            **openapi_feedback.SCHEMAS,
             **ingestion.SCHEMAS,
-            **customers.SCHEMAS,
-            **audiences.SCHEMAS,
-            **language.SCHEMAS,
-            **history.SCHEMAS,
+            **openapi_profiles.SCHEMAS,
+            **openapi_audiences.SCHEMAS,
+            **openapi_rules.SCHEMAS,
+            **openapi_changes.SCHEMAS,
         },
     )

@@ -20,7 +20,7 @@ from proffer.model.xdm import format_xdm_time
 from proffer.service.customers.profiles import Person, ProfileService
 from proffer.service.library.registry import AuthorizedContainer, ContainerRegistry
 from proffer.validation import parse_timestamp_us, validate
-from proffer.wire import ups
+from proffer.wire import collection, ups
 from proffer.wire.codec import decode
 
 _MAX_EVENTS = 1_000
@@ -46,7 +46,7 @@ class EntityRoutes:
         query = call.request.query_params
         schema = _parse_schema_name(query.get("schema.name"))
         fields = [field for field in query.get("fields", "").split(",") if field.strip()]
-        if schema == ups.EVENT:
+        if schema == collection.EVENT:
             related = self._resolve_identity(access, query.get("relatedEntityId"), query.get("relatedEntityIdNS"))
             window = {name: query.get(name) for name in ("startTime", "endTime", "start", "limit")}
             return json_response(
@@ -76,7 +76,7 @@ class EntityRoutes:
             path = f"$.identities[{index}].{prefix}"
             identity = self._resolve_identity(access, entry.get(prefix), namespace, path)
             key = encode_xid(identity)
-            if schema == ups.EVENT:
+            if schema == collection.EVENT:
                 window = {**(body.get("timeFilter") or {}), "start": entry.get("start")}
                 window |= {"limit": body.get("limit"), "orderby": body.get("orderby")}
                 answer[key] = await self._events(call, access, identity, fields, window)
@@ -88,7 +88,7 @@ class EntityRoutes:
     async def delete(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         """DELETE: erase a customer with all stored data, and report what was erased."""
         query = call.request.query_params
-        _parse_schema_name(query.get("schema.name", ups.PROFILE))
+        _parse_schema_name(query.get("schema.name", collection.PROFILE))
         identity = self._resolve_identity(access, query.get("entityId"), query.get("entityIdNS"))
         erased = await self._profiles.erase(access, identity)
         if erased is None:
@@ -184,10 +184,10 @@ def _is_in_window(moment_ms: int, window: Mapping[str, Any]) -> bool:
 
 
 def _parse_schema_name(name: str | None) -> str:
-    if name not in {ups.PROFILE, ups.EVENT}:
+    if name not in {collection.PROFILE, collection.EVENT}:
         reason = f"not `{name[:100]}`" if name else "and is missing"
         raise Malformed(
-            f"`schema.name` must be `{ups.PROFILE}` or `{ups.EVENT}`, {reason}",
+            f"`schema.name` must be `{collection.PROFILE}` or `{collection.EVENT}`, {reason}",
             code="bad-parameter",
         )
     return name

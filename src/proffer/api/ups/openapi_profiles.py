@@ -1,7 +1,7 @@
 """OpenAPI description of profile access."""
 
 from proffer.api.kit.openapi import SANDBOX, error_texts, json_answer, json_content
-from proffer.wire import ups
+from proffer.wire import collection, ups
 from proffer.wire.openapi import (
     JsonSchema,
     Operation,
@@ -68,10 +68,10 @@ SCHEMAS: dict[str, JsonSchema] = {
 _IDENTITY_PARAMETERS = [
     OperationParameter(
         name="schema.name",
-        about=f"`{ups.PROFILE}` for a person, `{ups.EVENT}` for what they did.",
-        schema={"type": "string", "enum": [ups.PROFILE, ups.EVENT]},
+        about=f"`{collection.PROFILE}` for a person, `{collection.EVENT}` for what they did.",
+        schema={"type": "string", "enum": [collection.PROFILE, collection.EVENT]},
         required=True,
-        example=ups.PROFILE,
+        example=collection.PROFILE,
     ),
     OperationParameter(name="entityId", about="The id; without a namespace, an XID.", example="ada@example.org"),
     OperationParameter(name="entityIdNS", about="The code of the id's namespace.", example="Email"),
@@ -113,7 +113,7 @@ OPERATIONS = [
         body=json_content(
             ref("EntitiesRequest"),
             {
-                "schema": {"name": ups.PROFILE},
+                "schema": {"name": collection.PROFILE},
                 "fields": ["person.name"],
                 "identities": [
                     {"entityId": "ada@example.org", "entityIdNS": {"code": "Email"}},

@@ -7,6 +7,7 @@ from urllib.parse import quote, unquote_plus
 from starlette.datastructures import QueryParams
 
 from proffer.api.kit.endpoints import ApiCall
+from proffer.api.kit.links import quote_in_link
 from proffer.api.xcore import translate
 from proffer.errors import Malformed
 from proffer.model.catalog import Catalog
@@ -20,9 +21,6 @@ from proffer.service.search.search import (
     parse_order,
     parse_property,
 )
-
-_UNESCAPED = ":/;=,@!$'()*~<>[]|^\"."
-"""Characters that the documented links leave unescaped, beyond the URI standard."""
 
 
 def read_search(call: ApiCall, catalog: Catalog) -> tuple[Iterable[Instance], SearchQuery, str]:
@@ -73,8 +71,8 @@ def next_href(path: str, query: QueryParams, page: Page) -> str | None:
         return None
     order = ",".join(f"{'-' if key.descending else ''}{'.'.join(key.path)}" for key in page.order)
     parameters = [(name, value) for name, value in query.multi_items() if name not in {"start", "orderby", "orderBy"}]
-    tail = "&".join(f"{quote(name, safe=_UNESCAPED)}={quote(value, safe=_UNESCAPED)}" for name, value in parameters)
-    return f"{path}?start={quote(page.next_start, safe='')}&orderby={quote(order, safe=_UNESCAPED)}" + (
+    tail = "&".join(f"{quote_in_link(name)}={quote_in_link(value)}" for name, value in parameters)
+    return f"{path}?start={quote(page.next_start, safe='')}&orderby={quote_in_link(order)}" + (
         f"&{tail}" if tail else ""
     )
 
@@ -82,7 +80,7 @@ def next_href(path: str, query: QueryParams, page: Page) -> str | None:
 def readable_query(raw_query: str) -> str:
     """Return a query as in the documented links: as sent, with minimal escaping."""
     parts = [part.partition("=") for part in raw_query.split("&")]
-    return "&".join(f"{name}{equals}{quote(unquote_plus(value), safe=_UNESCAPED)}" for name, equals, value in parts)
+    return "&".join(f"{name}{equals}{quote_in_link(unquote_plus(value))}" for name, equals, value in parts)
 
 
 def _matches_any_word(qop: str | None) -> bool:

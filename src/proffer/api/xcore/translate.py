@@ -86,7 +86,7 @@ def _infer_kind(document: Mapping[str, Any]) -> EntityKind:
 
 
 class PatchError(Invalid):
-    """An invalid patch; its paths are of the patch or envelope, so `under` does not change them."""
+    """An invalid patch; its paths are of the patch or envelope, so `with_root` does not change them."""
 
     def with_root(self, root: str) -> "PatchError":  # noqa: ARG002 - the signature is the base's
         return self
