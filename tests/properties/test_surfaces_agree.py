@@ -4,7 +4,7 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
@@ -97,6 +97,7 @@ def decisions(client: TestClient, where: str, documents: Sequence[Document], pro
         "xdm:profiles": [{"xdm:identityMap": {}, "xdm:attributes": profile}],
         "xdm:responseFormat": {"xdm:includeContent": True},
         "xdm:allowDuplicatePropositions": {"xdm:acrossPlacements": False},
+        "xdm:dryRun": True,  # so that no answer uses up the caps of the next
     }
     answer = client.post(f"{where}?partial=true", json=body)
     assert answer.status_code in {200, 207}, answer.text
@@ -111,6 +112,7 @@ def decisions(client: TestClient, where: str, documents: Sequence[Document], pro
 
 @settings(max_examples=10)
 @given(seed=SEEDS, odd=ODDNESS, choices=st.integers(0, 2**32))
+@example(seed=0, odd=1, choices=0)
 def test_it_does_not_matter_through_which_surface(seed: int, odd: int, choices: int) -> None:
     """Random objects created, read and patched on one surface, and on random ones: the same at every step."""
     toss = random.Random(choices)  # noqa: S311 - dice, not secrets
