@@ -14,36 +14,23 @@ from proffer.pql.syntax.diagnostics import Diagnostic, did_you_mean
 from proffer.pql.syntax.limits import MAX_CHAIN_STEPS, MAX_LOOPS
 from proffer.pql.syntax.nodes import (
     Aggregate,
-    Beside,
-    Between,
-    Binary,
     Call,
     Chain,
     Declaration,
     Field,
     Filter,
-    If,
     Lambda,
     Let,
-    ListOf,
     Literal,
-    Logic,
     Name,
-    Negate,
     Node,
-    Not,
-    ObjectOf,
-    Occurs,
-    On,
     Parameter,
     Quantifier,
     Root,
     Select,
     Step,
-    TimeTest,
     TimeWord,
     Up,
-    Within,
     map_children,
 )
 from proffer.pql.syntax.source import TextSpan
@@ -88,7 +75,7 @@ class Resolver:
 
     def resolve(self, node: Node) -> Node:
         resolve = _RESOLVE_BY_NODE.get(type(node))
-        return node if resolve is None else resolve(self, node)
+        return map_children(node, self.resolve) if resolve is None else resolve(self, node)
 
     def report(self, code: str, message: str, span: TextSpan, help_: str | None = None) -> None:
         self.findings.append(Diagnostic(code, message, help_, span))
@@ -142,28 +129,6 @@ class Resolver:
 
     def time_word(self, node: TimeWord) -> Node:
         return self.name(Name(node.word, span=node.span)) if node.word in self.scope.variables else node
-
-    # --- nodes without names of their own
-
-    def binary(self, node: Binary) -> Node:
-        return Binary(node.sign, self.resolve(node.left), self.resolve(node.right), span=node.span)
-
-    def logic(self, node: Logic) -> Node:
-        return Logic(node.sign, self.all_of(node.parts), span=node.span)
-
-    def all_of(self, nodes: tuple[Node, ...]) -> tuple[Node, ...]:
-        return tuple(self.resolve(node) for node in nodes)
-
-    def object_of(self, node: ObjectOf) -> Node:
-        return ObjectOf(tuple((key, self.resolve(value)) for key, value in node.entries), span=node.span)
-
-    def condition(self, node: If) -> Node:
-        return If(
-            self.resolve(node.test),
-            self.resolve(node.then),
-            self.resolve(node.otherwise),
-            span=node.span,
-        )
 
     # --- calls and item expressions
 
@@ -294,26 +259,12 @@ class Resolver:
             Step(
                 step.label,
                 self.item_lambda(step.what),
-                step.when and self.time_test(step.when),
+                step.when and map_children(step.when, self.resolve),
                 span=step.span,
             )
             for step in node.steps
         )
         return Chain(events, self.item_lambda(node.timestamp), steps, span=node.span)
-
-    # --- time
-
-    def occurs(self, node: Occurs) -> Node:
-        return Occurs(self.resolve(node.subject), self.time_test(node.test), span=node.span)
-
-    def time_test(self, node: TimeTest) -> TimeTest:
-        match node:
-            case Within() | Beside() | On():
-                return replace(node, anchor=self.resolve(node.anchor))
-            case Between(low, high):
-                return Between(self.resolve(low), self.resolve(high), span=node.span)
-            case _:
-                return node
 
 
 _RESOLVE_BY_NODE: dict[type[Node], Callable[..., Node]] = {
@@ -321,14 +272,6 @@ _RESOLVE_BY_NODE: dict[type[Node], Callable[..., Node]] = {
     Up: Resolver.up,
     Parameter: lambda self, node: self.parameter(node.position, node.span),
     TimeWord: Resolver.time_word,
-    Field: lambda self, node: Field(self.resolve(node.of), node.name, span=node.span),
-    ListOf: lambda self, node: ListOf(self.all_of(node.items), span=node.span),
-    ObjectOf: Resolver.object_of,
-    Negate: lambda self, node: Negate(self.resolve(node.operand), span=node.span),
-    Not: lambda self, node: Not(self.resolve(node.operand), span=node.span),
-    Binary: Resolver.binary,
-    Logic: Resolver.logic,
-    If: Resolver.condition,
     Call: Resolver.call,
     Filter: Resolver.filter,
     Lambda: Resolver.misplaced_lambda,
@@ -337,6 +280,5 @@ _RESOLVE_BY_NODE: dict[type[Node], Callable[..., Node]] = {
     Select: Resolver.select,
     Aggregate: Resolver.aggregate,
     Chain: Resolver.chain,
-    Occurs: Resolver.occurs,
 }
-"""Node types that need resolving. Literals, periods and context references do not."""
+"""Node types that are a name or have a scope. In the others only the children are resolved."""

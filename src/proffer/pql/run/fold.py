@@ -21,6 +21,7 @@ from proffer.pql.syntax.nodes import (
     Node,
     Not,
     ObjectOf,
+    children,
     map_children,
 )
 from proffer.pql.values.environment import Environment, WorkLimitExceeded
@@ -40,11 +41,11 @@ def fold(node: Node) -> Node:
             return Literal(not truth(constant(operand)), span=node.span)
         case If(test, then, otherwise) if is_constant(test):
             return then if truth(constant(test)) else otherwise
-        case Call(function, arguments) if not STDLIB[function].pure or not all(map(is_constant, arguments)):
+        case Call(function) if not STDLIB[function].pure:
             return node
         case Binary() if any(_depends_on_zone(side) for side in (node.left, node.right)):
             return node
-        case _ if isinstance(node, _FOLDABLE) and all(map(is_constant, _operands(node))):
+        case _ if isinstance(node, _FOLDABLE) and all(map(is_constant, children(node))):
             return _evaluate_constant(node)
         case _:
             return node
@@ -58,24 +59,6 @@ def constant(node: Node) -> Any:
     """Return the value of a constant node."""
     assert isinstance(node, (Literal, Constant))
     return node.value
-
-
-def _operands(node: Node) -> list[Node]:
-    match node:
-        case Binary(_, left, right):
-            return [left, right]
-        case Call(_, arguments):
-            return list(arguments)
-        case Field(of, _):
-            return [of]
-        case ListOf(items):
-            return list(items)
-        case Negate(operand):
-            return [operand]
-        case ObjectOf(entries):
-            return [value for _, value in entries]
-        case _:
-            return [node]
 
 
 def _depends_on_zone(node: Node) -> bool:

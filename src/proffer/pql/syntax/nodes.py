@@ -6,7 +6,7 @@ resolved to a `Root`, a `Field`, or a `Name` of a variable bound above it.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 from typing import Literal as OneOf
 
 from proffer.pql.syntax.source import NO_SPAN, TextSpan
@@ -20,6 +20,9 @@ class Node:
     """Base class of nodes. `span` is the source range; it is ignored by equality."""
 
     span: TextSpan = field(default=NO_SPAN, compare=False, repr=False, kw_only=True)
+
+
+T = TypeVar("T", bound=Node)
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,18 +273,7 @@ def _child_fields(kind: type[Node]) -> tuple[str, ...]:
 
 
 def _compute_child_fields(kind: type[Node]) -> tuple[str, ...]:
-    scalar_types = (
-        str,
-        "str",
-        int,
-        "int",
-        "Scalar",
-        "Direction",
-        "tuple[str, ...]",
-        Scalar,
-        Direction,
-        tuple[str, ...],
-    )
+    scalar_types = (str, int, Scalar, Direction, tuple[str, ...])
     return tuple(
         node_field.name
         for node_field in fields(kind)
@@ -321,7 +313,7 @@ def depth(node: Node) -> int:
     return deepest
 
 
-def map_children(node: Node, change: Callable[[Node], Node]) -> Node:
+def map_children(node: T, change: Callable[[Node], Node]) -> T:
     """Return a copy with `change` applied to every child; the node itself if none changed."""
     changes: dict[str, Any] = {}
     for name in _child_fields(type(node)):
