@@ -14,8 +14,8 @@ from proffer.pql.values.values import (
     as_key,
     as_number,
     equal,
-    format_number,
     sort_key,
+    to_text,
     truth,
 )
 
@@ -91,18 +91,10 @@ def _group_by(items: Items, keys: Items) -> dict[str, Items]:
     """Group items by key; keys become texts, as in JSON; null keys are skipped."""
     groups: dict[str, Items] = {}
     for item, key in zip(items, keys, strict=True):
-        text_key = _group_key(key)
+        text_key = to_text(key)
         if text_key is not None:
             groups.setdefault(text_key, []).append(item)
     return groups
-
-
-def _group_key(key: Value) -> str | None:
-    if isinstance(key, bool):
-        return "true" if key else "false"
-    if isinstance(key, (int, float)):
-        return format_number(key)
-    return key if isinstance(key, str) else None
 
 
 def _distinct(items: Items) -> Items:

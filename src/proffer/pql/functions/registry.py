@@ -13,7 +13,7 @@ from typing import Any
 from proffer.pql.syntax.limits import MAX_TEXT
 from proffer.pql.values.environment import Environment
 from proffer.pql.values.times import as_local, as_time
-from proffer.pql.values.values import Value, as_number, format_number, is_list, is_number
+from proffer.pql.values.values import Value, as_number, is_list, to_text
 
 Body = Callable[..., Value]
 
@@ -40,12 +40,6 @@ def _text(value: Value, _env: Environment) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _printable(value: Value, _env: Environment) -> str | None:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return format_number(value) if is_number(value) else _text(value, _env)
-
-
 def _number(value: Value, _env: Environment) -> int | float | None:
     return as_number(value)
 
@@ -67,7 +61,7 @@ def _array(value: Value, env: Environment) -> list[Value] | None:
 
 _CONVERT: dict[ValueKind, Callable[[Value, Environment], Value]] = {
     ValueKind.TEXT: _text,
-    ValueKind.PRINTABLE: _printable,
+    ValueKind.PRINTABLE: lambda value, _env: to_text(value),
     ValueKind.NUMBER: _number,
     ValueKind.DOUBLE: _number,
     ValueKind.INTEGER: _integer,

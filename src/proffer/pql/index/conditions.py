@@ -16,11 +16,11 @@ from proffer.pql.values.environment import Environment
 from proffer.pql.values.values import (
     differs,
     equal,
-    format_number,
     is_in,
     is_not_in,
     order,
-    parse_number,
+    to_number,
+    to_text,
     truth,
 )
 
@@ -37,11 +37,7 @@ class OrderedDomain(Enum):
 
 def convert_constant(domain: OrderedDomain, constant: Any) -> Any:
     """Coerce a constant to the domain; None if it cannot be coerced."""
-    if isinstance(constant, str):
-        return constant if domain is OrderedDomain.TEXT else parse_number(constant)
-    if isinstance(constant, bool):
-        return str(constant).lower() if domain is OrderedDomain.TEXT else None
-    return format_number(constant) if domain is OrderedDomain.TEXT else constant
+    return to_text(constant) if domain is OrderedDomain.TEXT else to_number(constant)
 
 
 def constants(tree: Node, domain: OrderedDomain) -> Iterator[Any]:

@@ -65,6 +65,22 @@ def format_number(value: float) -> str:
         return "Infinity"
 
 
+def to_number(value: Value) -> int | float | None:
+    """Coerce a number or text to a number; None if impossible."""
+    if isinstance(value, str):
+        return parse_number(value)
+    return value if is_number(value) else None
+
+
+def to_text(value: Value) -> str | None:
+    """Coerce a text, number or Boolean to text; None for other values."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return format_number(value) if is_number(value) else None
+
+
 def truth(value: Value) -> bool:
     """Return the truth of a value (PQL D-TRUTH)."""
     if value is None or isinstance(value, bool):
@@ -228,11 +244,11 @@ def coerce(left: Value, right: Value, zone: tzinfo) -> tuple[Value, Value] | Non
     if isinstance(left, bool):
         right = _to_boolean(right)
     elif isinstance(left, (int, float)):
-        right = _to_number(right)
+        right = to_number(right)
     elif isinstance(left, str):
         if isinstance(right, date):
             return _as_instants(left, right, zone)
-        right = _to_text(right)
+        right = to_text(right)
     elif isinstance(left, date):
         return _as_instants(left, right, zone)
     else:
@@ -244,20 +260,6 @@ def _to_boolean(value: Value) -> bool | None:
     if isinstance(value, bool):
         return value
     return {"true": True, "false": False}.get(value) if isinstance(value, str) else None
-
-
-def _to_number(value: Value) -> int | float | None:
-    if isinstance(value, str):
-        return parse_number(value)
-    return value if is_number(value) else None
-
-
-def _to_text(value: Value) -> str | None:
-    if isinstance(value, str):
-        return value
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return format_number(value) if is_number(value) else None
 
 
 def _as_instants(left: Value, right: Value, zone: tzinfo) -> tuple[Time, Time] | None:
