@@ -14,7 +14,6 @@ from proffer.pql.forms.printer import print_tree
 from proffer.pql.forms.to_json import to_json
 from proffer.pql.run.to_python import NAMESPACE, to_python
 from proffer.pql.syntax.diagnostics import Diagnostic, NotPql
-from proffer.pql.syntax.lexer import tokenize
 from proffer.pql.syntax.limits import RuleKind
 from proffer.pql.syntax.nodes import Root, walk
 from proffer.pql.syntax.parser import parse
@@ -122,7 +121,7 @@ def read_condition(condition: Mapping[str, Any]) -> str | Tree | CompileErrors:
     try:
         return unwrap(condition)
     except NotPql as error:
-        return CompileErrors("", (error.diagnostic,))
+        return CompileErrors("", error.diagnostics)
 
 
 def check_text(
@@ -175,7 +174,7 @@ def _parse_and_check(
         try:
             text = print_tree(from_json(text))
         except NotPql as error:
-            return None, [error.diagnostic], ""
+            return None, list(error.diagnostics), ""
     source = SourceText(text, name)
     findings = check_size(source, options.kind)
     if findings:
@@ -183,8 +182,7 @@ def _parse_and_check(
     try:
         tree = parse(source)
     except NotPql as error:
-        lexer_findings = tokenize(text)[1]
-        return None, lexer_findings or [error.diagnostic], text
+        return None, list(error.diagnostics), text
     return *check(tree, source, options), text
 
 

@@ -8,7 +8,6 @@ from collections.abc import Collection
 
 from proffer.pql.check.checker import CheckOptions, check, check_size
 from proffer.pql.syntax.diagnostics import Diagnostic, NotPql
-from proffer.pql.syntax.lexer import tokenize
 from proffer.pql.syntax.limits import RuleKind
 from proffer.pql.syntax.nodes import Call, walk
 from proffer.pql.syntax.nodes import Node as PqlNode
@@ -65,7 +64,7 @@ def _check_choice(text: str, roots: Collection[str]) -> tuple[PqlNode | None, li
     try:
         tree = parse(source)
     except NotPql as error:
-        return None, tokenize(text)[1] or [error.diagnostic]
+        return None, list(error.diagnostics)
     except RecursionError:
         return None, [Diagnostic("template", "this expression is nested too deeply", "split it")]
     unsupported_calls = [

@@ -69,10 +69,10 @@ _DIRECTIONS: dict[str, Direction] = {"before": "before", "after": "after", "from
 
 
 def parse(source: SourceText) -> Node:
-    """Parse a text to a tree. Raises `NotPql` with the first error."""
+    """Parse a text to a tree. Raises `NotPql` with all lexical errors, or the first syntax error."""
     tokens, findings = tokenize(source.text)
     if findings:
-        raise NotPql(findings[0])
+        raise NotPql(*findings)
     _check_bracket_depth(tokens)
     tree = Parser(tokens).parse_all()
     # Every level of the tree needs at least one token.
