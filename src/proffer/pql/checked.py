@@ -1,7 +1,6 @@
 """A checked rule: its syntax tree, its resolved tree and the fields it reads."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from proffer.pql.syntax.diagnostics import Diagnostic
 from proffer.pql.syntax.limits import RuleKind
@@ -22,7 +21,5 @@ class CheckedRule:
     kind: RuleKind
     reads: frozenset[str]
     diagnostics: tuple[Diagnostic, ...] = ()
-    binders: Mapping[str, str] = field(default_factory=dict)
-    """Variable name in `core` → the name in the source."""
     type: str = "any value"
     """Name of the inferred type of the value."""

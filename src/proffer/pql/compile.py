@@ -141,14 +141,14 @@ def check_text(
         schema=schema,
         saving=saving,
     )
-    return _check(text, options, kind)[1]
+    return _check(text, options)[1]
 
 
 _TOO_DEEP = Diagnostic("pql.too-deep", "this rule is nested too deeply", "split it into several rules")
 
 
 def _compile(text: str | Tree, options: CheckOptions, name: str) -> CompileErrors | tuple[str, CheckedRule, str, str]:
-    checked, findings, source_text = _check(text, options, name)
+    checked, findings, source_text = _check(text, options)
     if checked is None:
         return CompileErrors(source_text, tuple(sorted(findings, key=lambda diagnostic: not diagnostic.is_error)))
     try:
@@ -157,25 +157,23 @@ def _compile(text: str | Tree, options: CheckOptions, name: str) -> CompileError
         return CompileErrors(source_text, (_TOO_DEEP,))
 
 
-def _check(text: str | Tree, options: CheckOptions, name: str) -> tuple[CheckedRule | None, list[Diagnostic], str]:
+def _check(text: str | Tree, options: CheckOptions) -> tuple[CheckedRule | None, list[Diagnostic], str]:
     """Return the checked rule or None, all findings, and the text. Spans of findings refer to this text."""
     try:
-        return _parse_and_check(text, options, name)
+        return _parse_and_check(text, options)
     except RecursionError:
         # The nesting limits fit the stack, unless the caller is itself deep in a recursion.
         return None, [_TOO_DEEP], text if isinstance(text, str) else ""
 
 
-def _parse_and_check(
-    text: str | Tree, options: CheckOptions, name: str
-) -> tuple[CheckedRule | None, list[Diagnostic], str]:
+def _parse_and_check(text: str | Tree, options: CheckOptions) -> tuple[CheckedRule | None, list[Diagnostic], str]:
     if not isinstance(text, str):
         # Print the tree first, so that the spans of findings refer to a text.
         try:
             text = print_tree(from_json(text))
         except NotPql as error:
             return None, list(error.diagnostics), ""
-    source = SourceText(text, name)
+    source = SourceText(text)
     findings = check_size(source, options.kind)
     if findings:
         return None, findings, text

@@ -57,7 +57,7 @@ def _check_choice(text: str, roots: Collection[str]) -> tuple[PqlNode | None, li
         begin = text.index(helper)
         span = TextSpan(begin, begin + len(helper))
         return None, [Diagnostic("template", *unsupported_message(helper), span)]
-    source = SourceText(text, "template")
+    source = SourceText(text)
     size_errors = check_size(source, RuleKind.FORMULA)
     if size_errors:
         return None, size_errors

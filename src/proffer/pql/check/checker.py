@@ -71,7 +71,7 @@ def check(tree: Node, source: SourceText, options: CheckOptions) -> tuple[Checke
     findings = sort_diagnostics(findings)
     if any(finding.is_error for finding in findings):
         return None, findings
-    rule = CheckedRule(tree, folded, options.kind, reads, tuple(findings), resolver.binders, type_name)
+    rule = CheckedRule(tree, folded, options.kind, reads, tuple(findings), type_name)
     return rule, findings
 
 

@@ -55,7 +55,7 @@ class Resolver:
 
     roots: Collection[str]
     findings: list[Diagnostic] = field(default_factory=list)
-    binders: dict[str, str] = field(default_factory=dict)
+    variable_count: int = 0
     random_count: int = 0
     scope: NameScope = field(default_factory=lambda: NameScope({}, (Root("profile"),)))
 
@@ -82,8 +82,8 @@ class Resolver:
 
     def bind(self, names: tuple[str, ...], *, loops: int = 1, context: bool = False) -> tuple[str, ...]:
         """Bind variables from here on; with `context` the first becomes the implicit context."""
-        unique_names = tuple(f"v{len(self.binders) + index + 1}" for index in range(len(names)))
-        self.binders.update(zip(unique_names, names, strict=True))
+        unique_names = tuple(f"v{self.variable_count + index + 1}" for index in range(len(names)))
+        self.variable_count += len(names)
         scope = self.scope
         if context:
             variables, contexts = scope.variables, (*scope.contexts, Name(unique_names[0]))

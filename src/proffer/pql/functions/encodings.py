@@ -75,10 +75,6 @@ def _before_at(text: str) -> str | None:
     return text.rpartition("@")[0] or None
 
 
-def _to_bool(text: str) -> bool | None:
-    return {"true": True, "false": False}.get(text.strip().lower())
-
-
 def _integer(text: str) -> int | None:
     number = as_number(parse_number(text))
     return None if number is None else int(number)
@@ -179,7 +175,7 @@ FUNCTIONS = (
         method=False,
         doc="True for the text `true` in any case; false for everything else.",
         examples={'toBool("true")': True, 'toBool("TRUE")': True, 'toBool("no")': False},
-        body=lambda text: bool(_to_bool(text)),
+        body=lambda text: text.strip().lower() == "true",
     ),
     _of_text(
         "stringToNumber",

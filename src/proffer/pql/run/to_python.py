@@ -158,8 +158,8 @@ def residual_to_python(
 ) -> str:
     """Return the source of `def rule(env, given0, given1…)` that computes the score. It may raise.
 
-    Each argument is a tuple with one value per name in `argument_names`. `booleans`: the names whose
-    value is always a bool.
+    Each argument is a tuple with one value per name in `argument_names`. `boolean_names`: those
+    whose value is always a bool.
     """
     writer = _PythonWriter()
     writer.boolean_names.update(boolean_names)

@@ -70,7 +70,7 @@ def render_diagnostic(diagnostic: Diagnostic, text: str, name: str = "rule") -> 
     headline = f"{diagnostic.severity}[{diagnostic.code}] {diagnostic.message}"
     if diagnostic.span.start < 0 or diagnostic.span.start > len(text):
         return "\n".join([headline, *_help_lines(diagnostic, "")])
-    source = SourceText(text, name)
+    source = SourceText(text)
     position = source.position_of(diagnostic.span.start)
     line = source.line_text(position.line)
     prefix = line[: position.column - 1]

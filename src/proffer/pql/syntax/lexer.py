@@ -127,5 +127,5 @@ def _letter_after_number(token_match: re.Match[str]) -> Diagnostic:
 
 
 def unescape(text: str) -> str:
-    r"""Resolve escapes: `\\n`, `\\t`, `\\r`; any other escaped character stands for itself."""
+    r"""Resolve escapes: `\n`, `\t`, `\r`; any other escaped character stands for itself."""
     return _ESCAPE.sub(lambda escape_match: _ESCAPED_CHARACTERS.get(escape_match[1], escape_match[1]), text)

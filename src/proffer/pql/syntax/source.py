@@ -29,10 +29,9 @@ class TextPosition(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SourceText:
-    """A source text with the name used in messages."""
+    """A source text that converts offsets to lines and columns."""
 
     text: str
-    name: str = "rule"
 
     def position_of(self, offset: int) -> TextPosition:
         """Return the position of a character offset; offsets are clamped to the text."""
