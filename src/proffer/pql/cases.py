@@ -11,9 +11,10 @@ from datetime import UTC, date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from proffer.pql.compile import FORMULA_NAMESPACE, CompiledFormula, compile_formula, load
+from proffer.pql.compile import VALUE_NAMESPACE, CompiledFormula, compile_formula, load
 from proffer.pql.run.interpret import interpret
 from proffer.pql.values.environment import Environment, WorkLimitExceeded
+from proffer.pql.values.times import as_instant
 from proffer.pql.values.values import truth
 
 ROOTS = ("profile", "xEvent", "offer", "$2")
@@ -75,8 +76,7 @@ def environment(env_document: Mapping[str, Any]) -> Environment:
 
 def load_value_function(compiled: CompiledFormula) -> Callable[[Environment], Any]:
     """Load the generated function. It returns the value, not the score."""
-    namespace = {**FORMULA_NAMESPACE, "score": lambda value: value}
-    return load(compiled.source, "case", namespace)
+    return load(compiled.source, "case", VALUE_NAMESPACE)
 
 
 def _interpret_or_null(compiled: CompiledFormula, env: Environment) -> Any:
@@ -106,7 +106,9 @@ def _evaluate_in_columns(compiled: CompiledFormula, env_document: Mapping[str, A
 def agrees(actual: Any, expected: Any) -> bool:
     """Return whether a result equals the expected one: numbers by value, times as instants."""
     if isinstance(actual, date):
-        return isinstance(expected, str) and _instant(actual) == _instant(datetime.fromisoformat(expected))
+        if not isinstance(expected, str):
+            return False
+        return as_instant(actual, UTC) == as_instant(datetime.fromisoformat(expected), UTC)
     if isinstance(actual, (list, tuple)):
         return (
             isinstance(expected, list)
@@ -124,9 +126,3 @@ def agrees(actual: Any, expected: Any) -> bool:
     if isinstance(actual, bool) or isinstance(expected, bool) or not isinstance(actual, (int, float)):
         return type(actual) is type(expected) and bool(actual == expected)
     return isinstance(expected, (int, float)) and math.isclose(actual, expected, rel_tol=1e-9)
-
-
-def _instant(value: date) -> datetime:
-    if not isinstance(value, datetime):
-        return datetime(value.year, value.month, value.day, tzinfo=UTC)
-    return value if value.tzinfo else value.replace(tzinfo=UTC)

@@ -220,3 +220,5 @@ def _return_none(_fault: Exception) -> None:
 
 RULE_NAMESPACE: dict[str, Any] = {**NAMESPACE, "failed": _return_false}
 FORMULA_NAMESPACE: dict[str, Any] = {**NAMESPACE, "failed": _return_none, "score": _score}
+VALUE_NAMESPACE: dict[str, Any] = {**FORMULA_NAMESPACE, "score": lambda value: value}
+"""The globals of a formula, but the result is any value."""

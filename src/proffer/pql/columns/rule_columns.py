@@ -27,7 +27,7 @@ from proffer.pql.columns.arrays import (
     scalar_numbers,
 )
 from proffer.pql.columns.columns import Path, ProfileTable
-from proffer.pql.compile import FORMULA_NAMESPACE, RULE_NAMESPACE, load
+from proffer.pql.compile import FORMULA_NAMESPACE, RULE_NAMESPACE, VALUE_NAMESPACE, load
 from proffer.pql.functions.stdlib import STDLIB
 from proffer.pql.run.to_python import to_python
 from proffer.pql.syntax.limits import RuleKind
@@ -150,7 +150,7 @@ class _ColumnCompiler(ArrayCompiler[TableEvaluation]):
         if _profile_paths(node):
             return _not_numbers
         # A value that is the same for every row, such as a field of the offer.
-        leaf = _DistinctValueLeaf(node, RuleKind.FORMULA, _VALUE_NAMESPACE)
+        leaf = _DistinctValueLeaf(node, RuleKind.FORMULA, VALUE_NAMESPACE)
         return lambda evaluation: scalar_numbers(parse_number_or_null(leaf.evaluate_distinct(evaluation)[0][0]))
 
     def compile_truth_leaf(self, node: Node) -> TruthKernel[TableEvaluation]:
@@ -214,9 +214,6 @@ def _compile_scores(node: Node) -> NumberKernel[TableEvaluation]:
 
 
 # --- parts that are evaluated per distinct value
-
-_VALUE_NAMESPACE = {**FORMULA_NAMESPACE, "score": lambda value: value}
-"""The globals of a formula, but the result is any value."""
 
 
 class _DistinctValueLeaf:

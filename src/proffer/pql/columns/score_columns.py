@@ -33,7 +33,7 @@ from proffer.pql.columns.arrays import (
     truth_at,
     uniform_truth,
 )
-from proffer.pql.compile import FORMULA_NAMESPACE, load
+from proffer.pql.compile import VALUE_NAMESPACE, load
 from proffer.pql.index.partial_eval import WORK_SHARE, SplitFormula, Values
 from proffer.pql.run.to_python import is_boolean, residual_to_python
 from proffer.pql.syntax.nodes import Binary, If, Literal, Name, Negate, Node, walk
@@ -42,8 +42,6 @@ from proffer.pql.values.values import truth
 
 _CHUNK_SIZE = 256
 """Number of values processed between two yields to the event loop."""
-
-_VALUE_NAMESPACE = {**FORMULA_NAMESPACE, "score": lambda value: value}
 
 
 @dataclass(slots=True)
@@ -303,7 +301,7 @@ class _ScalarLeaf:
             self.formula.boolean_names,
             WORK_SHARE // leaf_count,
         )
-        self.function = load(source, "part of a formula", _VALUE_NAMESPACE)
+        self.function = load(source, "part of a formula", VALUE_NAMESPACE)
         code_by_key: dict[str, int] = {}
         codes: list[int] = []
         columns = [column.values for column in self.columns.values()]

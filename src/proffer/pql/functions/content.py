@@ -6,7 +6,7 @@ Formulas may use them too. Locales are `en_GB`, `de_DE` and so on; unknown ones 
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, time
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 from zoneinfo import ZoneInfo
 
@@ -63,15 +63,6 @@ def _text(name: str, kind: ValueKind, doc: str, example: str, expected: Value, b
 
 def _subtract(unit: str, example: str, expected: str) -> Function:
     """Declare `subtract…s`: days and longer units follow local time."""
-
-    def body(env: Environment, local: datetime, amount: int) -> datetime | None:
-        if unit != "day":
-            return times.shift(local, -amount, unit, env.tz)
-        try:
-            return local - timedelta(days=amount)
-        except OverflowError:
-            return None
-
     name = f"subtract{unit.capitalize()}s"
     return function(
         name,
@@ -80,7 +71,7 @@ def _subtract(unit: str, example: str, expected: str) -> Function:
         method=False,
         doc=f"The time minus a number of {unit}s.",
         examples={f"{name}({example})": expected},
-        body=body,
+        body=lambda env, local, amount: times.shift_local(local, -amount, unit, env.tz),
         with_env=True,
         row_by_row_reason=_ROW_BY_ROW_REASON,
     )

@@ -44,15 +44,6 @@ def _current(name: str, doc: str, extract: Callable[[datetime], int]) -> Functio
 
 def _add(unit: str, example: str, expected: str) -> Function:
     """Declare `add…s`: days and longer units follow local time, shorter ones are exact."""
-
-    def body(env: Environment, local: datetime, amount: int) -> datetime | None:
-        if unit != "day":
-            return times.shift(local, amount, unit, env.tz)
-        try:
-            return local + timedelta(days=amount)
-        except OverflowError:
-            return None
-
     name = f"add{unit.capitalize()}s"
     return function(
         name,
@@ -61,7 +52,7 @@ def _add(unit: str, example: str, expected: str) -> Function:
         method=False,
         doc=f"The time plus a number of {unit}s, which may be negative.",
         examples={f"{name}({example})": expected},
-        body=body,
+        body=lambda env, local, amount: times.shift_local(local, amount, unit, env.tz),
         with_env=True,
     )
 

@@ -7,7 +7,8 @@ as the general case, so that the result always equals the interpreter's.
 `python_paths` emits statements and loads fields; this module handles the nodes.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import date
 from functools import partial
 from typing import Any
@@ -97,23 +98,19 @@ def to_python(rule: CheckedRule) -> str:
 
     Exceptions are passed to `failed`, which is provided by the loader of the source.
     """
+    if rule.kind is RuleKind.RULE:
+        return part_to_python(rule.core)[0]
     writer = _PythonWriter()
-    with writer.block("def rule(env):"):
-        with writer.block("try:"):
-            if rule.kind is RuleKind.RULE:
-                writer.write_return_truth(rule.core)
-            else:
-                writer.write_return_score(rule.core)
-        writer.write_line("except Exception as fault: return failed(fault)")
+    with writer.fault_guard():
+        writer.write_return_score(rule.core)
     return _render_function(writer)
 
 
 def part_to_python(node: Node) -> tuple[str, int]:
     """Return the source of `def rule(env)` for one conjunct. The second value is its number of charging loops."""
     writer = _PythonWriter()
-    with writer.block("def rule(env):"), writer.block("try:"):
+    with writer.fault_guard():
         writer.write_return_truth(node)
-    writer.lines.append("    except Exception as fault: return failed(fault)")
     return _render_function(writer), writer.loop_count
 
 
@@ -188,7 +185,15 @@ class _PythonWriter(PathWriter):
         self.boolean_names: set[str] = set()
         """Input names whose value is always a bool."""
 
-    # --- return statements
+    # --- functions and return statements
+
+    @contextmanager
+    def fault_guard(self) -> Iterator[None]:
+        """Emit a function whose exceptions are passed to `failed`."""
+        with self.block("def rule(env):"):
+            with self.block("try:"):
+                yield
+            self.write_line("except Exception as fault: return failed(fault)")
 
     def write_return_truth(self, node: Node) -> None:
         """Emit statements that return the truth of a node; `and` and `or` return early."""

@@ -107,6 +107,16 @@ def shift(moment: datetime, amount: int, unit: str, zone: tzinfo) -> datetime | 
         return None
 
 
+def shift_local(local: datetime, amount: int, unit: str, zone: tzinfo) -> datetime | None:
+    """Like `shift`, but days follow local time. A day may have 23 or 25 hours."""
+    if unit != "day":
+        return shift(local, amount, unit, zone)
+    try:
+        return local + timedelta(days=amount)
+    except OverflowError:
+        return None
+
+
 def shift_months(local: datetime, months: int) -> datetime | None:
     """Add months, clamped to the last day of the month; None outside years 1 to 9999."""
     year, month = divmod(local.year * 12 + local.month - 1 + months, 12)
