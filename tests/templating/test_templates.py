@@ -116,6 +116,8 @@ def test_values_are_escaped_for_the_format(format_: Format, text: str, expected:
         ("{%foo%}", (1, 1)),
         ("{%#loop a%}{%/loop%}", (1, 1)),
         ("{%/if%}", (1, 1)),
+        ("{{/}}", (1, 1)),
+        ("{%#if a%}{%/ %}", (1, 10)),
         ("{%else%}", (1, 1)),
         ("{%#if a%}{%else%}{%else%}{%/if%}", (1, 18)),
         ("{%#each a%}{%else if b%}{%/each%}", (1, 12)),
@@ -133,6 +135,34 @@ def test_mistakes_have_a_place(text: str, place: tuple[int, int] | None) -> None
 
     assert place is None or place in [(line, column) for line, column, _ in found]
     assert all(message for _, _, message in found)
+
+
+TAG_BODIES = (
+    "",
+    " ",
+    "/",
+    "#",
+    "else",
+    "else if a",
+    "let",
+    "let x = a",
+    "#if a",
+    "/if",
+    "#each a as |x|",
+    "/each",
+    "a",
+    "=a",
+    "!",
+    "/ if",
+    "{",
+)
+
+
+@given(st.lists(st.tuples(st.sampled_from(["{{%s}}", "{%%%s%%}", "{{{%s}}}", "{%s"]), st.sampled_from(TAG_BODIES))))
+def test_any_sequence_of_tags_is_a_template_or_has_mistakes(tags: list[tuple[str, str]]) -> None:
+    """Whatever the tags contain and in whichever order they stand."""
+    template = compile_template("".join(form % body for form, body in tags), Format.TEXT)
+    assert isinstance(template, Template) or all(problem.message for problem in template.problems)
 
 
 def test_all_mistakes_are_told_at_once() -> None:

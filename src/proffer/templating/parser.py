@@ -233,11 +233,11 @@ class _TemplateParser:
             self._report_problem(at, *unsupported_message(word))
             return
         frame = self.stack[-1]
-        if frame.keyword != word:
+        if not frame.keyword or frame.keyword != word:
             open_block = f"the open block is `{frame.keyword}`" if frame.keyword else "no block is open"
             self._report_problem(
                 at,
-                f"`{word}` is closed, but {open_block}",
+                f"`/{word}` closes a block, but {open_block}",
                 "close blocks in the order they were opened, last first",
             )
             return
