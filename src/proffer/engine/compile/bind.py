@@ -16,11 +16,13 @@ from proffer.pql import CompiledFormula, CompiledRule, Schema, compile_formula, 
 from proffer.pql.index.conjuncts import Conjunction, Residual, conjoin, conjuncts
 from proffer.pql.index.partial_eval import partial_eval
 
+LIBRARY_ROOTS = frozenset({"profile", "xEvent", "offer"})
+"""Roots every rule and formula of a library may use, besides those declared in its `definedOn`."""
+
 
 def bind_rule(rule: EligibilityRule, schema: Schema) -> BoundRule:
     """Compile a rule. One that does not compile has diagnostics and is false."""
-    roots = {"profile", "xEvent", "offer", *rule.roots}
-    result = compile_rule(rule.condition, roots=roots, name=rule.name, schema=schema)
+    result = compile_rule(rule.condition, roots=LIBRARY_ROOTS | rule.roots, name=rule.name, schema=schema)
     compiled = conjunction = None
     if isinstance(result, CompiledRule):
         compiled = RuleEvaluator(result)
@@ -66,8 +68,7 @@ def bind_constraint(constraint: Constraint, rules: Mapping[str, BoundRule]) -> B
 
 def bind_formula(formula: RankingFormula, schema: Schema) -> BoundFormula:
     """Compile a formula. A formula that does not compile has diagnostics and gives no scores."""
-    roots = {"profile", "xEvent", "offer", *formula.roots}
-    result = compile_formula(formula.expression, roots=roots, name=formula.name, schema=schema)
+    result = compile_formula(formula.expression, roots=LIBRARY_ROOTS | formula.roots, name=formula.name, schema=schema)
     compiled = result if isinstance(result, CompiledFormula) else None
     return BoundFormula(
         id=formula.id,

@@ -23,11 +23,12 @@ from proffer.model.identity import IdentityKey
 from proffer.model.ids import EntityKind
 from proffer.model.instance import Instance
 from proffer.model.parse import expression_of
-from proffer.pql import CompileErrors, compile_rule, position_of
+from proffer.pql import CompileErrors, compile_rule
 from proffer.service.library.customer_rules import AdHocRule
 from proffer.service.library.library import ContainerState
 from proffer.service.library.objects import CatalogService, Precondition
 from proffer.service.library.registry import AuthorizedContainer
+from proffer.service.rules.check import violations_of
 from proffer.service.runtime.clock import Clock
 from proffer.store.ports import ProfileStore
 
@@ -151,7 +152,7 @@ class AudienceService:
         state = access.state
         compiled = compile_rule(condition, name="estimate")
         if isinstance(compiled, CompileErrors):
-            raise Invalid.of(_violations(compiled, "$.predicateExpression"))
+            raise Invalid.of(violations_of(compiled.diagnostics, compiled.text, "$.predicateExpression"))
         rule = AdHocRule(state.customer_schema, compiled)
         total, low, high = await self._store.customer_count(state.container.id)
         if total < EXACT_BELOW:
@@ -270,24 +271,7 @@ def _check_rule(document: Document) -> None:
         return  # reported by the validation of the document
     compiled = compile_rule(expression_of(expression), name=str(document.get("name", "audience")))
     if isinstance(compiled, CompileErrors):
-        raise Invalid.of(_violations(compiled, "$.expression.value"))
-
-
-def _violations(rejected: CompileErrors, path: str) -> list[Violation]:
-    violations = []
-    for diagnostic in (each for each in rejected.diagnostics if each.is_error):
-        position = position_of(diagnostic, rejected.text)
-        violations.append(
-            Violation(
-                code=diagnostic.code,
-                message=diagnostic.message,
-                path=path,
-                help=diagnostic.help,
-                line=position.line if position else None,
-                column=position.column if position else None,
-            )
-        )
-    return violations
+        raise Invalid.of(violations_of(compiled.diagnostics, compiled.text, "$.expression.value"))
 
 
 def _uuid(requested_id: object) -> str:

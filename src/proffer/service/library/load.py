@@ -16,7 +16,7 @@ from proffer.model.instance import Instance
 from proffer.service.library.check_templates import template_violations
 from proffer.service.library.objects import CatalogService
 from proffer.service.library.registry import AuthorizedContainer
-from proffer.service.rules.check import expression_violations, schema_of
+from proffer.service.rules.check import expression_violations
 
 SECTIONS: Mapping[str, EntityKind] = {
     "placements": EntityKind.PLACEMENT,
@@ -179,7 +179,7 @@ async def load_entries(
         if counts is not report.unchanged:
             report.steps.append(LoadStep(before=before, after=written))
         broken = [
-            *expression_violations(written, schema_of(state.catalog)),
+            *expression_violations(written, state.catalog),
             *template_violations(written),
         ]
         report.broken += Invalid.of(broken).with_root(path).violations if broken else ()

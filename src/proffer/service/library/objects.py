@@ -165,7 +165,7 @@ def _validate(draft: CatalogOverlay, version: Instance, *, importing: bool) -> I
     if not importing:
         violations += template_violations(version)
     if not violations and not importing and version.kind in _WITH_RULES:
-        violations = rules.expression_violations(version, rules.schema_of(draft))
+        violations = rules.expression_violations(version, draft)
     if violations:
         raise Invalid.of(violations)
     check_unique(draft, version)

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from proffer.engine.compile.bind import LIBRARY_ROOTS
 from proffer.errors import Invalid, Violation
 from proffer.model.catalog import Catalog, CatalogOverlay
 from proffer.model.field_schema import FieldSchema
@@ -15,9 +16,9 @@ from proffer.model.rule import EligibilityRule
 from proffer.pql import (
     CompiledFormula,
     CompiledRule,
+    CompileErrors,
     Diagnostic,
     Schema,
-    check_text,
     compile_formula,
     compile_rule,
     parse_type,
@@ -25,12 +26,11 @@ from proffer.pql import (
     render_diagnostic,
     schema_with,
 )
+from proffer.pql.syntax.diagnostics import sort_diagnostics
 from proffer.service.rules.json_schema import fields_of, looks_like_json_schema
 
 CUSTOM_QUERY_ROOTS = frozenset({"body", "header", "xEvent"})
 """Roots in the rule of a custom cap: the event, alone or as an ingestion message (spec 1.5.1)."""
-RULE_ROOTS = frozenset({"profile", "xEvent", "offer"})
-"""Roots every rule and formula may use, besides those declared in its `definedOn`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,26 +71,58 @@ def check(
     saving: bool = True,
     name: str = "rule",
 ) -> CheckResult:
-    """Check a rule or formula, text or JSON tree, in one pass. Never raises."""
-    effective_schema = schema if schema is not None else schema_with({})
-    names = RULE_ROOTS | set(roots)
-    diagnostics = check_text(expression, roots=names, kind=kind, saving=saving, schema=effective_schema)
+    """Check a rule or formula, text or JSON tree. Diagnostics are by position. Never raises."""
+    compiled = compile_expression(expression, kind=kind, roots=roots, schema=schema, saving=saving, name=name)
     text = expression if isinstance(expression, str) else ""
+    diagnostics = sort_diagnostics(list(compiled.diagnostics))
     notes = tuple(_expression_diagnostic(diagnostic, text, name) for diagnostic in diagnostics)
-    if any(diagnostic.is_error for diagnostic in diagnostics):
+    if isinstance(compiled, CompileErrors):
         return CheckResult(diagnostics=notes)
-    compiler = compile_formula if kind == "formula" else compile_rule
-    compiled = compiler(expression, roots=names, name=name, schema=effective_schema)
-    if not isinstance(compiled, CompiledRule | CompiledFormula):
-        return CheckResult(
-            diagnostics=tuple(_expression_diagnostic(diagnostic, text, name) for diagnostic in compiled.diagnostics)
-        )
     return CheckResult(
         diagnostics=notes,
         canonical=compiled.canonical,
         type=compiled.type,
         reads=tuple(sorted(compiled.reads)),
     )
+
+
+def compile_expression(
+    expression: str | Mapping[str, Any],
+    *,
+    kind: str,
+    roots: Collection[str] = (),
+    schema: Schema | None = None,
+    saving: bool = False,
+    name: str = "rule",
+) -> CompiledRule | CompiledFormula | CompileErrors:
+    """Compile a rule or formula of a library. `roots`: those it declares. Never raises."""
+    compiler = compile_formula if kind == "formula" else compile_rule
+    return compiler(
+        expression,
+        roots=LIBRARY_ROOTS | set(roots),
+        name=name,
+        schema=schema if schema is not None else schema_with({}),
+        saving=saving,
+    )
+
+
+def violations_of(diagnostics: Iterable[Diagnostic], text: str, path: str) -> list[Violation]:
+    """Return the errors among these diagnostics as violations. Line and column are those in the text."""
+    violations = []
+    for diagnostic in diagnostics:
+        if diagnostic.is_error:
+            position = position_of(diagnostic, text)
+            violations.append(
+                Violation(
+                    code=diagnostic.code,
+                    message=diagnostic.message,
+                    path=path,
+                    help=diagnostic.help,
+                    line=position.line if position else None,
+                    column=position.column if position else None,
+                )
+            )
+    return violations
 
 
 def field_schemas(catalog: Catalog | CatalogOverlay) -> Iterator[FieldSchema]:
@@ -104,16 +136,14 @@ def field_schemas(catalog: Catalog | CatalogOverlay) -> Iterator[FieldSchema]:
 
 def schema_of(catalog: Catalog | CatalogOverlay) -> Schema:
     """Return the schema of a container's rules: its loaded schemas, and XDM for other roots."""
-    return schema_from(field_schemas(catalog))
+    return schema_with({field_schema.name: field_schema.fields for field_schema in field_schemas(catalog)})
 
 
-def schema_from(schemas: Iterable[FieldSchema]) -> Schema:
-    """Combine field schemas into one schema."""
-    return schema_with({field_schema.name: field_schema.fields for field_schema in schemas})
+def expression_violations(version: Instance, catalog: Catalog | CatalogOverlay) -> list[Violation]:
+    """Return the errors in a version's expressions, checked against the catalog's schemas.
 
-
-def expression_violations(version: Instance, schema: Schema) -> list[Violation]:
-    """Return the errors in a version's expressions. Line and column are those in the expression's text."""
+    Line and column are those in the expression's text.
+    """
     if version.kind is EntityKind.OFFER:
         return _cap_violations(version)
     if version.kind not in {EntityKind.RULE, EntityKind.FORMULA}:
@@ -124,10 +154,13 @@ def expression_violations(version: Instance, schema: Schema) -> list[Violation]:
         expression, kind, members = entity.condition, "rule", ("xdm:condition", "condition")
     else:
         expression, kind, members = entity.expression, "formula", ("xdm:expression", "expression")
-    result = check(expression, kind=kind, roots=entity.roots, schema=schema, name=entity.name)
+    compiled = compile_expression(
+        expression, kind=kind, roots=entity.roots, schema=schema_of(catalog), saving=True, name=entity.name
+    )
     member = next(name for name in members if name in version.document)
     value = "xdm:value" if "xdm:value" in version.document[member] else "value"
-    return [_violation(note, f"$.{member}.{value}") for note in result.diagnostics if note.severity == "error"]
+    text = expression if isinstance(expression, str) else ""
+    return violations_of(compiled.diagnostics, text, f"$.{member}.{value}")
 
 
 def _cap_violations(offer: Instance) -> list[Violation]:
@@ -137,19 +170,17 @@ def _cap_violations(offer: Instance) -> list[Violation]:
         text = cap.get("xdm:customQuery")
         if text is None:
             continue
-        diagnostics = check_text(text, roots=CUSTOM_QUERY_ROOTS, kind="rule", saving=True, schema=schema_with({}))
-        notes = [
-            _expression_diagnostic(diagnostic, text, "customQuery") for diagnostic in diagnostics if diagnostic.is_error
-        ]
+        compiled = compile_rule(text, roots=CUSTOM_QUERY_ROOTS, name="customQuery", saving=True)
         path = f"$.xdm:frequencyCappingConstraints[{index}].xdm:customQuery"
-        violations += [_violation(diagnostic, path) for diagnostic in notes] or _unknown_event_fields(text, path)
+        if isinstance(compiled, CompileErrors):
+            violations += violations_of(compiled.diagnostics, text, path)
+        else:
+            violations += _unknown_event_fields(compiled, path)
     return violations
 
 
-def _unknown_event_fields(query: str, path: str) -> list[Violation]:
+def _unknown_event_fields(query: CompiledRule, path: str) -> list[Violation]:
     """Return violations for names that resolve to profile fields. No event has such fields."""
-    compiled = compile_rule(query, roots=CUSTOM_QUERY_ROOTS, name="customQuery")
-    reads = compiled.reads if isinstance(compiled, CompiledRule) else frozenset()
     return [
         Violation(
             code="pql.unknown-root",
@@ -157,19 +188,8 @@ def _unknown_event_fields(query: str, path: str) -> list[Violation]:
             path=path,
             help=f"fields of an event are under `body.xdmEntity`: write `body.xdmEntity.{field}`",
         )
-        for field in sorted(read.removeprefix("profile.") for read in reads if read.startswith("profile."))
+        for field in sorted(read.removeprefix("profile.") for read in query.reads if read.startswith("profile."))
     ]
-
-
-def _violation(note: ExpressionDiagnostic, path: str) -> Violation:
-    return Violation(
-        code=note.code,
-        message=note.message,
-        path=path,
-        help=note.help,
-        line=note.line,
-        column=note.column,
-    )
 
 
 def profile_schema(content: Any) -> Schema:

@@ -7,15 +7,8 @@ from datetime import datetime
 from typing import Any
 
 from proffer.model.profile import without_prefixes
-from proffer.pql import (
-    CompiledFormula,
-    CompiledRule,
-    Environment,
-    compile_formula,
-    compile_rule,
-    explain,
-)
-from proffer.service.rules.check import RULE_ROOTS, ExpressionDiagnostic, check
+from proffer.pql import CompileErrors, Environment, explain
+from proffer.service.rules.check import ExpressionDiagnostic, check, compile_expression
 
 ADDITIONAL = "_xdm.context.additionalParameters;version=1"
 """Default type of context data, assumed for plain fields."""
@@ -51,9 +44,8 @@ def explain_rule(
 ) -> RuleExplanation:
     """Evaluate every part of a rule for this customer and time."""
     checked = check(text, kind=kind, roots=roots, saving=False)
-    compiler = compile_formula if kind == "formula" else compile_rule
-    compiled = compiler(text, roots=RULE_ROOTS | set(roots))
-    if not isinstance(compiled, CompiledRule | CompiledFormula):
+    compiled = compile_expression(text, kind=kind, roots=roots)
+    if isinstance(compiled, CompileErrors):
         return RuleExplanation(checked.diagnostics, ())
     environment = Environment(
         profile=without_prefixes(profile),
