@@ -42,6 +42,7 @@ class BoundRule:
     """An eligibility rule with its evaluator.
 
     `compiled` is None where the text does not compile; the rule then counts as false (R33).
+    `per_offer`: whether the rule reads `offer`, so that results may differ between offers.
     `conjunction` is the same rule as a conjunction of predicates, for the index.
     """
 
@@ -50,15 +51,9 @@ class BoundRule:
     etag: int
     instance_id: str
     compiled: RuleEvaluator | None
+    per_offer: bool = False
     diagnostics: tuple[Diagnostic, ...] = ()
     conjunction: Conjunction | None = field(default=None, compare=False, repr=False)
-
-    @property
-    def per_offer(self) -> bool:
-        """True if the rule reads `offer`: results may differ between offers."""
-        return self.compiled is not None and any(
-            path == "offer" or path.startswith("offer.") for path in self.compiled.reads
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Eligibility of offers for one request. Each rule is evaluated at most once per request."""
+"""Eligibility of offers for one request. Rules that do not read `offer` are evaluated at most once."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -27,7 +27,7 @@ class Eligibility:
     """Evaluates constraints for one request and memoises the results.
 
     `eligible` evaluates many offers by the index; `holds` and `failure_reason` evaluate the rules of
-    one.
+    one. Results of rules that read `offer` are not memoised.
     """
 
     __slots__ = ("_environment", "_results_by_pool", "_rule_results")
@@ -89,9 +89,7 @@ class Eligibility:
 
     def _holds_for(self, constraint: BoundConstraint, offer: PersonalizedOffer) -> bool:
         self._environment.offer = offer.attributes
-        saved_results, self._rule_results = self._rule_results, {}
         result = self.holds(constraint)
-        self._rule_results = saved_results
         self._environment.offer = None
         return result
 
@@ -99,7 +97,8 @@ class Eligibility:
         result = self._rule_results.get(rule.id)
         if result is None:
             result = rule.compiled is not None and rule.compiled.holds(self._environment)
-            self._rule_results[rule.id] = result
+            if not rule.per_offer:
+                self._rule_results[rule.id] = result
         return result
 
     def failure_reason(self, constraint: BoundConstraint, offer: PersonalizedOffer) -> str:
@@ -107,9 +106,7 @@ class Eligibility:
         if not constraint.per_offer:
             return self._failure_reason(constraint)
         self._environment.offer = offer.attributes
-        saved_results, self._rule_results = self._rule_results, {}
         reason = self._failure_reason(constraint)
-        self._rule_results = saved_results
         self._environment.offer = None
         return reason
 

@@ -24,26 +24,28 @@ def bind_rule(rule: EligibilityRule, schema: Schema) -> BoundRule:
     """Compile a rule. One that does not compile has diagnostics and is false."""
     result = compile_rule(rule.condition, roots=LIBRARY_ROOTS | rule.roots, name=rule.name, schema=schema)
     compiled = conjunction = None
+    per_offer = False
     if isinstance(result, CompiledRule):
         compiled = RuleEvaluator(result)
-        conjunction = _conjunction(result)
+        per_offer = any(path == "offer" or path.startswith("offer.") for path in result.reads)
+        conjunction = _conjunction(result, per_offer=per_offer)
     return BoundRule(
         id=rule.id,
         name=rule.name,
         etag=rule.etag,
         instance_id=rule.instance_id,
         compiled=compiled,
+        per_offer=per_offer,
         diagnostics=result.diagnostics,
         conjunction=conjunction,
     )
 
 
-def _conjunction(rule: CompiledRule) -> Conjunction:
+def _conjunction(rule: CompiledRule, *, per_offer: bool) -> Conjunction:
     try:
         return conjuncts(rule.checked)
     except RecursionError:  # too deep: keep the whole rule as one residual
-        reads_offer = any(path == "offer" or path.startswith("offer.") for path in rule.reads)
-        return Conjunction((), (Residual(rule.holds, reads_offer=reads_offer),))
+        return Conjunction((), (Residual(rule.holds, reads_offer=per_offer),))
 
 
 def bind_constraint(constraint: Constraint, rules: Mapping[str, BoundRule]) -> BoundConstraint | None:

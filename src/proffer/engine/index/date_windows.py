@@ -23,21 +23,19 @@ class Calendar:
         self._moments, self._deltas = moments, deltas
         self._valid_from, self._valid_until, self._open = FOREVER, FOREVER, 0
 
-    @property
-    def valid_span(self) -> tuple[int, int]:
-        """The interval [from, until) of the last `open_at` result."""
-        return self._valid_from, self._valid_until
-
     def open_at(self, moment_us: int) -> Bits:
         """Return the offers whose windows include this time."""
         if self._valid_from <= moment_us < self._valid_until:
             return self._open
+        self._valid_from, self._valid_until, self._open = self.span_at(moment_us)
+        return self._open
+
+    def span_at(self, moment_us: int) -> tuple[int, int, Bits]:
+        """Compute `open_at` and how long it holds. Returns (from, until, offers); `until` is excluded."""
         index = bisect_right(self._moments, moment_us)
-        open_offers = self._deltas[index]
-        self._valid_from = self._moments[index - 1] if index else _BEGINNING
-        self._valid_until = self._moments[index] if index < len(self._moments) else FOREVER
-        self._open = open_offers
-        return open_offers
+        valid_from = self._moments[index - 1] if index else _BEGINNING
+        valid_until = self._moments[index] if index < len(self._moments) else FOREVER
+        return valid_from, valid_until, self._deltas[index]
 
 
 def build_calendar(windows: Iterable[TimeWindow]) -> Generator[None, None, Calendar]:

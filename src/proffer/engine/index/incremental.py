@@ -190,11 +190,9 @@ class _OverlayCalendar(Calendar):
         self._windows = [(position, offers[position].offer.window) for position in changes.inserted]
         self._valid_from, self._valid_until, self._open = FOREVER, FOREVER, 0
 
-    def open_at(self, moment_us: int) -> Bits:
-        if self._valid_from <= moment_us < self._valid_until:
-            return self._open
-        open_offers = self._changes.remap_bits(self._base.open_at(moment_us))
-        valid_from, valid_until = self._base.valid_span
+    def span_at(self, moment_us: int) -> tuple[int, int, Bits]:
+        valid_from, valid_until, base_offers = self._base.span_at(moment_us)
+        open_offers = self._changes.remap_bits(base_offers)
         for position, window in self._windows:
             if moment_us in window:
                 open_offers |= 1 << position
@@ -203,8 +201,7 @@ class _OverlayCalendar(Calendar):
                     valid_from = max(valid_from, start + offset)
                 elif start is not None:
                     valid_until = min(valid_until, start + offset)
-        self._valid_from, self._valid_until, self._open = valid_from, valid_until, open_offers
-        return open_offers
+        return valid_from, valid_until, open_offers
 
 
 def _updated_levels(before: Sequence[int], changes: PositionChanges, offers: Sequence[BoundOffer]) -> tuple[int, ...]:
