@@ -1,8 +1,7 @@
 """split-is-whole: however a formula is asked, of whatever offers, it gives the same scores and the same faults."""
 
-from collections.abc import Generator
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, assume, example, given, settings
@@ -13,14 +12,13 @@ from proffer.engine.compiled import BoundFormula, BoundOffer
 from proffer.engine.formula_table import OfferTermCache
 from proffer.engine.index.pool import DEFAULT_TUNING, IndexTuning, Pool, build_pool
 from proffer.engine.scoring import OfferScorer
+from proffer.engine.steps import run_to_completion
 from proffer.model.lifecycle import OfferStatus
 from proffer.model.offer import PersonalizedOffer
 from proffer.model.ranking import RankingFormula
 from proffer.pql import Environment
 from proffer.pql.check.schema import XDM
 from proffer.testing.builders import ALWAYS_INDEXED
-
-Made = TypeVar("Made")
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 WAYS = [
@@ -105,16 +103,7 @@ def a_pool(offers: list[dict[str, Any]], sizes: IndexTuning) -> Pool:
         )
         for at, one in enumerate(offers)
     ]
-    return finished(build_pool(playable, sizes))
-
-
-def finished(steps: Generator[None, None, Made]) -> Made:
-    while True:
-        try:
-            next(steps)
-        except StopIteration as done:
-            made: Made = done.value
-            return made
+    return run_to_completion(build_pool(playable, sizes))
 
 
 def told(score: float) -> tuple[type, str]:
@@ -137,7 +126,7 @@ def asked_whole(formula: BoundFormula, pool: Pool, environment: Environment) -> 
 
 def asked_in_parts(formula: BoundFormula, pool: Pool, environment: Environment) -> tuple[list[tuple[type, str]], int]:
     everyone = range(len(pool.offers))
-    table = finished(OfferTermCache(formula).build_terms(pool, (1 << len(everyone)) - 1, everyone))
+    table = run_to_completion(OfferTermCache(formula).build_terms(pool, (1 << len(everyone)) - 1, everyone))
     scores = OfferScorer(environment)
     return [told(one) for one in scores.score(table, list(everyone))], scores.faults.get("f", 0)
 

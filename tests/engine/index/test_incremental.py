@@ -17,8 +17,8 @@ from proffer.engine.index.incremental import MAX_CHANGES
 from proffer.engine.index.index import PredicateIndex, build_index
 from proffer.engine.index.position_map import PositionChanges
 from proffer.engine.snapshot import Snapshot
+from proffer.engine.steps import run_to_completion
 from proffer.model.ids import EntityKind
-from proffer.service.runtime.scheduler import run_to_completion
 from proffer.testing.builders import (
     ALWAYS_INDEXED,
     NOON,

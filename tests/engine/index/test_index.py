@@ -16,13 +16,13 @@ from proffer.engine.index.date_windows import build_calendar
 from proffer.engine.index.delta_bitmaps import DeltaBitmaps, DeltaBuilder
 from proffer.engine.index.predicate_table import UnindexableValue, build_field_index
 from proffer.engine.index.tie_break import GOLDEN_GAMMA, MIX_1, MIX_2, tie_key
+from proffer.engine.steps import run_to_completion
 from proffer.model.constraint import AudienceRef, Constraint, ConstraintType
 from proffer.model.window import TimeWindow
 from proffer.pql import CompiledRule, compile_rule
 from proffer.pql.index.conditions import holds_for
 from proffer.pql.index.conjuncts import conjuncts
 from proffer.pql.index.predicates import Condition
-from proffer.service.runtime.scheduler import run_to_completion
 
 POSITIONS = st.sets(st.integers(0, 300))
 

@@ -7,10 +7,11 @@ import pytest
 
 from proffer.engine.compile.compiler import SnapshotBuilder
 from proffer.engine.snapshot import Snapshot
+from proffer.engine.steps import run_to_completion
 from proffer.service.library import publisher as publish
 from proffer.service.library.publisher import Publisher
 from proffer.service.runtime import scheduler as turns
-from proffer.service.runtime.scheduler import run_sliced, run_to_completion
+from proffer.service.runtime.scheduler import run_sliced
 from proffer.testing.builders import a_library, an_entity, an_offer, entities, instances
 
 LIBRARY = a_library(an_offer("gold"), an_offer("silver"))

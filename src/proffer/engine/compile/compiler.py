@@ -33,6 +33,7 @@ from proffer.engine.snapshot import (
     SnapshotDiagnostic,
     missing_reference,
 )
+from proffer.engine.steps import run_to_completion
 from proffer.model.collection import Collection
 from proffer.model.constraint import Constraint
 from proffer.model.decision import Criterion, Decision
@@ -67,13 +68,7 @@ class SnapshotBuilder:
 
     def apply(self, changes: Iterable[tuple[str, Entity | None]], revision: int) -> Snapshot:
         """Apply (id, object or None) changes and return the new snapshot."""
-        steps = self.apply_in_steps(changes, revision)
-        while True:
-            try:
-                next(steps)
-            except StopIteration as done:
-                snapshot: Snapshot = done.value
-                return snapshot
+        return run_to_completion(self.apply_in_steps(changes, revision))
 
     def apply_in_steps(
         self, changes: Iterable[tuple[str, Entity | None]], revision: int

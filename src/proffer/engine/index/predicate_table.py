@@ -7,6 +7,7 @@ from typing import Any
 
 from proffer.engine.index.bitset import Bits, bits_of
 from proffer.engine.index.delta_bitmaps import DeltaBitmaps, DeltaBuilder
+from proffer.engine.steps import run_to_completion
 from proffer.pql.index.conditions import UNORDERED_VALUES, OrderedDomain, evaluate_on
 from proffer.pql.index.predicates import Condition
 
@@ -41,7 +42,7 @@ class FieldIndex:
         texts: "_SegmentTable | None",
         recompute: Callable[[], ConditionPositions],
     ) -> None:
-        """`bits_by_kind`: offers passing for each of `ALONE`. `recompute` returns the conditions."""
+        """`bits_by_kind`: offers passing for each of `UNORDERED_VALUES`. `recompute` returns the conditions."""
         self._size, self._recompute, self._bits_by_kind = size, recompute, bits_by_kind
         self._numbers, self._texts = numbers, texts
 
@@ -50,13 +51,13 @@ class FieldIndex:
         kind = value.__class__
         if kind is str:
             if self._texts is None:
-                self._texts = _run_to_end(_build_table(OrderedDomain.TEXT, self._size, self._recompute()))
+                self._texts = run_to_completion(_build_table(OrderedDomain.TEXT, self._size, self._recompute()))
             return self._texts[value]
         if kind is int or kind is float:
             if value != value:  # noqa: PLR0124 - NaN is not ordered
                 raise UnindexableValue
             if self._numbers is None:
-                self._numbers = _run_to_end(_build_table(OrderedDomain.NUMBER, self._size, self._recompute()))
+                self._numbers = run_to_completion(_build_table(OrderedDomain.NUMBER, self._size, self._recompute()))
             return self._numbers[value]
         null, true, false, empty, filled = self._bits_by_kind
         if value is None:
@@ -99,15 +100,6 @@ def build_field_index(
 
 def _positions(conditions: ConditionPositions, kind: int) -> Iterable[int]:
     return (position for condition, positions in conditions if condition.on_unordered[kind] for position in positions)
-
-
-def _run_to_end(steps: "Generator[None, None, _SegmentTable]") -> "_SegmentTable":
-    while True:
-        try:
-            next(steps)
-        except StopIteration as done:
-            table: _SegmentTable = done.value
-            return table
 
 
 def _build_table(

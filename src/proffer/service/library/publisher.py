@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from proffer.engine.compile.compiler import SnapshotBuilder
 from proffer.engine.index.incremental import MAX_CHANGES
 from proffer.engine.snapshot import Snapshot, empty_snapshot
+from proffer.engine.steps import run_to_completion
 from proffer.model.ids import UNPUBLISHED_KINDS
 from proffer.model.instance import Instance
 from proffer.model.parse import Entity, parse_entity
-from proffer.service.runtime.scheduler import run_in_background, run_sliced, run_to_completion
+from proffer.service.runtime.scheduler import run_in_background, run_sliced
 from proffer.telemetry import log_failure
 
 REINDEX_DELAY_S = 2.0

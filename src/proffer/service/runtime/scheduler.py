@@ -48,16 +48,6 @@ async def run_in_background(steps: Generator[None, None, None]) -> None:
         await asyncio.sleep((time.perf_counter() - started) * _BACKGROUND_PAUSE_FACTOR)
 
 
-def run_to_completion(steps: Generator[None, None, T]) -> T:
-    """Run a generator without yielding to the event loop. Returns its result."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as done:
-            result: T = done.value
-            return result
-
-
 def _run_slice(steps: Generator[None, None, object]) -> None:
     until = time.perf_counter() + MAX_SLICE_SECONDS
     next(steps)
