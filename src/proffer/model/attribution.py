@@ -177,6 +177,5 @@ def _reported_answers(event: DecisionEvent, report: PropositionReport) -> list[S
 
 
 def _deliveries(event: DecisionEvent, answer: ScopeAnswer) -> Iterator[DeliveredOffer]:
-    selections = answer.selections if answer.fallback is None else (answer.fallback,)
-    for selection in selections:
+    for selection in answer.delivered:
         yield DeliveredOffer(event.id, answer.decision, answer.placement, selection.offer)

@@ -86,6 +86,11 @@ class ScopeAnswer(Struct, frozen=True, kw_only=True, array_like=True):
     selections: tuple[Selection, ...] = ()
     fallback: Selection | None = None
 
+    @property
+    def delivered(self) -> tuple[Selection, ...]:
+        """The selections, or the fallback alone."""
+        return self.selections if self.fallback is None else (self.fallback,)
+
 
 class DecisionEvent(Struct, frozen=True, kw_only=True):
     """One decision with all inputs needed to replay it at catalog `revision`.

@@ -16,6 +16,7 @@ from proffer.model.customer import (
     EventLimits,
     EventLoader,
     MembershipChange,
+    MembershipEvaluator,
     Memberships,
     MembershipStatus,
 )
@@ -127,6 +128,12 @@ class AudienceService:
         total, _, _ = await self._store.customer_count(state.container.id)
         if qualify is None:
             return EvaluationResult(customers=total, changed=0)
+        return EvaluationResult(customers=total, changed=await self._requalify_all(state, qualify, on_progress))
+
+    async def _requalify_all(
+        self, state: ContainerState, qualify: MembershipEvaluator, on_progress: EvaluationCallback | None = None
+    ) -> int:
+        """Evaluate the memberships of all customers, page by page; return how many changed."""
         changed, after = 0, 0
         while True:
             last, page_changed = await self._store.requalify(
@@ -138,11 +145,10 @@ class AudienceService:
                 limits=self._limits,
             )
             if last is None:
-                break
+                return changed
             changed, after = changed + page_changed, last
             if on_progress is not None:
                 on_progress(_PAGE)
-        return EvaluationResult(customers=total, changed=changed)
 
     async def estimate(self, access: AuthorizedContainer, condition: str | Document) -> Estimate:
         """Estimate how many customers match a rule: exact below a million, else from a sample.
@@ -251,14 +257,7 @@ class AudienceService:
                 audience: AudienceMembership(MembershipStatus.EXITED, now_us),
             }
 
-        removed, after = 0, 0
-        while True:
-            last, changed = await self._store.requalify(
-                state.container.id, after, _PAGE, now_us=self._clock(), qualify=exit_unlisted
-            )
-            if last is None:
-                return removed
-            removed, after = removed + changed, last
+        return await self._requalify_all(state, exit_unlisted)
 
 
 def _check_rule(document: Document) -> None:

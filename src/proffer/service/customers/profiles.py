@@ -94,7 +94,7 @@ class ProfileService:
         keys = primary_first(schema.namespaces, requested.identities)
         policy_known = schema.policy(policy_id) is not None
         database_status = self._registry.database_status
-        if database_status.outage is None or not database_status.has_spool or not keys:
+        if not database_status.is_bypassed or not keys:
             try:
                 return await self._stored_profile(state, requested, keys, policy_id, policy_known=policy_known)
             except StoreUnavailable as error:

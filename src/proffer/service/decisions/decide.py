@@ -154,7 +154,7 @@ class DecideService:
         state = access.state
         options = DecideOptions(surface, explain, partial, dry_run, reserve_us, request_id)
         database_status = self._registry.database_status
-        if not profile.withheld and (database_status.outage is None or not database_status.has_spool):
+        if not profile.withheld and not database_status.is_bypassed:
             try:
                 return await self._decide(state, request, profile, options)
             except StoreUnavailable as error:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
-from proffer.engine.compile.reads import reads_of_candidate, reads_of_formula
+from proffer.engine.compile.reads import reads_of_candidate, reads_of_formula, reads_of_scope
 from proffer.engine.snapshot import (
     CompiledCriterion,
     CompiledDecision,
@@ -83,7 +83,7 @@ def _degraded_criterion(
 ) -> CompiledCriterion:
     remaining = criterion.candidate_bits
     exclusions: list[Exclusion] = []
-    criterion_reads_customer = without == WITHOUT_CUSTOMER and _criterion_reads_customer(criterion)
+    criterion_reads_customer = without == WITHOUT_CUSTOMER and _reads_customer(reads_of_scope(((criterion,),), ()))
     for position in scope.pool.positions(criterion.candidate_bits):
         candidate = criterion.candidates_by_position[position]
         if candidate is None:
@@ -100,19 +100,6 @@ def _degraded_criterion(
             continue
         remaining &= ~(1 << position)
     return replace(criterion, candidate_bits=remaining, exclusions=(*criterion.exclusions, *exclusions))
-
-
-def _criterion_reads_customer(criterion: CompiledCriterion) -> bool:
-    reads: frozenset[str] = frozenset()
-    if criterion.constraint is not None:
-        if criterion.constraint.declared.audiences:
-            return True
-        for rule in criterion.constraint.rules:
-            if rule.compiled is not None:
-                reads |= rule.compiled.reads
-    if criterion.formula is not None:
-        reads |= reads_of_formula(criterion.formula)
-    return _reads_customer(reads)
 
 
 def _reads_customer(reads: frozenset[str]) -> bool:

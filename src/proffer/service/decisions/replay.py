@@ -16,7 +16,6 @@ from proffer.errors import Conflict, NotFound
 from proffer.model.capping import CapUsage
 from proffer.model.events import DecisionEvent, ScopeAnswer, Selection
 from proffer.model.ids import canonical
-from proffer.model.instance import Instance
 from proffer.model.outcome import DecisionOutcome
 from proffer.model.profile import Profile, ProfileIdentity
 from proffer.model.trace import ScopeTrace, Stage, Verdict
@@ -25,6 +24,7 @@ from proffer.service.decisions.decide import usage_for
 from proffer.service.decisions.degraded import DegradedSnapshotCache
 from proffer.service.decisions.record import recorded_answers
 from proffer.service.decisions.requirements import requirements_of
+from proffer.service.library.changes import newest_of
 from proffer.service.library.library import ContainerState
 from proffer.service.library.publisher import Publisher
 from proffer.service.library.registry import AuthorizedContainer
@@ -134,24 +134,15 @@ class ReplayService:
 
 async def snapshot_at(state: ContainerState, revision: int) -> Snapshot:
     """Return the snapshot of a library revision, or raise `NotFound`."""
-    live: dict[str, Instance] = {}
-    last_revision = 0
-    for version in await state.since(0):
-        if version.revision > revision:
-            break
-        last_revision = version.revision
-        if version.deleted:
-            live.pop(version.instance_id, None)
-        else:
-            live[version.instance_id] = version
-    if last_revision != revision:
+    versions = [version for version in await state.since(0) if version.revision <= revision]
+    if max((version.revision for version in versions), default=0) != revision:
         raise NotFound(
             f"the library has no revision {revision}: it was moved or restored since",
             code="revision-not-found",
         )
     publisher = Publisher(state.container.id)
-    ordered = sorted(live.values(), key=lambda instance: instance.revision)
-    await publisher.publish(ordered, revision, 0)
+    live = [version for version in newest_of(versions) if not version.deleted]
+    await publisher.publish(sorted(live, key=lambda instance: instance.revision), revision, 0)
     return publisher.snapshot
 
 
@@ -269,11 +260,6 @@ def _version_changes(before: ScopeAnswer, after: ScopeAnswer) -> Iterable[str]:
 def _names(state: ContainerState, event: DecisionEvent) -> dict[str, str]:
     """Return the current names of the decision's objects by id. Deleted objects are left out."""
     request_ids = [key for scope in event.request.scopes for key in (scope.decision, scope.placement)]
-    answer_ids = [
-        selection.offer
-        for answer in event.answers
-        if answer is not None
-        for selection in (*answer.selections, *((answer.fallback,) if answer.fallback else ()))
-    ]
+    answer_ids = [selection.offer for answer in event.answers if answer is not None for selection in answer.delivered]
     instances = {key: state.catalog.by_id(canonical(key)) for key in (*request_ids, *answer_ids)}
     return {key: instance.name for key, instance in instances.items() if instance is not None}

@@ -108,24 +108,21 @@ class EdgeService:
         chosen = ordered[0]
         identity = ProfileIdentity(namespace=chosen.namespace, id=chosen.id, primary=True)
         database_status = self._registry.database_status
-        if (
-            stream.datastream.link_identities
-            and len(identities) > 1
-            and not (database_status.outage and database_status.has_spool)
-        ):
+        if stream.datastream.link_identities and len(identities) > 1 and not database_status.is_bypassed:
             state = stream.access.state
-            code = state.customer_schema.namespaces.code
-            keys = [_identity_key(code(candidate.namespace), candidate) for candidate in ordered]
+            namespaces = state.customer_schema.namespaces
+            linkable = [(candidate.namespace, candidate.id) for candidate in ordered if not candidate.logged_out]
+            keys = list(dict.fromkeys(resolve_keys(namespaces, linkable)))
             try:
-                lookup = await self._link_identities(state, _linkable_keys(ordered, keys))
+                lookup = await self._link_identities(state, keys)
             except StoreUnavailable as error:
                 if not database_status.has_spool:
                     raise
                 database_status.record_failure(error)  # a later request can link them
             else:
-                key = keys[0]
-                if lookup is not None and key is not None and key in lookup.customers[0].identities:
-                    return await self._profiles.from_customer(state, identity, key, lookup)
+                chosen_keys = resolve_keys(namespaces, [(chosen.namespace, chosen.id)])
+                if lookup is not None and chosen_keys and chosen_keys[0] in lookup.customers[0].identities:
+                    return await self._profiles.from_customer(state, identity, chosen_keys[0], lookup)
         return await self._profiles.resolve(stream.access, Profile(identities=(identity,)))
 
     async def decide(
@@ -226,7 +223,8 @@ class EdgeService:
         entity = {**event, "identityMap": _identity_map(identities)}
         database_status = self._registry.database_status
         try:
-            if database_status.has_spool and database_status.outage is not None:
+            if database_status.is_bypassed:
+                assert database_status.outage is not None
                 return StoreUnavailable(database_status.outage)
             (refusal,) = await self._ingest.ingest(
                 stream.access,
@@ -264,20 +262,6 @@ class EdgeService:
             limits=self._limits,
         )
         return None
-
-
-def _identity_key(code: str | None, identity: EventIdentity) -> IdentityKey | None:
-    """Return the identity under its namespace's code; None for an unknown namespace."""
-    return None if code is None else IdentityKey(code, identity.id)
-
-
-def _linkable_keys(identities: Sequence[EventIdentity], keys: Sequence[IdentityKey | None]) -> list[IdentityKey]:
-    """Return the distinct keys to link, without those of logged-out identities."""
-    linkable: dict[IdentityKey, None] = {}
-    for identity, key in zip(identities, keys, strict=True):
-        if key is not None and not identity.logged_out:
-            linkable[key] = None
-    return list(linkable)
 
 
 def _rank(identity: EventIdentity) -> tuple[int, str, str]:

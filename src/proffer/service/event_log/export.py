@@ -106,11 +106,10 @@ def _object_ids(event: DecisionEvent) -> list[str]:
     object_ids: dict[str, None] = {}
     for answer in event.answers:
         if answer is not None:
-            selections = answer.selections if answer.fallback is None else (answer.fallback,)
             ids = (
                 answer.decision,
                 answer.placement,
-                *(selection.offer for selection in selections),
+                *(selection.offer for selection in answer.delivered),
             )
             object_ids.update(dict.fromkeys(ids))
     return list(object_ids)

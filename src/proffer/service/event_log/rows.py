@@ -245,11 +245,12 @@ def _proposition(
     decision: str, index: int, answer: ScopeAnswer, experience: str, versions: VersionIndex
 ) -> dict[str, Any]:
     """Return a scope in the newer format; its id is the proposition id of the edge."""
-    selections = answer.selections if answer.fallback is None else (answer.fallback,)
-    formulas = dict.fromkeys(selection.formula for selection in selections)
+    formulas = dict.fromkeys(selection.formula for selection in answer.delivered)
     return {
         "id": edge_proposition_id(decision, index),
-        "items": [{"id": versions.describe(selection.offer, selection.etag, _offer)["id"]} for selection in selections],
+        "items": [
+            {"id": versions.describe(selection.offer, selection.etag, _offer)["id"]} for selection in answer.delivered
+        ],
         "scopeDetails": {
             "decisionProvider": PROVIDER,
             "activity": versions.describe(answer.decision, answer.decision_etag, _activity),
@@ -324,11 +325,10 @@ def _experience_id(event: DecisionEvent) -> str:
     content = [
         (
             answer.placement,
-            [(selection.offer, selection.etag, selection.component) for selection in selections],
+            [(selection.offer, selection.etag, selection.component) for selection in answer.delivered],
         )
         for answer in event.answers
         if answer is not None
-        for selections in (answer.selections if answer.fallback is None else (answer.fallback,),)
     ]
     return blake2b(msgspec.json.encode(content), digest_size=16).hexdigest()
 

@@ -14,6 +14,7 @@ from proffer.model.ids import EntityKind
 from proffer.model.instance import Instance
 from proffer.model.parse import criteria_of, first_present
 from proffer.service.exports.files import Columns, Row, write_atomically
+from proffer.service.library.changes import newest_of
 from proffer.service.library.registry import AuthorizedContainer
 from proffer.validation import parse_timestamp_us
 
@@ -138,12 +139,6 @@ async def write_datasets(access: AuthorizedContainer, folder: Path, file_format:
         path = folder / f"{dataset.name}.{file_format}"
         written.append((path, write_atomically(path, dataset.columns, dataset.rows(newest))))
     return written
-
-
-def newest_of(versions: Iterable[Instance]) -> list[Instance]:
-    """Return each object's newest version, deletions included, in order of creation."""
-    newest = {version.instance_id: version for version in versions}
-    return sorted(newest.values(), key=lambda instance: (instance.created_us, instance.id))
 
 
 def _offer(document: Mapping[str, Any]) -> dict[str, Any]:

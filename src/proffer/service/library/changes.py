@@ -3,7 +3,7 @@
 Everything is derived from the stored revisions of the objects.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,18 +73,10 @@ class ChangeService:
 
     async def library_at(self, access: AuthorizedContainer, moment_us: int) -> tuple[int, list[Instance]]:
         """Return the revision and the objects in force at a time. Objects are in order of creation."""
-        state = access.state
-        revision = 0
-        live: dict[str, Instance] = {}
-        for version in await _versions(state):
-            if version.modified_us > moment_us:
-                continue  # not `break`: clocks of processes may differ, revisions are the order
-            revision = version.revision
-            if version.deleted:
-                live.pop(version.instance_id, None)
-            else:
-                live[version.instance_id] = version
-        return revision, sorted(live.values(), key=lambda instance: (instance.created_us, instance.id))
+        # Times may decrease, because the clocks of processes may differ: revisions are the order.
+        versions = [version for version in await _versions(access.state) if version.modified_us <= moment_us]
+        revision = max((version.revision for version in versions), default=0)
+        return revision, [version for version in newest_of(versions) if not version.deleted]
 
     async def _history(self, state: ContainerState, entity_id: str) -> Sequence[Instance]:
         """Return all versions of an object, also of a deleted one. Raises `NotFound`."""
@@ -96,6 +88,15 @@ class ChangeService:
         if not versions:
             raise NotFound(f"there is no object `{entity_id[:200]}`", code="instance-not-found")
         return versions
+
+
+def newest_of(versions: Iterable[Instance]) -> list[Instance]:
+    """Return each object's newest version, deletions included, in order of creation.
+
+    The versions are in order of their revisions.
+    """
+    newest = {version.instance_id: version for version in versions}
+    return sorted(newest.values(), key=lambda instance: (instance.created_us, instance.id))
 
 
 async def _versions(state: ContainerState) -> list[Instance]:

@@ -17,6 +17,11 @@ class DatabaseStatus:
         """Error text of the current outage; None while the database is available."""
         self.since_us = 0
 
+    @property
+    def is_bypassed(self) -> bool:
+        """Whether requests go on without the database: an outage, and a spool."""
+        return self.outage is not None and self.has_spool
+
     def record_failure(self, error: ProfferError) -> None:
         """Record that the database did not answer; the first failure starts the outage."""
         if self.outage is None:
