@@ -34,14 +34,13 @@ class MetricKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Metric:
-    """A metric; `per_worker` marks gauges that each worker reports separately."""
+    """A metric; `bounds` are the upper bounds of a histogram's buckets."""
 
     name: str
     description: str
     labels: Labels = ()
     kind: MetricKind = MetricKind.COUNTER
     bounds: tuple[float, ...] = ()
-    per_worker: bool = False
 
 
 REQUESTS = Metric("proffer_http_requests_total", "Requests answered.", ("surface", "route", "method", "status"))
@@ -57,13 +56,12 @@ REFUSED_REQUESTS = Metric(
     "Requests answered 503 because of max_requests, and connections refused because of max_connections.",
 )
 TIMED_OUT_REQUESTS = Metric("proffer_http_timed_out_total", "Requests that did not arrive in time.")
-CONNECTIONS = Metric("proffer_http_connections", "Open connections.", ("worker",), MetricKind.GAUGE, per_worker=True)
+CONNECTIONS = Metric("proffer_http_connections", "Open connections.", ("worker",), MetricKind.GAUGE)
 REQUESTS_IN_PROGRESS = Metric(
     "proffer_http_requests_in_hand",
     "Requests in progress.",
     ("worker",),
     MetricKind.GAUGE,
-    per_worker=True,
 )
 WORKERS = Metric("proffer_workers_ready", "Workers that are ready.", (), MetricKind.GAUGE)
 DEGRADED = Metric(
@@ -108,7 +106,6 @@ WRITES_WAITING = Metric(
     "Writes that wait for the database.",
     ("worker",),
     MetricKind.GAUGE,
-    per_worker=True,
 )
 SNAPSHOT_REVISION = Metric(
     "proffer_snapshot_revision",
@@ -139,7 +136,7 @@ class Metrics:
         """Record a value in a histogram. The unit is that of the metric (seconds, or a size)."""
 
     def counter(self, metric: Metric, labels: Labels) -> MetricCells:  # noqa: ARG002
-        """Return the cells of a counter, for frequent use: add to the only one."""
+        """Return the cells of a counter, for frequent use: add to its only cell."""
         return [0.0]
 
     def histogram(self, metric: Metric, labels: Labels) -> MetricCells:  # noqa: ARG002
@@ -167,7 +164,7 @@ class InMemoryMetrics(Metrics):
     def __init__(self) -> None:
         self._counters: dict[str, dict[Labels, MetricCells]] = {}
         self._histograms: dict[str, dict[Labels, MetricCells]] = {}
-        self._gauges: dict[str, tuple[Metric, Callable[[], Mapping[Labels, float]]]] = {}
+        self._gauges: dict[str, Callable[[], Mapping[Labels, float]]] = {}
 
     def count(self, metric: Metric, labels: Labels = (), amount: float = 1) -> None:
         self.counter(metric, labels)[0] += amount
@@ -188,14 +185,14 @@ class InMemoryMetrics(Metrics):
             return _new_cells(self._histograms, metric, labels, len(metric.bounds) + 2)
 
     def gauge(self, metric: Metric, read: Callable[[], Mapping[Labels, float]]) -> None:
-        self._gauges[metric.name] = (metric, read)
+        self._gauges[metric.name] = read
 
     def snapshot(self) -> "MetricsSnapshot":
         """Return a copy of all current values."""
         return MetricsSnapshot(
             counters=_copy_series(self._counters),
             histograms=_copy_series(self._histograms),
-            gauges={name: dict(read()) for name, (_, read) in self._gauges.items()},
+            gauges={name: dict(read()) for name, read in self._gauges.items()},
         )
 
     def resume(self, snapshot: "MetricsSnapshot") -> None:

@@ -115,7 +115,6 @@ class SpoolReplayer:
         self._store = store
         self._database_status = database_status
         self._spool = spool
-        self._draining = False
         self.pending = spool is not None
         """Whether the spool may hold decisions, possibly from an earlier process."""
         database_status.has_spool = spool is not None
@@ -138,16 +137,13 @@ class SpoolReplayer:
 
     async def replay(self) -> None:
         """Record the spooled decisions, then mark the database as available."""
-        if self._draining or (self._database_status.outage is None and not self.pending):
+        if self._database_status.outage is None and not self.pending:
             return
-        self._draining = True
         try:
             await self._drain()
             self._database_status.record_recovery()
         except StoreUnavailable as error:
             self._database_status.record_failure(error)
-        finally:
-            self._draining = False
 
     async def _drain(self) -> None:
         if self._spool is None or self._spool.is_empty():

@@ -7,6 +7,7 @@ be listed.
 import asyncio
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
@@ -90,7 +91,6 @@ class FeedbackService:
         self._spool = spool
         self._has_spooled = spool is not None
         """Whether the spool may hold events, possibly from an earlier process."""
-        self._draining = False
         registry.on_poll(self.replay_spool)
         self._metrics = metrics
         self._registry = registry
@@ -137,15 +137,10 @@ class FeedbackService:
 
     async def replay_spool(self) -> None:
         """Record the spooled events; runs after the spooled decisions were recorded."""
-        if not self._has_spooled or self._draining or self._registry.database_status.outage is not None:
+        if not self._has_spooled or self._registry.database_status.outage is not None:
             return
-        self._draining = True
-        try:
+        with suppress(StoreUnavailable):  # unavailable again: repeated later; recorded events count once
             await self._drain()
-        except StoreUnavailable:
-            return  # unavailable again: repeated later; recorded events count once
-        finally:
-            self._draining = False
 
     async def _drain(self) -> None:
         assert self._spool is not None

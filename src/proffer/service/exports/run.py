@@ -39,7 +39,7 @@ class ExportJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportResult:
-    """Result of an export: rows written, rows reused from an interrupted run, last batch number.
+    """Result of an export: rows written, and rows reused from an interrupted run.
 
     `path` is None if there were no new rows; no file is written then.
     """
@@ -47,7 +47,6 @@ class ExportResult:
     path: Path | None
     rows: int
     resumed_rows: int
-    last_batch: int
 
 
 async def run_export(job: ExportJob, source: BatchSource) -> ExportResult:
@@ -74,7 +73,7 @@ async def _run_export(job: ExportJob, source: BatchSource) -> ExportResult:
         await parts.write_part(batches, source)
     if not parts.rows and job.state is not None:
         parts.remove()
-        return ExportResult(path=None, rows=0, resumed_rows=0, last_batch=after)
+        return ExportResult(path=None, rows=0, resumed_rows=0)
     joined = parts.folder / "whole"
     file_format.join(joined, job.columns, parts.paths)
     pending = {"then": parts.after, "file": str(job.out.absolute()), "rows": parts.rows}
@@ -82,7 +81,7 @@ async def _run_export(job: ExportJob, source: BatchSource) -> ExportResult:
     commit_file(joined, job.out)
     _save(job, {"after": parts.after})
     parts.remove()
-    return ExportResult(path=job.out, rows=parts.rows, resumed_rows=resumed, last_batch=parts.after)
+    return ExportResult(path=job.out, rows=parts.rows, resumed_rows=resumed)
 
 
 class _PartFiles:
@@ -166,7 +165,7 @@ def _load_state(job: ExportJob) -> tuple[int, ExportResult | None]:
         shutil.rmtree(parts, ignore_errors=True)
     _save(job, {"after": after})
     if done and pending_file == job.out.absolute():
-        return after, ExportResult(path=job.out, rows=rows, resumed_rows=rows, last_batch=after)
+        return after, ExportResult(path=job.out, rows=rows, resumed_rows=rows)
     return after, None
 
 

@@ -41,7 +41,7 @@ class ContainerState:
         self.container = container
         self.catalog = Catalog(container.id)
         self.on_change: Callable[[], None] = lambda: None
-        """Called after every change of the catalog."""
+        """Called after every change of the catalog once it is open."""
         self.publisher = Publisher(container.id)
         self.customer_schema = CustomerSchema()
         self.formula_faults: Counter[str] = Counter()
@@ -63,7 +63,6 @@ class ContainerState:
                 continue  # a concurrent write was committed
             break
         self.catalog = Catalog.of(self.container.id, revision, live)
-        self.on_change()
         await self.publisher.publish(live, revision, self._clock())
         self.customer_schema.apply(live)
 

@@ -1,6 +1,6 @@
 """Create, read, replace, revise and delete single library objects, as documents."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -146,13 +146,6 @@ class CatalogService:
     def look_up(self, access: AuthorizedContainer, kind: EntityKind, entity_id: str) -> Instance:
         """Return the object of this kind and `@id` (either spelling). Raises `NotFound`."""
         return _of_kind(access.state.catalog.by_id(entity_id), kind, entity_id)
-
-    async def history(self, access: AuthorizedContainer, instance_id: str) -> Sequence[Instance]:
-        """Return all versions of an object, also a deleted one, oldest first."""
-        versions = await access.state.history(instance_id.lower())
-        if not versions or versions[0].kind in INTERNAL_KINDS:
-            raise _not_found(instance_id)
-        return versions
 
 
 def actor_of(principal: Principal) -> Actor:

@@ -53,7 +53,7 @@ class ContainerRegistry:
         self._watcher = asyncio.create_task(self._watch())
 
     def on_poll(self, callback: Callable[[], Awaitable[None]]) -> None:
-        """Register a callback for after every successful poll of the store."""
+        """Register a callback for after every successful poll; one is awaited after another."""
         self._poll_callbacks.append(callback)
 
     async def stop(self) -> None:
@@ -144,7 +144,7 @@ class ContainerRegistry:
         return tuple(self._open.values())
 
     def published_revisions(self) -> Iterator[tuple[str, int, int | None]]:
-        """Yield each container's id, published revision, and since when (microseconds)."""
+        """Yield id, catalog revision and last publication (microseconds) of each container."""
         for container_id, state in self._open.items():
             yield container_id, state.catalog.revision, state.publisher.published_us
 

@@ -94,7 +94,7 @@ def run_search(search: SearchQuery, instances: Iterable[Instance]) -> Page:
 
 
 async def run_search_sliced(search: SearchQuery, instances: Iterable[Instance]) -> Page:
-    """As `run_search`, yielding to the event loop every two milliseconds.
+    """As `run_search`, yielding to the event loop every `_SLICE_SECONDS`.
 
     The instances must not change meanwhile.
     """
