@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
-from api.edge.golden import cases, load
+from api.edge.golden import cases
 from api.edge.requests import HERO_SCOPE, body, interact, offers
 from api.ode.library import FOR_ALL, fill
 from fuzz.mutations import ODD_TEXTS, bodies, header_values, mutated, queries, values
@@ -24,6 +24,7 @@ from proffer.wire.codec import decode, decode_as
 from proffer.wire.consent import parse_stored_consent
 from proffer.wire.ecid import decode_identity, is_ecid
 from proffer.wire.scope import decode_scope
+from support.golden import load
 from support.server import server
 
 GOLDEN = [load(path)["request"] for path in cases()]

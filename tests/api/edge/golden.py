@@ -1,17 +1,20 @@
 """Golden documents: requests in `spec/wire/edge`, each with the answer it gets, ids and times masked.
 
 A request with `after` is sent when that other case has been, and `<proposition>` in it is the id of the
-first proposition of its answer. `python tests/api/edge/golden.py` writes the answers anew; read the
-difference before you keep it.
+first proposition of its answer. `cd tests && python -m api.edge.golden` writes the answers anew; read
+the difference before you keep it.
 """
 
 import json
-import re
-import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from starlette.testclient import TestClient
+
+from api.ode.library import fill
+from support.golden import load, mask, rewrite
+from support.server import server
 
 FOLDER = Path(__file__).parents[3] / "spec" / "wire" / "edge"
 
@@ -32,11 +35,6 @@ _HEADERS = (
 
 def cases() -> list[Path]:
     return sorted(FOLDER.glob("*.json"))
-
-
-def load(path: Path) -> dict[str, Any]:
-    case: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return case
 
 
 def send(client: TestClient, request: dict[str, Any]) -> Any:
@@ -75,29 +73,15 @@ def run(client: TestClient, case: dict[str, Any]) -> dict[str, Any]:
 
 
 def masked(value: Any) -> Any:
-    """The same document without what differs from run to run."""
-    if isinstance(value, dict):
-        return {name: _MASKED_MEMBERS.get(name) or masked(member) for name, member in value.items()}
-    if isinstance(value, list):
-        return [masked(member) for member in value]
-    if isinstance(value, str):
-        for pattern, mask in _MASKS:
-            value = re.sub(pattern, mask, value)
-    return value
+    return mask(value, _MASKED_MEMBERS, _MASKS)
 
 
 def write() -> None:
-    from api.ode.library import fill
-    from support.server import server
-
     with server() as client:
         fill(client)
         for path in cases():
-            case = load(path)
-            case["answer"] = run(client, case)
-            path.write_text(json.dumps(case, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+            rewrite(path, partial(run, client))
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).parents[2]))
     write()

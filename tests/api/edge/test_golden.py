@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from api.edge.golden import cases, load, run
+from api.edge.golden import cases, run
+from support.golden import load
 
 
 @pytest.mark.parametrize("path", cases(), ids=lambda path: path.stem)

@@ -1,15 +1,18 @@
 """Golden documents: requests in `spec/wire/ode`, each with the answer it gets, ids and times masked.
 
-`python tests/api/ode/golden.py` writes the answers anew; read the difference before you keep it.
+`cd tests && python -m api.ode.golden` writes the answers anew; read the difference before you keep it.
 """
 
 import json
-import re
-import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from starlette.testclient import TestClient
+
+from api.ode.library import fill
+from support.golden import mask, rewrite
+from support.server import server
 
 FOLDER = Path(__file__).parents[3] / "spec" / "wire" / "ode"
 
@@ -37,34 +40,16 @@ def run(client: TestClient, case: dict[str, Any]) -> dict[str, Any]:
     return {
         "status": answer.status_code,
         "content-type": answer.headers["content-type"],
-        "body": masked(answer.json()),
+        "body": mask(answer.json(), _MASKED_MEMBERS, _MASKS),
     }
 
 
-def masked(value: Any) -> Any:
-    """The same document without what differs from run to run."""
-    if isinstance(value, dict):
-        return {name: _MASKED_MEMBERS.get(name) or masked(member) for name, member in value.items()}
-    if isinstance(value, list):
-        return [masked(member) for member in value]
-    if isinstance(value, str):
-        for pattern, mask in _MASKS:
-            value = re.sub(pattern, mask, value)
-    return value
-
-
 def write() -> None:
-    from api.ode.library import fill
-    from support.server import server
-
     with server() as client:
         fill(client)
         for path in cases():
-            case = json.loads(path.read_text(encoding="utf-8"))
-            case["answer"] = run(client, case)
-            path.write_text(json.dumps(case, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+            rewrite(path, partial(run, client))
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).parents[2]))
     write()

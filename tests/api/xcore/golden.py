@@ -1,18 +1,21 @@
 """Golden documents: requests in `spec/wire/xcore`, each with the answer it gets, ids and times masked.
 
-`{tag}` in a path stands for the instance id of the tag, and so on for every kind. `python
-tests/api/xcore/golden.py` writes the answers anew; read the difference before you keep it.
+`{tag}` in a path stands for the instance id of the tag, and so on for every kind. `cd tests && python -m
+api.xcore.golden` writes the answers anew; read the difference before you keep it.
 """
 
 import json
 import re
-import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from httpx2 import Response
 from starlette.testclient import TestClient
+
+from api.xcore.library import library
+from support.golden import rewrite
 
 FOLDER = Path(__file__).parents[3] / "spec" / "wire" / "xcore"
 
@@ -67,15 +70,10 @@ def masked(value: Any, name: str = "") -> Any:
 
 
 def write() -> None:
-    from api.xcore.library import library
-
     for path in cases():
-        case = json.loads(path.read_text(encoding="utf-8"))
         with library() as (client, instances):
-            case["answer"] = run(client, instances, case)
-        path.write_text(json.dumps(case, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+            rewrite(path, partial(run, client, instances))
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).parents[2]))
     write()
