@@ -1,5 +1,6 @@
-"""Running a command in this process: what it prints, and how it ends."""
+"""Commands run in this process: their output and exit code."""
 
+import os
 import sys
 from dataclasses import dataclass
 
@@ -31,3 +32,14 @@ class Proffer:
             code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
         out, err = self._capsys.readouterr()
         return Ran(code, out, err)
+
+
+@pytest.fixture
+def proffer(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Proffer:
+    """The command line, without the settings of whoever runs the tests."""
+    for name in list(os.environ):
+        if name.startswith("PROFFER_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "80")
+    return Proffer(monkeypatch, capsys)

@@ -10,7 +10,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from support.process import PROFFER, environment, wait_for
+from support.process import PROFFER, environment, listening_address, wait_for
 
 
 def send(command: str) -> tuple[int, Any]:
@@ -48,8 +48,7 @@ def test_the_requests_of_the_demo_work_as_they_are_printed(tmp_path: Path) -> No
     )
     try:
         assert demo.stdout is not None
-        assert demo.stderr is not None
-        address = demo.stderr.readline().split("listening on ")[1].split()[0]
+        address = listening_address(demo)
         wait_for(f"{address}/data/core/xcore/")
         assert len(list(tmp_path.iterdir())) == 1
         os.set_blocking(demo.stdout.fileno(), False)
@@ -96,8 +95,7 @@ def test_the_demo_removes_its_database_when_it_is_stopped(tmp_path: Path) -> Non
         env={**environment(), "TMPDIR": str(tmp_path)},
     )
     try:
-        assert demo.stderr is not None
-        address = demo.stderr.readline().split("listening on ")[1].split()[0]
+        address = listening_address(demo)
         wait_for(f"{address}/data/core/xcore/")
         demo.terminate()
         _, err = demo.communicate(timeout=20)

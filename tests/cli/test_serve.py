@@ -18,7 +18,7 @@ from urllib.error import HTTPError
 import pytest
 
 from cli.commands import Proffer
-from support.process import PROFFER, environment, wait_for
+from support.process import PROFFER, environment, listening_address, wait_for
 from support.server import NAMESPACE, XCORE
 
 ROUNDS = 4
@@ -36,10 +36,7 @@ def process(database: Path, *options: str, **variables: str) -> Iterator[tuple[A
         env={**environment(), **variables},
     )
     try:
-        assert started.stderr is not None
-        line = started.stderr.readline()
-        assert "listening on " in line, line + started.stderr.read()
-        yield started, line.split("listening on ")[1].split()[0]
+        yield started, listening_address(started)
     finally:
         started.kill()
         started.communicate()

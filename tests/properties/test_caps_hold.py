@@ -17,6 +17,7 @@ from support.postgres import lent_database
 
 DECISIONS = int(os.environ.get("PROFFER_LAW_DECISIONS", "10000"))
 WORKERS = 4
+TESTS = Path(capped.__file__).parents[1]
 MOST_SECONDS = 600 + DECISIONS / 20
 """After which something hangs."""
 
@@ -54,10 +55,10 @@ class Workers:
     def _keep(self, place: int) -> None:
         """Keep one worker running while there is something to do."""
         while (share := self._share()) > 0:
-            command = [sys.executable, capped.__file__, self.database]
+            command = [sys.executable, "-m", "support.capped", self.database]
             command += [str(share), str(self._seed), str(place % 2 * self.apart)]
             done = 0
-            with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as worker:
+            with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=TESTS) as worker:
                 self._running[place] = worker
                 assert worker.stdout is not None
                 for line in worker.stdout:

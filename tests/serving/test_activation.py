@@ -7,7 +7,7 @@ import sys
 import threading
 from pathlib import Path
 
-from support.process import PROFFER, environment
+from support.process import PROFFER, environment, listening_address
 from support.workers import RunningServer, ask, children
 
 _AS_SYSTEMD_DOES = """
@@ -29,10 +29,7 @@ def started(folder: Path, listener: socket.socket, *options: str) -> RunningServ
         pass_fds=[listener.fileno()],
         env={**environment(), "NOTIFY_SOCKET": str(folder / "notify")},
     )
-    assert process.stderr is not None
-    line = process.stderr.readline()
-    assert "listening on " in line, line + process.stderr.read()
-    return RunningServer(process, line.split("listening on ")[1].split()[0])
+    return RunningServer(process, listening_address(process))
 
 
 def test_nobody_is_refused_between_two_servers(tmp_path: Path) -> None:

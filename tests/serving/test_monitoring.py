@@ -35,7 +35,7 @@ from proffer.metrics import (
 from proffer.model.trace import Stage
 from proffer.service.monitoring import Monitoring
 from proffer.telemetry import enable_json_log
-from support.process import PROFFER, environment
+from support.process import PROFFER, environment, listening_address
 from support.server import ODE, in_memory
 from support.server import server as in_process
 from support.workers import RunningServer, ask, run_workers, until
@@ -177,9 +177,8 @@ def test_the_log_is_lines_of_json(tmp_path: Path) -> None:
     command += ["--log-format", "json", "--database", f"sqlite:///{tmp_path / 'p.db'}"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment())
     try:
-        assert process.stderr is not None
         assert process.stdout is not None
-        server = RunningServer(process, process.stderr.readline().split("listening on ")[1].split()[0])
+        server = RunningServer(process, listening_address(process))
         with closing(server.connect()) as connection:
             ask(connection, "GET", f"{HOME}?secret=1", headers={"x-request-id": "mine"})
         line = next(entry for text in process.stdout if (entry := json.loads(text))["path"] == HOME)

@@ -1,6 +1,6 @@
 """A library of capped offers, and a process that requests decisions on it concurrently.
 
-capped.py <URL of a database> <decisions> <seed> <seconds that its clock is ahead>
+cd tests && python -m support.capped <URL of a database> <decisions> <seed> <seconds that its clock is ahead>
 
 requests so many decisions, four at a time, and prints the offers of each to stdout; now and then it merges
 two customers. It ends by itself, or is killed.
@@ -19,8 +19,7 @@ from typing import Any
 
 import asyncpg
 
-from proffer.app import DEV_CONTAINER, DEV_ORGANISATION, DEV_SANDBOX, Services, open_store
-from proffer.auth.principal import Permission, Principal
+from proffer.app import DEV_CONTAINER, Services, open_store
 from proffer.config import Settings, sqlite_path
 from proffer.model.capping import CapScope
 from proffer.model.customer import ProfileRecord
@@ -44,18 +43,12 @@ from proffer.testing.builders import (
     a_scope,
     an_offer,
 )
+from support.containers import access_to, open_services
 
 OFFERS = 50
 PEOPLE = 400
 CLIENTS_EACH = 4
 SCOPES = (a_scope(placement="web", item_count=2), a_scope(placement="app"))
-BY = Principal(
-    organisation=DEV_ORGANISATION,
-    sandbox=DEV_SANDBOX,
-    permissions=frozenset({Permission.ADMIN}),
-    user="law@AdobeID",
-    client="tests",
-)
 _ORDER = (
     EntityKind.PLACEMENT,
     EntityKind.FALLBACK,
@@ -97,15 +90,12 @@ async def open_database(database: str) -> Store:
 
 async def load(database: str, limit: int) -> None:
     """Create the database with the library."""
-    services = Services(await open_database(database))
-    await services.start(dev=True)
     documents = the_library(limit)
-    for kind in _ORDER:
-        for document in (
-            library_document for library_document in documents if kind_of(library_document["@id"]) is kind
-        ):
-            await services.catalog.create(services.registry.authorize(BY, DEV_CONTAINER), kind, document)
-    await services.stop()
+    async with open_services(await open_database(database)) as services:
+        for kind in _ORDER:
+            for document in documents:
+                if kind_of(document["@id"]) is kind:
+                    await services.catalog.create(access_to(services), kind, document)
 
 
 def person(number: int) -> ProfileIdentity:
@@ -115,12 +105,9 @@ def person(number: int) -> ProfileIdentity:
 async def ask(services: Services, identity: ProfileIdentity) -> tuple[str, list[str]]:
     """Decide for two placements; return the decision's id and its offers, as `offer@placement`."""
     request_profile = Profile(identities=(identity,))
-    access = services.registry.authorize(BY, DEV_CONTAINER)
-    profile = await services.profiles.resolve(access, request_profile)
+    profile = await services.profiles.resolve(access_to(services), request_profile)
     request = DecisionRequest(scopes=SCOPES)
-    result = await services.decide.decide(
-        services.registry.authorize(BY, DEV_CONTAINER), request, profile, surface="ode"
-    )
+    result = await services.decide.decide(access_to(services), request, profile, surface="ode")
     offers: list[str] = []
     for scope in result.outcome.scopes:
         assert isinstance(scope, Proposition)
@@ -140,12 +127,10 @@ async def merge(services: Services, first: ProfileIdentity, second: ProfileIdent
 
 
 async def main(database: str, decisions: int, seed: int, ahead: int) -> None:
-    services = Services(await open_database(database), lambda: wall_clock() + ahead * SECOND)
-    await services.start(dev=True)
     chance = random.Random(seed)  # noqa: S311 - not a secret
     remaining = decisions
 
-    async def client() -> None:
+    async def client(services: Services) -> None:
         nonlocal remaining
         while remaining > 0:
             remaining -= 1
@@ -156,8 +141,9 @@ async def main(database: str, decisions: int, seed: int, ahead: int) -> None:
             sys.stdout.write(" ".join([decision, *offers]) + "\n")
             sys.stdout.flush()
 
-    await asyncio.gather(*(client() for _ in range(CLIENTS_EACH)))
-    await services.stop()
+    store = await open_database(database)
+    async with open_services(store, lambda: wall_clock() + ahead * SECOND) as services:
+        await asyncio.gather(*(client(services) for _ in range(CLIENTS_EACH)))
 
 
 CapCounts = Counter[tuple[str, str, str, str]]
@@ -191,21 +177,19 @@ async def _evidence(
     database: str,
 ) -> tuple[dict[str, PersonalizedOffer], dict[str, DecisionEvent], dict[IdentityKey, int]]:
     """Return the offers, the recorded decisions, and the customer of each identity."""
-    services = Services(await open_database(database))
-    await services.start(dev=True)
-    live = services.registry.authorize(BY, DEV_CONTAINER).state.catalog
-    offers = {item.id: item for item in map(parse_entity, live) if isinstance(item, PersonalizedOffer)}
     events: dict[str, DecisionEvent] = {}
-    after = 0
-    while packs := await services.store.decision_events(DEV_CONTAINER, after, 200):
-        after = packs[-1][0]
-        for _, packed in packs:
-            for event in packed:
-                assert event.id not in events, "a decision is on record twice"
-                events[event.id] = event
-    keys = [IdentityKey("Email", person(item).id) for item in range(PEOPLE)]
-    customers = await services.store.customers(DEV_CONTAINER, keys)
-    await services.stop()
+    async with open_services(await open_database(database)) as services:
+        live = access_to(services).state.catalog
+        offers = {item.id: item for item in map(parse_entity, live) if isinstance(item, PersonalizedOffer)}
+        after = 0
+        while packs := await services.store.decision_events(DEV_CONTAINER, after, 200):
+            after = packs[-1][0]
+            for _, packed in packs:
+                for event in packed:
+                    assert event.id not in events, "a decision is on record twice"
+                    events[event.id] = event
+        keys = [IdentityKey("Email", person(item).id) for item in range(PEOPLE)]
+        customers = await services.store.customers(DEV_CONTAINER, keys)
     holders = {identity: item.key for item in customers for identity in item.identities}
     return offers, events, holders
 

@@ -19,17 +19,36 @@ def environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("PROFFER_")}
 
 
+def start_server(
+    folder: Path, *options: str, port: int = 0, stdin: int | None = None, **variables: str
+) -> subprocess.Popen[str]:
+    """Start a server with its database in `folder`; its stderr is a pipe."""
+    command = [*PROFFER, "serve", "--port", str(port)]
+    command += ["--database", f"sqlite:///{folder / 'proffer.db'}", *options]
+    return subprocess.Popen(
+        command,
+        stdin=stdin,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        env={**environment(), **variables},
+    )
+
+
+def listening_address(process: subprocess.Popen[str]) -> str:
+    """Return the URL in the first line of a server's stderr."""
+    assert process.stderr is not None
+    line = process.stderr.readline()
+    assert "listening on " in line, line + process.stderr.read()
+    return line.split("listening on ")[1].split()[0]
+
+
 @contextmanager
 def run_server(folder: Path, *options: str, ready: str = "/data/core/xcore/") -> Iterator[str]:
     """Run a server in dev mode with a database in `folder`; yield its URL when it is ready."""
-    command = [*PROFFER, "serve", "--dev", "--port", "0"]
-    command += ["--database", f"sqlite:///{folder / 'proffer.db'}", *options]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=environment())
+    process = start_server(folder, "--dev", *options)
     try:
-        assert process.stderr is not None
-        line = process.stderr.readline()
-        assert "listening on " in line, line + process.stderr.read()
-        address = line.split("listening on ")[1].split()[0]
+        address = listening_address(process)
         wait_for(f"{address}{ready}")
         yield address
     finally:

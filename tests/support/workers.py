@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-from support.process import PROFFER, environment
+from support.process import listening_address, start_server
 from support.server import NAMESPACE, ODE, XCORE
 
 PATIENCE_S = 30.0
@@ -96,22 +96,11 @@ def run_workers(
     **variables: str,
 ) -> Iterator[RunningServer]:
     """Run a server with its database in `folder`; kill all its processes at the end."""
-    command = [*PROFFER, "serve", "--port", str(port), *(["--dev"] if dev else [])]
-    command += ["--database", f"sqlite:///{folder / 'proffer.db'}", *options]
-    process = subprocess.Popen(
-        command,
-        stdin=stdin,
-        stderr=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        text=True,
-        env={**environment(), **variables},
-    )
+    mode = ["--dev"] if dev else []
+    process = start_server(folder, *mode, *options, port=port, stdin=stdin, **variables)
     pids: list[int] = []
     try:
-        assert process.stderr is not None
-        line = process.stderr.readline()
-        assert "listening on " in line, line + process.stderr.read()
-        server = RunningServer(process, line.split("listening on ")[1].split()[0])
+        server = RunningServer(process, listening_address(process))
         yield server
         pids = server.workers()
     finally:

@@ -1,23 +1,16 @@
 """Stored installations of every version, each test with a copy of its own."""
 
 import asyncio
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from cli.commands import Proffer
+from cli.commands import proffer
 from support.postgres import drop_database
 from upgrade.installations import KINDS, VERSIONS, Installation, StoredVersion, copy_installation
 
-
-@pytest.fixture
-def proffer(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Proffer:
-    """The command line, without the settings of whoever runs the tests."""
-    for name in [one for one in os.environ if one.startswith("PROFFER_")]:
-        monkeypatch.delenv(name)
-    return Proffer(monkeypatch, capsys)
+__all__ = ["installation", "proffer", "version"]
 
 
 @pytest.fixture(params=VERSIONS, ids=str)
