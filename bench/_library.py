@@ -100,13 +100,13 @@ def some_tests(random: Random, count: int) -> list[Test]:
 
 def as_pql(test: Test) -> str:
     path, sign, constant = test
-    literal = _quoted(constant)
-    return f"{path} {'=' if sign == '==' else sign} {literal}"
+    return f"{path} {'=' if sign == '==' else sign} {literal(constant)}"
 
 
-def _quoted(constant: Any) -> str:
+def literal(constant: Any) -> str:
+    """Return a constant as PQL and other rule languages write it."""
     if isinstance(constant, list):
-        return f"[{', '.join(map(_quoted, constant))}]"
+        return f"[{', '.join(map(literal, constant))}]"
     return f'"{constant}"' if isinstance(constant, str) else str(constant)
 
 

@@ -20,6 +20,8 @@ from itertools import cycle
 from pathlib import Path
 from typing import cast
 
+from _measure import percentile
+
 _LENGTH = re.compile(rb"content-length: (\d+)", re.IGNORECASE)
 _SCRIPT = """\
 local asked, at = {}, 0
@@ -67,12 +69,11 @@ def flood(port: int, requests: Sequence[bytes], seconds: float, *, connections: 
     if generator() == "wrk" and seconds >= 1:
         return _wrk(port, requests, round(seconds), connections, core)
     took, elapsed = asyncio.run(_closed(port, requests, seconds, connections))
-    took.sort()
     return Flood(
         rate=len(took) / elapsed,
         requests=len(took),
-        p50_ms=took[len(took) // 2] * 1e3,
-        p99_ms=took[len(took) * 99 // 100] * 1e3,
+        p50_ms=percentile(took, 50) * 1e3,
+        p99_ms=percentile(took, 99) * 1e3,
     )
 
 

@@ -68,6 +68,14 @@ def compare_rounds(ours: Sequence[float], yardstick: Sequence[float]) -> tuple[f
     return statistics.median(ratios), (min(ratios), max(ratios))
 
 
+def percentile(values: Sequence[float], percent: int) -> float:
+    """Return a percentile: one of the values, not interpolated.
+
+    `percent` of the values, rounded down, come before it in ascending order.
+    """
+    return sorted(values)[len(values) * percent // 100]
+
+
 def print_rows(rows: Iterable[Row]) -> None:
     """Print rows as they arrive."""
     table = None

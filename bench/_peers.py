@@ -8,18 +8,13 @@ where it has nothing better. Those that only know flat attributes are given the 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from _library import Profile, Test, passes
+from _library import Profile, Test, literal, passes
 
 Rules = Sequence[Sequence[Test]]
 RuleMatcher = Callable[[Profile], list[int]]
 
 
 def _text(tests: Sequence[Test], joined: str) -> str:
-    def literal(constant: Any) -> str:
-        if isinstance(constant, list):
-            return f"[{', '.join(map(literal, constant))}]"
-        return f'"{constant}"' if isinstance(constant, str) else str(constant)
-
     return joined.join(f"{path} {sign} {literal(constant)}" for path, sign, constant in tests)
 
 

@@ -127,10 +127,10 @@ def run_server(command: Sequence[str], core: int | None) -> Iterator[Server]:
             os.killpg(process.pid, signal.SIGKILL)
 
 
-def proffer(database: str, *, workers: int = 1, core: int | None) -> AbstractContextManager[Server]:
+def proffer(database: str, *options: str, workers: int = 1, core: int | None) -> AbstractContextManager[Server]:
     """Run Proffer over this database in dev mode."""
     command = ["-m", "proffer", "serve", "--dev", "--port", "0", "--database", database]
-    return run_server([*command, "--workers", str(workers)], core)
+    return run_server([*command, "--workers", str(workers), *options], core)
 
 
 def echo(sizes: Iterable[int], core: int | None) -> AbstractContextManager[Server]:

@@ -24,7 +24,7 @@ from typing import Any
 from _documents import library, placement, profile, request
 from _load import flood, paced, settle_on
 from _machine import disk
-from _measure import Row, compare_rounds, run_standalone
+from _measure import Row, compare_rounds, percentile, run_standalone
 from _servers import BY, Server, cores, create_database, proffer
 from proffer.app import DEV_CONTAINER, Services
 from proffer.model.capping import CapLimit, CapScope, OfferCaps
@@ -138,8 +138,7 @@ def throughput_and_waits(folder: Path, rounds: int, seconds: float, core: int | 
 
 
 def p99_ms(server: Server, requests: Sequence[bytes], rate: float, seconds: float) -> float:
-    took = sorted(wait_s for _, wait_s in paced(server.port, requests, seconds, rate=rate))
-    return took[len(took) * 99 // 100] * 1e3
+    return percentile([wait_s for _, wait_s in paced(server.port, requests, seconds, rate=rate)], 99) * 1e3
 
 
 def _waits(waits: Sequence[float], sync: float, rate: float) -> Iterator[Row]:

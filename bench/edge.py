@@ -20,7 +20,7 @@ import msgspec
 from _documents import email, library, placement, post, profile, request
 from _load import Flood, flood, generator, once, paced, settle_on
 from _machine import disk
-from _measure import Row, compare_rounds, run_standalone
+from _measure import Row, compare_rounds, percentile, run_standalone
 from _servers import cores, create_database, proffer
 from proffer.wire.ecid import encode_identity
 from proffer.wire.scope import encode_scope
@@ -142,8 +142,8 @@ def rows(*, quick: bool) -> Iterator[Row]:
         goal="0.70",
         note=f"{cost[EDGE]:.0f} µs of processor each; request {len(edge[0])} bytes, the other's {len(hub[0])}",
     )
-    took = sorted(measurement * 1e3 for _, measurement in waits)
-    for name, value in (("p50", took[len(took) // 2]), ("p99", took[len(took) * 99 // 100])):
+    took = [wait * 1e3 for _, wait in waits]
+    for name, value in (("p50", percentile(took, 50)), ("p99", percentile(took, 99))):
         yield Row(
             table=LATENCY,
             name=name,

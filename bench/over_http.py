@@ -24,7 +24,7 @@ import msgspec
 from _documents import CAPPED_EVERY, library, offer_id, profile, request
 from _load import Flood, flood, generator, once, paced, settle_on
 from _machine import disk
-from _measure import Row, compare_rounds, run_standalone
+from _measure import Row, compare_rounds, percentile, run_standalone
 from _servers import Server, cores, create_database, echo, proffer
 
 CUSTOMERS = 1_000
@@ -190,8 +190,8 @@ def at_a_pace(server: Server, raw_requests: Sequence[bytes], seconds: float) -> 
     """Return the latency at 70 % of the maximum rate, which is measured just before."""
     _, client = cores()
     max_rate = flood(server.port, raw_requests, 1.0, connections=CONNECTIONS, core=client).rate
-    took = sorted(wait * 1e3 for _, wait in paced(server.port, raw_requests, seconds, rate=0.7 * max_rate))
-    return Waits(0.7 * max_rate, took[len(took) // 2], took[len(took) * 99 // 100])
+    took = [wait * 1e3 for _, wait in paced(server.port, raw_requests, seconds, rate=0.7 * max_rate)]
+    return Waits(0.7 * max_rate, percentile(took, 50), percentile(took, 99))
 
 
 def _latencies(waits: Sequence[Waits], sync: float) -> Iterator[Row]:

@@ -25,7 +25,7 @@ import asyncpg
 from _documents import profile, request
 from _load import flood, paced, settle_on
 from _machine import disk
-from _measure import Row, compare_rounds, run_standalone
+from _measure import Row, compare_rounds, percentile, run_standalone
 from _servers import Server, cores, create_database, fill_database, proffer
 from caps import CUSTOMERS, the_library
 from support.own_postgres import own_postgres
@@ -82,9 +82,9 @@ def _waits(folder: Path, sqlite_server: Server, first: Server, second: Server, s
         idle.freeze()
         server.thaw()
         paced(server.port, raw_requests, 1.0, rate=RATE)  # warms
-        durations.append(sorted(took for _, took in paced(server.port, raw_requests, seconds, rate=RATE)))
+        durations.append([took for _, took in paced(server.port, raw_requests, seconds, rate=RATE)])
     sync = max(before["p99_ms"], disk(folder)["p99_ms"])
-    at = [[took[len(took) * share // 100] * 1e3 for share in (50, 99)] for took in durations]
+    at = [[percentile(took, share) * 1e3 for share in (50, 99)] for took in durations]
     for share, place in (("p50", 0), ("p99", 1)):
         yield Row(table=WAITS, name=f"{SQLITE}, {share}", value=at[0][place], unit="ms")
         yield Row(

@@ -26,7 +26,9 @@ from pathlib import Path
 
 import msgspec
 
-from _measure import Row
+from _load import open_connection
+from _measure import Row, percentile
+from _servers import proffer
 from proffer.model.identity import IdentityKey
 from proffer.service.imports.files import BLOCK_ROWS
 from proffer.store.sqlite.store import SqliteStore
@@ -154,16 +156,13 @@ async def stream_messages(port: int, messages: int, connections: int = 16) -> tu
     numbers = iter(range(messages))
 
     async def send() -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        connection = await open_connection(port)
         for number in numbers:
-            writer.write(request(number))
+            raw_request = request(number)
             begun = time.perf_counter()
-            head = await reader.readuntil(b"\r\n\r\n")
-            assert head.startswith(b"HTTP/1.1 200"), head
-            length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
-            await reader.readexactly(length)
+            await connection.ask(raw_request)
             took.append((time.perf_counter() - begun) * 1e3)
-        writer.close()
+        connection.close()
 
     begun = time.perf_counter()
     await asyncio.gather(*(send() for _ in range(connections)))
@@ -187,35 +186,16 @@ def request(number: int) -> bytes:
 
 def stream(folder: Path, messages: int) -> tuple[float, list[float], float]:
     """Stream into a new server; return rate, latencies, and processor microseconds per message."""
-    command = [sys.executable, "-m", "proffer", "serve", "--dev", "--port", "0"]
-    command += ["--database", f"sqlite:///{folder / 'stream.db'}"]
-    server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    try:
-        assert server.stderr is not None
-        line = server.stderr.readline()
-        port = int(line.split("http://127.0.0.1:")[1].split()[0])
-        asyncio.run(stream_messages(port, 200))
-        before = processor_time(server.pid)
-        rate, took = asyncio.run(stream_messages(port, messages))
-        spent = processor_time(server.pid) - before
-    finally:
-        server.terminate()
-        server.wait(timeout=30)
+    with proffer(f"sqlite:///{folder / 'stream.db'}", core=None) as server:
+        asyncio.run(stream_messages(server.port, 200))
+        before = server.cpu_seconds()
+        rate, took = asyncio.run(stream_messages(server.port, messages))
+        spent = server.cpu_seconds() - before
     return rate, took, spent / messages * 1e6
 
 
-def processor_time(pid: int) -> float:
-    """Return the processor time of a process so far, in seconds, startup included."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 def print_times(name: str, took: Sequence[float], unit: str) -> None:
-    ordered = sorted(took)
-    print(
-        f"{name:<34} median {statistics.median(ordered):8.1f} {unit}   "
-        f"p99 {ordered[int(len(ordered) * 0.99)]:8.1f} {unit}"
-    )
+    print(f"{name:<34} median {statistics.median(took):8.1f} {unit}   p99 {percentile(took, 99):8.1f} {unit}")
 
 
 async def measure(folder: Path, path: Path, count: int) -> None:
@@ -281,19 +261,17 @@ def rows(*, quick: bool) -> Iterator[Row]:
         spread=(ends[0], ends[1]),
         note=f"{size / count:,.0f} bytes on disk for a profile of 1 KB",
     )
-    looked.sort()
     yield Row(
         name="look-up by identity, median",
         value=statistics.median(looked),
         unit="µs",
-        note=f"p99 {looked[int(len(looked) * 0.99)]:.0f} µs",
+        note=f"p99 {percentile(looked, 99):.0f} µs",
     )
-    took.sort()
     yield Row(
         name="records streamed in, durable",
         value=rate,
         unit="/s",
-        note=f"{spent:.0f} µs of processor each; p99 {took[int(len(took) * 0.99)]:.1f} ms",
+        note=f"{spent:.0f} µs of processor each; p99 {percentile(took, 99):.1f} ms",
     )
 
 

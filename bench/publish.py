@@ -22,7 +22,7 @@ import statistics
 import tempfile
 import threading
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any, Self
 
@@ -30,7 +30,7 @@ import msgspec
 
 from _documents import a_rule, an_offer, library, offer_id, profile, request
 from _load import Connection, flood, once, open_connection, paced
-from _measure import Row, compare_rounds, run_standalone
+from _measure import Row, compare_rounds, percentile, run_standalone
 from _servers import create_database, proffer
 from proffer.app import DEV_CONTAINER
 from proffer.engine.compile.compiler import SnapshotBuilder
@@ -135,7 +135,7 @@ def served(*, quick: bool) -> Iterator[Row]:
 
             def p99() -> float:
                 answers = paced(server.port, raw_requests, seconds, rate=max_rate / 4)
-                return _p99([wait for _, wait in answers]) * 1e3
+                return percentile([wait for _, wait in answers], 99) * 1e3
 
             with OfferWatcher(server.port, raw_requests[0], best["@id"]) as watch:
                 for _ in range(rounds):
@@ -149,6 +149,7 @@ def served(*, quick: bool) -> Iterator[Row]:
                 watch.changing = ""
                 took = watch.took
     for kind in CHANGED:
+        p99_ms = percentile(took[kind], 99)
         yield Row(
             table=TABLE,
             name=kind,
@@ -156,7 +157,7 @@ def served(*, quick: bool) -> Iterator[Row]:
             unit="ms",
             spread=(min(took[kind]), max(took[kind])),
             goal="200 ms",
-            note=f"{offers:,} offers, {WORKERS} workers, {len(took[kind])} changes; p99 {_p99(took[kind]):.0f} ms",
+            note=f"{offers:,} offers, {WORKERS} workers, {len(took[kind])} changes; p99 {p99_ms:.0f} ms",
         )
     unchanged = "p99, nothing changes"
     least, greatest = min(waits[""]), max(waits[""])
@@ -292,11 +293,6 @@ def _call(method: str, path: str, document: Any = None) -> bytes:
     head = f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}\r\n"
     kind = "Content-Type: application/json-patch+json\r\n" if body else ""
     return (head + kind + "\r\n").encode() + body
-
-
-def _p99(values: Sequence[float]) -> float:
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, len(ordered) * 99 // 100)]
 
 
 if __name__ == "__main__":

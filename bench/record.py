@@ -17,7 +17,7 @@ from statistics import median
 
 from msgspec.structs import replace
 
-from _measure import Row, run_standalone
+from _measure import Row, compare_rounds, run_standalone
 from proffer.app import Services
 from proffer.auth.principal import Permission, Principal
 from proffer.model.capping import CapScope
@@ -137,14 +137,14 @@ def rows(*, quick: bool) -> Iterator[Row]:
     yardstick = rates.pop(BASELINE)
     yield Row(name=BASELINE, value=median(yardstick), unit="/s", spread=(min(yardstick), max(yardstick)))
     for name, each in rates.items():
-        ratios = [rate / base for rate, base in zip(each, yardstick, strict=True)]
+        ratio, spread = compare_rounds(each, yardstick)
         yield Row(
             name=name,
             value=median(each),
             unit="/s",
             baseline=BASELINE,
-            ratio=median(ratios),
-            spread=(min(ratios), max(ratios)),
+            ratio=ratio,
+            spread=spread,
         )
 
 

@@ -19,7 +19,6 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +30,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from _documents import library, request
-from _measure import Row, by_turns, compare_rounds, run_standalone
-from _servers import BY, cores, create_database, run_server
+from _measure import Row, by_turns, compare_rounds, percentile, run_standalone
+from _servers import BY, cores, create_database, proffer
 from proffer.api.kit.app import App
 from proffer.api.kit.observe import RequestTelemetry
 from proffer.app import DEV_CONTAINER, Services, asgi
@@ -91,9 +90,8 @@ async def _apps() -> tuple[dict[str, Any], Services]:
     store = MemoryStore()
     services = Services(store)
     await services.start(dev=True)
-    for kind, section in groupby(library_entries(library(100)), key=lambda entry: entry[0]):
-        for _, _, document in section:
-            await services.catalog.create(services.registry.authorize(BY, DEV_CONTAINER), kind, document)
+    for kind, _, document in library_entries(library(100)):
+        await services.catalog.create(services.registry.authorize(BY, DEV_CONTAINER), kind, document)
     decode, encode = msgspec.json.Decoder().decode, msgspec.json.Encoder().encode
     answer = {"xdm:propositions": [{"xdm:content": "z" * 700}]}
 
@@ -162,8 +160,7 @@ async def _send_requests(app: Callable[..., Awaitable[None]]) -> None:
 def spread(rounds: int) -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as folder:
         database = create_database(Path(folder), library(10))
-        serve = ["-m", "proffer", "serve", "--dev", "--port", "0", "--database", database]
-        with run_server([*serve, "--workers", "2"], None) as server:
+        with proffer(database, workers=2, core=None) as server:
             time.sleep(1)
             pids = server.processes()[1:]
             ours = [_busier(server.port, pids) for _ in range(rounds)]
@@ -279,13 +276,12 @@ def floods(seconds: float) -> Iterator[Row]:
     ours, client = cores()
     with tempfile.TemporaryDirectory() as folder, _on(client):
         database = create_database(Path(folder), library(1_000))
-        serve = ["-m", "proffer", "serve", "--dev", "--port", "0", "--database", database]
-        with run_server([*serve, "--max-requests", "64"], ours) as server:
+        with proffer(database, "--max-requests", "64", core=ours) as server:
             uvloop.run(_flood(server.port, 32, 1))  # warm
             quiet = uvloop.run(_flood(server.port, 32, seconds))
             flooded = uvloop.run(_flood(server.port, 512, seconds))
             after = uvloop.run(_flood(server.port, 32, seconds))
-    base = _p99(quiet[0])
+    base = percentile(quiet[0], 99)
     for name, (took, refused) in (
         ("32 clients", quiet),
         ("512 clients", flooded),
@@ -294,10 +290,10 @@ def floods(seconds: float) -> Iterator[Row]:
         yield Row(
             table=FLOOD,
             name=f"{name}: p99 of those served",
-            value=_p99(took) * 1e3,
+            value=percentile(took, 99) * 1e3,
             unit="ms",
             baseline="32 clients",
-            ratio=_p99(took) / base,
+            ratio=percentile(took, 99) / base,
             note=f"{len(took) / seconds:,.0f} served and {refused / seconds:,.0f} refused a second",
         )
 
@@ -346,10 +342,6 @@ async def _flood(port: int, clients: int, seconds: float) -> tuple[list[float], 
 
     await asyncio.gather(*(client(number) for number in range(clients)))
     return took, refused
-
-
-def _p99(took: Sequence[float]) -> float:
-    return sorted(took)[len(took) * 99 // 100]
 
 
 if __name__ == "__main__":
