@@ -1,6 +1,6 @@
-"""Charts as SVG text, drawn by matplotlib, which only the suite needs: the extra `bench`.
+"""Charts as SVG text, drawn by matplotlib (extra `bench`).
 
-Rows with an `at` become lines, one a name; rows with a ratio to one baseline become bars. An axis that
+Rows with an `at` become lines, one per name; rows with a ratio to one baseline become bars. An axis that
 spans more than a factor of twenty is logarithmic.
 """
 

@@ -1,4 +1,4 @@
-"""What the benchmarks of whole servers work on: a library, customers, and requests about them."""
+"""A library, customers and requests for the benchmarks of whole servers."""
 
 import random
 from collections.abc import Sequence

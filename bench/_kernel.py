@@ -1,7 +1,8 @@
-"""The same index walked in C, as the limit: tables of words, one row a segment; compiled here if there is a compiler.
+"""The offer index in C, as the lower limit of the time.
 
-What a request's values pick out of the tables is found in Python, as it is by ours; to intersect the rows,
-to list who is left and to put them in order of priority and lot is one call.
+The index is tables of words with one row per segment. It is compiled when it is measured, if there is a compiler.
+The rows for the values of a request are looked up in Python, as in Proffer. One call intersects the rows,
+lists the remaining offers, and orders them by priority and tie-breaking hash.
 """
 
 import ctypes

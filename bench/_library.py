@@ -1,10 +1,10 @@
-"""Libraries to measure with: rules as plain tests over a whole profile, so that every engine can be given the same.
+"""Libraries of rules as plain tests, for Proffer and other engines.
 
-A profile has five groups of five fields. In `library(plain=True)` rules have three tests, each of one
-field and constants. Else they have three to six, and one rule in five has a test among them that is not
-so: an `or` over two fields, a text function, a comparison of two fields (`MIXED`), or with `alone=True`
-one that no other rule has (`ALONE`). Of rules of three tests about one in five holds for a customer, of
-the longer ones about one in ten. Priorities are from 0 to 99, so that there are ties.
+A profile has five groups of five fields. With `plain=True`, rules have three tests, each of one field with
+constants. Otherwise they have three to six, and one rule in five has a test of another form: an `or` over two
+fields, a text function or a comparison of two fields (`MIXED`), or with `alone=True` a test that no other
+rule has (`ALONE`). About one in five rules of three tests holds for a customer, of the longer ones about one
+in ten. Priorities are from 0 to 99, so there are ties.
 """
 
 from collections.abc import Sequence
@@ -51,7 +51,7 @@ MIXED = (
     "score.visits > score.churn",
     "loyalty.points + loyalty.lifetimePoints > {number}00",
 )
-"""Tests that are not of one field, shared by many rules, so that a table can answer them."""
+"""Tests not on a single field, shared by many rules, so that a table can answer them."""
 ALONE = (
     'homeAddress.street1.doesNotContain("{serial}")',
     "score.visits + {serial} > score.churn",
@@ -129,7 +129,10 @@ def a_library(
     places: Sequence[str] = ("web",),
     decisions: int = 0,
 ) -> Library:
-    """Build a library; each of `decisions` further decisions has a hundred offers of its own or nearly."""
+    """Build a library.
+
+    Each of `decisions` further decisions has about a hundred offers.
+    """
     random = Random(offers)
     documents: list[Document] = [a_placement(place) for place in places]
     documents += [a_fallback(content=places), a_collection("all", any_tags=["t"])]

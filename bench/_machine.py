@@ -1,4 +1,4 @@
-"""The machine a run was made on: what a reader must know before comparing figures with another's."""
+"""Description of the machine that a run was made on."""
 
 import os
 import platform

@@ -1,7 +1,7 @@
-"""What every benchmark hands over: plain rows, and the clockwork that measures by turns.
+"""Rows, the results of every benchmark, and measurement in alternating rounds.
 
-A module that takes part in the suite has `rows(*, quick: bool) -> Iterable[Row]`; its docstring is what
-the page says about it, and its name is what `make bench ONLY=…` calls it. See `run.py`.
+A module of the suite has `rows(*, quick: bool) -> Iterable[Row]`. The page shows its docstring; `PARTS` in
+`run.py` gives its name in `make bench ONLY=…`.
 """
 
 import argparse
@@ -14,11 +14,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """A result. `ratio` is relative to the row (or yardstick) that `baseline` names, of the same run.
+    """A result. `ratio` is relative to the row or quantity of the same run that `baseline` names.
 
-    `spread` is the least and the greatest of the rounds: of the ratio where there is one, else of the
-    value. `table` groups rows; rows of one table with an `at` (so many offers, scopes, …) are also drawn
-    as lines, one a name. `goal` is what is to be reached, in words; `note` what a reader must know.
+    `spread` is the minimum and maximum of the rounds: of the ratio if there is one, else of the value.
+    `table` groups rows; rows of one table with an `at` (a number of offers, scopes, …) are also drawn as
+    lines, one per name. `goal` is the target as text; `note` is further information for the reader.
     """
 
     name: str

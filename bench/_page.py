@@ -1,4 +1,4 @@
-"""The page of results: one section a part, its tables, its charts, the machine it ran on."""
+"""The page of results: tables, charts and machine of each part."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby

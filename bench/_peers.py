@@ -1,8 +1,8 @@
-"""Rule engines that can be installed from PyPI, each given the same rules and the same whole profile.
+"""Rule engines from PyPI, which get the same rules and whole profiles.
 
-`PEERS` are by name: from the rules, something that says which of them hold for a profile, by number.
-Each does what its documentation shows for many rules: compiled ahead where it can be, called for each
-where it has nothing better. Those that only know flat attributes are given the profile flat.
+`PEERS` gives them by name. Their factories take the rules and return a function from a profile to the
+numbers of the rules that hold. Each engine is used as its documentation shows for many rules: compiled in
+advance if it can be, otherwise called for each rule. Engines that know only flat attributes get flat profiles.
 """
 
 from collections.abc import Callable, Iterator, Sequence

@@ -1,8 +1,8 @@
-"""Servers to measure: Proffer over a database filled beforehand, and the bare app that is the yardstick.
+"""Servers to measure: Proffer over a prepared database, and a bare app.
 
-    python bench/_servers.py 715,2279     serves the bare app: at `/0`, `/1`, … an answer of each size
+    python bench/_servers.py 715,2279     serves the bare app, with a response of each size at `/0`, `/1`, …
 
-Each is a process group of its own on one core. Those that are not asked stand still meanwhile.
+Each server is a process group, pinned to a core if one is given, and can be suspended while it is idle.
 """
 
 import asyncio

@@ -1,11 +1,11 @@
-"""What exact caps and durable events cost: throughput, waits, bytes, and how soon a killed server is back.
+"""Cost of exact caps and durable events: throughput, latency, size and recovery.
 
     TMPDIR=. python bench/caps.py [--quick]
 
-Two servers on one core, asked by turns, each over a SQLite database with the same customers and the same 200
-offers with rules. In one every offer has a limit in all and one for each customer, and every decision is
-counted and put on record in one durable commit. The other has no limits and is asked for dry runs, so it
-counts and writes nothing: it is the yardstick. `fdatasync` is that of the disk during the same minute.
+Two servers share one core and get the load in turn. Each has a SQLite database with the same customers and
+the same 200 offers with rules. In one, every offer has a total cap and a cap per customer, and every decision
+is counted and recorded in one durable commit. The other has no caps and gets dry runs, so it counts and
+writes nothing: it is the baseline. `fdatasync` is the latency of the disk in the same minute.
 """
 
 import asyncio
@@ -39,9 +39,9 @@ from proffer.store.sqlite.store import SqliteStore
 CUSTOMERS = 1_000
 OFFERS = 200
 CONNECTIONS = 32
-CAPPED, PLAIN = "capped and on record", "no caps, no events"
-THROUGHPUT, WAITS = "Throughput", "Waits at half of the most requests a second"
-EVENTS, RECOVERY = "Events", "After kill -9"
+CAPPED, PLAIN = "caps and events", "no caps, no events"
+THROUGHPUT, WAITS = "Throughput", "Latency at half of the maximum rate"
+EVENTS, RECOVERY = "Events", "Recovery after kill -9"
 MILLION = 1_000_000
 IN_A_PACK = 20
 
@@ -116,13 +116,13 @@ def throughput_and_waits(folder: Path, rounds: int, seconds: float, core: int | 
         ratio, spread = compare_rounds(costs[1], costs[0])
         yield Row(
             table=THROUGHPUT,
-            name=f"{CAPPED}, of the processor",
+            name=f"{CAPPED}, processor time",
             value=statistics.median(costs[0]),
-            unit="µs each",
+            unit="µs/request",
             baseline=PLAIN,
             ratio=ratio,
             spread=spread,
-            note="the yardstick's processor time over ours: other work on the machine counts less here",
+            note="the baseline's processor time divided by this: less affected by other load",
         )
         half = statistics.median(rates[0]) / 2
         waits: list[float] = []
@@ -241,7 +241,7 @@ def bytes_of_an_event(folder: Path) -> Iterator[Row]:
         size = asyncio.run(_bytes_per_event(folder / f"events{together}.db", 1_000, together))
         yield Row(
             table=EVENTS,
-            name="bytes on disk for one, so many in a commit",
+            name="size on disk of an event, by events per commit",
             at=together,
             value=size,
             unit="bytes",
@@ -296,7 +296,7 @@ def recovery(folder: Path, count: int) -> Iterator[Row]:
         value=time.perf_counter() - begun,
         unit="s",
         goal="5 s",
-        note=f"{count:,} events, {path.stat().st_size / 2**20:,.0f} MB, log of {log / 2**20:.1f} MB",
+        note=f"{count:,} events, {path.stat().st_size / 2**20:,.0f} MB, write-ahead log of {log / 2**20:.1f} MB",
     )
 
 

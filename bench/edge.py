@@ -1,11 +1,12 @@
-"""Interact over the edge, against the decisioning API of the same server for the same three scopes and customers.
+"""Interact requests over the edge, compared with the decisioning API.
 
     TMPDIR=. python bench/edge.py [--quick]
 
-The server has everything on: 1,000 offers, each with a rule of three tests, each tenth with caps; the customer is kept
-in the same SQLite database, and each decision is a durable event. The edge's requests are those of alloy on a page:
-about 1.7 KB, with the identity that the browser keeps and the customer's id, to be linked and looked up. Rounds of
-both kinds alternate on one server on one core; the load comes from the other core.
+Both interfaces of one server get requests for the same three scopes and customers, with everything on: 1,000
+offers, each with a rule of three tests, every tenth with caps; the customers are stored in the same SQLite
+database, and each decision is a durable event. The edge requests are those of alloy on a page: about 1.8 KB,
+with the identity stored in the browser and the customer's id, which are linked and looked up. Rounds of both
+kinds alternate on one core; the load comes from the other core.
 """
 
 import random
@@ -30,7 +31,7 @@ CONNECTIONS = 32
 SCOPES = 3
 DECISION = "xcore:offer-activity:1"
 RATES = "Three scopes, 1,000 offers"
-LATENCY = "Interact at half of its own most requests a second"
+LATENCY = "Latency of interact at half of its maximum rate"
 HUB, EDGE = "decisioning API", "interact"
 _KEY = "kndctr_DEV_AdobeOrg_identity"
 _SCHEMAS = [
@@ -129,7 +130,7 @@ def rows(*, quick: bool) -> Iterator[Row]:
         name=HUB,
         value=statistics.median(rates[HUB]),
         unit="requests/s",
-        note=f"{cost[HUB]:.0f} µs of processor each; load by {generator()}",
+        note=f"{cost[HUB]:.0f} µs of processor time and {len(hub[0])} bytes per request; load by {generator()}",
     )
     yield Row(
         table=RATES,
@@ -140,7 +141,7 @@ def rows(*, quick: bool) -> Iterator[Row]:
         ratio=ratio,
         spread=spread,
         goal="0.70",
-        note=f"{cost[EDGE]:.0f} µs of processor each; request {len(edge[0])} bytes, the other's {len(hub[0])}",
+        note=f"{cost[EDGE]:.0f} µs of processor time and {len(edge[0])} bytes per request",
     )
     took = [wait * 1e3 for _, wait in waits]
     for name, value in (("p50", percentile(took, 50)), ("p99", percentile(took, 99))):
@@ -152,7 +153,7 @@ def rows(*, quick: bool) -> Iterator[Row]:
             baseline="fdatasync p99",
             ratio=value / sync,
             goal="20 ms" if name == "p99" else "",
-            note=f"{rate:,.0f} requests/s, {len(took):,} requests, from the moment they were due",
+            note=f"{rate:,.0f} requests/s, {len(took):,} requests, from the time a request is due",
         )
     yield Row(table=LATENCY, name="fdatasync p99", value=sync, unit="ms")
 

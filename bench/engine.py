@@ -1,14 +1,14 @@
-"""The engine alone: who is eligible, in which order, and a whole decision; beside other rule engines and a kernel in C.
+"""The engine alone, compared with other rule engines and a C kernel.
 
     python bench/engine.py [--quick]
 
-Times are of the processor; every call has another customer. "Eligibility and rank" is from a profile to
-the offers whose rules hold, best first: all of them, or the best one. A whole `decide()` gives options
-with their content beside calendar, caps, dedup, fallback and the count of who was not eligible, which the
-other engines have nothing of; they are given the rules alone, and the profile whole. Ties of priority are
-settled by lot, by ours and in C. Of rules of three to six tests one in five has a test that is not of one
-field (a sum, a text function, two fields, an `or`); "asked by itself": one that no other rule has, so
-that there is no table of it. Of cel-python fifty rules are asked and the time is multiplied.
+Times are processor time; every call is for another customer. "Eligibility and rank" goes from a profile to
+the eligible offers, best first: all of them, or only the best one. A whole `decide()` returns options with
+their content; it also evaluates calendar, caps, duplicates and fallbacks and counts the ineligible offers,
+which the other engines do not do: they get only the rules, and the whole profile. Ties of priority are
+broken by a hash, in Proffer and in C. Among the rules of three to six tests, one in five has a test that is
+not on a single field (a sum, a text function, two fields, an `or`). "One in five unique" means that no other
+rule has this test, so no table can answer it. cel-python gets only fifty rules, and its time is multiplied.
 """
 
 import gc
@@ -96,7 +96,7 @@ def for_each_customer(ask: Callable[[Profile], object]) -> Call:
 
 def beside_others(offers: int, *, seconds: float) -> Iterator[Row]:
     """All eligible offers for rules of three indexable tests and a whole profile, against other engines."""
-    table = f"Rules of three tests, {offers:,} offers: all who are eligible"
+    table = f"Rules of three tests, {offers:,} offers: all eligible offers"
     library = a_library(offers, plain=True)
     scope = the_scope(build_snapshot(library))
     ours, customers = all_eligible(scope), profiles(3)
@@ -106,14 +106,14 @@ def beside_others(offers: int, *, seconds: float) -> Iterator[Row]:
     took = by_turns({OURS: for_each_customer(ours)}, seconds=seconds)[OURS]
     yield Row(table=table, name=OURS, value=statistics.median(took), unit="µs")
     peers: dict[str, tuple[Callable[[Profile], list[int]], int, str]] = {
-        "Python by hand": (by_hand(library.rules), offers, "")
+        "handwritten Python": (by_hand(library.rules), offers, "")
     }
     for name, (module, make, rule_count) in PEERS.items():
         if importlib.util.find_spec(module) is not None:
             ask = make(library.rules[:rule_count])
             expected_numbers = [[at for at in item if at < rule_count] for item in expected]
             assert [ask(item) for item in customers] == expected_numbers, name
-            peers[name] = (ask, min(rule_count, offers), "50 times at least")
+            peers[name] = (ask, min(rule_count, offers), "at least 50 times")
     for name, (ask, peer_rules, goal) in peers.items():
         calls = {OURS: for_each_customer(ours), name: for_each_customer(ask)}
         turns = by_turns(calls, seconds=seconds)
@@ -157,22 +157,25 @@ def the_limit(
             baseline=OURS,
             ratio=ratio,
             spread=spread,
-            note="the limit",
+            note="lower limit",
         )
 
 
-ASKED = "all, a fifth asked by itself"
+UNIQUE = "all, one in five unique"
 GOALS = {
     ("all", 1_000): "20 µs",
-    ("best only", 10_000): "60 µs, and under 4 times that of 1,000",
+    ("best only", 10_000): "60 µs, less than 4 times that of 1,000",
     ("all", 10_000): "150 µs",
-    (ASKED, 1_000): "20 µs",
-    (ASKED, 10_000): "150 µs",
+    (UNIQUE, 1_000): "20 µs",
+    (UNIQUE, 10_000): "150 µs",
 }
 
 
 def eligibility_and_rank(sizes: tuple[int, ...]) -> Iterator[Row]:
-    """Rules of three to six tests; one in five has a test that is not of one field, or of no other rule."""
+    """Rules of three to six tests.
+
+    One in five has a test that is not on a single field; with `alone` no other rule has this test.
+    """
     table = "Eligibility and rank, rules of three to six tests"
     calls: dict[str, Call] = {}
     for size in sizes:
@@ -180,9 +183,9 @@ def eligibility_and_rank(sizes: tuple[int, ...]) -> Iterator[Row]:
         calls[f"all {size}"] = for_each_customer(all_eligible(scope))
         calls[f"best only {size}"] = for_each_customer(best_only(scope))
         scope = the_scope(build_snapshot(a_library(size, plain=False, alone=True)))
-        calls[f"{ASKED} {size}"] = for_each_customer(all_eligible(scope))
+        calls[f"{UNIQUE} {size}"] = for_each_customer(all_eligible(scope))
     took = by_turns(calls)
-    for what in ("best only", "all", ASKED):
+    for what in ("best only", "all", UNIQUE):
         for size in sizes:
             times = took[f"{what} {size}"]
             ratio, spread = compare_rounds(times, took[f"{what} {1_000}"])
@@ -220,12 +223,12 @@ def whole_decisions(sizes: tuple[int, ...]) -> Iterator[Row]:
         snapshot = build_snapshot(library)
         calls = {
             "one option": decide_call(snapshot, "web"),
-            "thirty": decide_call(snapshot, "web", item_count=30),
+            "thirty options": decide_call(snapshot, "web", item_count=30),
         }
         if size <= 1_000:
             oracle = Oracle(library.entities)
             inputs = cycle([some_inputs(a_scope(), profile=profile) for profile in profiles()])
-            calls["explained"] = explain_call(snapshot)
+            calls["with explanation"] = explain_call(snapshot)
             calls["the naive engine"] = lambda oracle=oracle, inputs=inputs: oracle.decide(  # type: ignore[misc]
                 next(inputs)
             )
@@ -277,7 +280,7 @@ def longer_rules(offers: int) -> Iterator[Row]:
     for length in lengths:
         ratio, spread = compare_rounds(took[str(length)], took["2"])
         yield Row(
-            table=f"Tests in a rule, {offers:,} offers: all who are eligible",
+            table=f"Tests per rule, {offers:,} offers: all eligible offers",
             name="tests",
             at=length,
             value=statistics.median(took[str(length)]),
@@ -307,12 +310,12 @@ def publishing(offers: int) -> Iterator[Row]:
     gc.unfreeze()
     yield Row(
         table=f"One changed offer, {offers:,} offers in one decision",
-        name="put into the snapshot",
+        name="update of the snapshot",
         value=statistics.median(took) / 1e3,
         unit="ms",
         spread=(min(took) / 1e3, max(took) / 1e3),
         goal="in force in 200 ms",
-        note="another rank each time; every ninth makes the index anew",
+        note="another priority each time; every ninth change rebuilds the index",
     )
 
 
@@ -326,7 +329,7 @@ def memory() -> Iterator[Row]:
             name=name,
             value=float(value),
             unit="MB",
-            goal="250 MB, documents and all" if name != "before" else "",
+            goal="250 MB, including documents" if name != "before" else "",
         )
 
 

@@ -1,10 +1,10 @@
-"""Scoring many offers by a formula: asked whole of each, in parts, and in bulk; and a whole decision by it.
+"""Ranking formulas over many offers: whole, in parts and in bulk.
 
     python bench/formulas.py [--quick]
 
-Times are of the processor; every call has another customer. Whole is what was done before formulas were
-taken apart: the compiled formula asked of each offer. In parts is without arrays, in bulk with them; the
-decision includes all else that a decision does, for offers that are all eligible.
+Times are processor time; every call is for another customer. "Whole" evaluates the compiled formula for each
+offer, as before formulas were split into parts. "In parts" evaluates the parts without arrays, "in bulk" with
+arrays. "A whole decision" includes everything else that a decision does; all offers are eligible.
 """
 
 import statistics

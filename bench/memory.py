@@ -1,10 +1,11 @@
-"""What a worker holds in memory: 10,000 offers, each with a rule of its own, in 1,000 live decisions.
+"""Memory of a worker, by the size of its library.
 
     TMPDIR=. python bench/memory.py [--quick]
 
-Resident memory of the processes of a real server as the system tells it, after all decisions were asked
-once. Pages that a worker shares with its parent are counted for both. The yardstick is the size of all
-documents as JSON text.
+The largest library has 10,000 offers, each with its own rule, in 1,000 live decisions. The figure is the
+resident memory of a process of a real server, as the system reports it after all decisions were requested
+once. Pages that a worker shares with its parent count for both. The baseline is the size of all documents as
+JSON text.
 """
 
 import tempfile
@@ -46,7 +47,7 @@ def rows(*, quick: bool) -> Iterator[Row]:
                 at=offers,
                 value=resident_mb,
                 unit="MB",
-                baseline="the documents as text",
+                baseline="documents as JSON text",
                 ratio=resident_mb / size,
                 goal="250 MB" if offers == 10_000 else "",
                 note=f"{decisions:,} live decisions; documents {size:.1f} MB",

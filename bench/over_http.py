@@ -1,13 +1,13 @@
-"""Decisions over HTTP, with everything on: profile lookup, exact caps, a durable event for each decision.
+"""Decisions over HTTP with profile look-up, exact caps and durable events.
 
     TMPDIR=. python bench/over_http.py [--quick]
 
-The yardstick is a bare Starlette app that decodes the same requests with msgspec and encodes an answer of
-the same size: it looks nobody up, decides nothing, writes nothing. Both are real servers on loopback
-(uvloop, httptools), on one core; the load comes from the other. Rounds alternate, and the server that is
-not asked stands still. The library has 1,000 offers, each with a rule of three tests, each tenth with a
-limit in all and one for each customer; each request is for another of 1,000 customers who are kept in the
-same SQLite database as everything else. `fdatasync` is that of the disk during the same minute.
+The baseline is a bare Starlette app that decodes the same requests with msgspec and encodes a response of
+the same size: it looks up no profile, decides nothing and writes nothing. Both are real servers on loopback
+(uvloop, httptools) and share one core; the load comes from the other core. Rounds alternate, and the idle
+server is suspended. The library has 1,000 offers, each with a rule of three tests; every tenth offer has a
+total cap and a cap per customer. The requests are for 1,000 different customers, who are stored in the same
+SQLite database as everything else. `fdatasync` is the latency of the disk in the same minute.
 """
 
 import statistics
@@ -34,7 +34,7 @@ MOST_OPTIONS = 100
 FEW = 8  # so that a slow answer does not wait behind many others
 ALL = "One scope, 1,000 offers"
 MANY = "30 scopes, 500 offers, 100 options"
-LATENCY = "At 70 % of its own most requests a second"
+LATENCY = "Latency at 70 % of the maximum rate"
 ECHO = "bare echo"
 OURS = "Proffer"
 
@@ -60,7 +60,7 @@ class Rounds:
     def load(self) -> str:
         """The share of its core that the server used, as text; the rest went to other processes."""
         share = f"{self.busy / self.elapsed:.0%} of its core" if self.elapsed else "its core"
-        return f"{self.cost_us:.0f} µs of processor each, with {share}"
+        return f"{self.cost_us:.0f} µs of processor time per request, at {share}"
 
 
 class Waits(NamedTuple):
@@ -110,7 +110,7 @@ def one_scope(
         ours,
         yardstick,
         goal="0.45; better 0.60",
-        note=f"request {body} bytes, answer {size}; {capped_counts[True] / 2:.0f} % of answers are capped offers",
+        note=f"request {body} bytes, response {size}; {capped_counts[True] / 2:.0f} % of responses have a capped offer",
     )
     yield from _latencies(waits, sync)
 
@@ -122,7 +122,7 @@ def many_scopes(server: Server, raw_requests: Sequence[bytes], rounds: int, seco
     core, _ = cores()
     with echo([size], core) as bare:
         ours, yardstick = alternate(server, bare, raw_requests, rounds, seconds, FEW)
-    note = f"{MOST_OPTIONS} options, {size:,} bytes; the {len(raw_requests)} customers whom so many are for"
+    note = f"{MOST_OPTIONS} options, {size:,} bytes; only the {len(raw_requests)} customers with so many options"
     yield from _comparison(MANY, ours, yardstick, note=note, goal="")
     yield Row(table=MANY, name="server time", value=ours.cost_us / 1e3, unit="ms", goal="3 ms")
 
@@ -177,12 +177,12 @@ def _comparison(table: str, ours: Rounds, yardstick: Rounds, *, goal: str, note:
     )
     yield Row(
         table=table,
-        name=f"{OURS}, of the processor",
+        name=f"{OURS}, processor time",
         value=ours.cost_us,
-        unit="µs each",
+        unit="µs/request",
         baseline=ECHO,
         ratio=yardstick.cost_us / ours.cost_us,
-        note="the echo's processor time over ours: what the ratio is where both servers have a core for themselves",
+        note="the echo's processor time divided by Proffer's: the ratio if each server had its own core",
     )
 
 
@@ -207,7 +207,7 @@ def _latencies(waits: Sequence[Waits], sync: float) -> Iterator[Row]:
             unit="ms",
             spread=(min(values), max(values)),
             goal=f"5 ms + 3 × {sync:.2f} ms = {5 + 3 * sync:.1f} ms" if name == "p99" else "",
-            note=f"median of {len(waits)} rounds at {rate:,.0f} requests/s, from the moment they were due",
+            note=f"median of {len(waits)} rounds at {rate:,.0f} requests/s, from the time a request is due",
         )
     yield Row(table=LATENCY, name="fdatasync p99", value=sync, unit="ms")
 

@@ -1,12 +1,12 @@
-"""PostgreSQL: what a capped decision takes on it, and what a second server on one database adds.
+"""PostgreSQL: cost of a capped decision, and effect of a second server.
 
     TMPDIR=. python bench/postgres.py [--quick]
 
-The same customers and the same 200 offers, each with a limit in all and one for each customer; every decision
-is counted and put on record before it is answered. The database is on the disk of the benchmark, with
-`fsync` on; `fdatasync` is that of the disk during the same minute. One server has a core to itself; the
-database and the load have the other. The second server has that core too where there are only two, so that
-there it shows what is shared rather than what is gained: processor time per request is the figure to look at.
+All servers have the same customers and the same 200 offers, each with a total cap and a cap per customer;
+every decision is counted and recorded before it is answered. The database is on the disk of the benchmark,
+with `fsync` on; `fdatasync` is the latency of that disk in the same minute. One server has a core to itself;
+the database and the load share the other. On a machine with two cores, the second server runs on that core
+too, so the throughput shows the cost of sharing rather than the gain: compare the processor time per request.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ RATE = 500.0
 _SETTLING = 0.3
 """Seconds for running requests to finish: a server frozen in a transaction would hold its locks."""
 CONNECTIONS = 32
-WAITS, SERVERS = "Waits at 500 capped decisions a second", "Servers on one database"
+WAITS, SERVERS = "Latency at 500 capped decisions per second", "Servers on one database"
 SQLITE, ONE, TWO = "SQLite, one server", "PostgreSQL, one server", "PostgreSQL, two servers"
 
 
@@ -133,14 +133,14 @@ def _servers(sqlite_server: Server, first: Server, second: Server, rounds: int, 
             baseline=baseline,
             ratio=ratio,
             spread=spread,
-            goal="1.6, each on a core" if name == TWO else "",
+            goal="1.6 with a core each" if name == TWO else "",
         )
         yield Row(
             table=SERVERS,
-            name=f"{name}, of the processor",
+            name=f"{name}, processor time",
             value=statistics.median(costs[which]),
-            unit="µs each",
-            baseline=None if baseline is None else f"{baseline}, of the processor",
+            unit="µs/request",
+            baseline=None if baseline is None else f"{baseline}, processor time",
             ratio=cost,
             spread=costs_spread,
         )

@@ -1,9 +1,9 @@
-"""How fast rules are: asked, checked and compiled; beside code written by hand, and beside others that are installed.
+"""Evaluation, checking and compilation of rules, compared with Python and other engines.
 
     python bench/pql_rules.py [--quick]
 
-Times are of the processor. The other engines are given the same rule and the same profile; a missing
-field makes them raise, where a rule of ours is false: that is not measured.
+Times are processor time. The other engines get the same rule and the same profile. With a missing field they
+raise an error, where Proffer's rule is false: that is not measured.
 """
 
 import importlib.util
@@ -60,7 +60,7 @@ PROFILE: dict[str, Any] = {
 """A small profile of five groups of five fields; every engine gets the whole of it."""
 NONE: dict[str, Any] = {}
 ASKED = "One rule of three tests, all true"
-BY_HAND = "written by hand"
+BY_HAND = "handwritten Python"
 
 
 def by_hand(profile: Mapping[str, Any]) -> bool:
@@ -112,7 +112,7 @@ def evaluation() -> Iterator[Row]:
         baseline=BY_HAND,
         ratio=ratio,
         spread=spread,
-        goal="1.5 at most",
+        goal="at most 1.5",
     )
 
 
@@ -163,10 +163,10 @@ def columns(count: int) -> Iterator[Row]:
     table, env = ProfileTable.of(profiles, plan.paths), Environment({}, datetime.now(UTC))
     took = best(lambda: plan.holds(table, env))
     yield Row(
-        table=f"One rule over {count:,} profiles in columns, their encoding not counted",
+        table=f"One rule over {count:,} profiles in columns, without their encoding",
         name="columns",
         value=took / count * 1e9,
-        unit="ns a profile",
+        unit="ns/profile",
     )
 
 
@@ -186,7 +186,7 @@ def peers() -> Iterator[Row]:
             baseline="compiled by Proffer",
             ratio=ratio,
             spread=spread,
-            goal=f"{goal} at least",
+            goal=f"at least {goal}",
         )
 
 

@@ -1,12 +1,12 @@
-"""Customers: imported, looked up and streamed in, beside what the disk and the database alone can do.
+"""Import, look-up and streaming of customers, compared with the database alone.
 
     python bench/profiles.py [--quick] [--profiles 1000000] [--folder .]
 
-Profiles are of 1 KB with two identities. The yardstick of imports is the database alone: the same rows
-with the same index, written by `executemany` in commits of the same size. Imports are the command itself,
-with the memory of its processes looked at while it runs; what is imported again has changed, and is at most
-300,000 rows. Lookups are measured at rest and while an import runs; streaming is a real server on loopback
-with 16 connections.
+Profiles have 1 KB and two identities. The baseline of imports is the database alone: the same rows with the
+same index, written by `executemany` in commits of the same size. Imports run the command itself, and the
+memory of its processes is sampled meanwhile. The second import has changed profiles, at most 300,000 rows.
+Look-ups are measured at rest and during an import. Streaming uses a real server on loopback with 16
+connections.
 """
 
 import argparse
@@ -206,7 +206,7 @@ async def measure(folder: Path, path: Path, count: int) -> None:
     first = await imported(folder / "a.db", path, sizes)
     assert await first.wait() == 0
     empty = count / (time.perf_counter() - begun)
-    print(f"{'import into an empty store':<34} {empty:10,.0f} rows/s   {empty / alone:.2f} of that")
+    print(f"{'import into an empty store':<34} {empty:10,.0f} rows/s   {empty / alone:.2f} of the database alone")
     print_memory(sizes)
     store = await SqliteStore.open(folder / "a.db")
     print_times("lookup by identity", await look_up(store, count, 20_000), "µs")
@@ -219,7 +219,7 @@ async def measure(folder: Path, path: Path, count: int) -> None:
     while second.returncode is None:
         took += await look_up(store, count, 50, pause=0.0005)
     upserts = again / (time.perf_counter() - begun)
-    print(f"{'import of changes':<34} {upserts:10,.0f} rows/s   {upserts / alone:.2f} of that")
+    print(f"{'import of changes':<34} {upserts:10,.0f} rows/s   {upserts / alone:.2f} of the database alone")
     print_memory(sizes)
     print_times("lookup while an import runs", took, "µs")
     await store.close()
@@ -236,7 +236,7 @@ def print_memory(sizes: Sequence[float]) -> None:
 
 
 def rows(*, quick: bool) -> Iterator[Row]:
-    """The part of the suite: as many customers as take a minute."""
+    """Return the rows of the suite, for customers that take a minute."""
     count = 10_000 if quick else 100_000
     baseline = "the database alone"
     with tempfile.TemporaryDirectory() as name:
@@ -268,10 +268,10 @@ def rows(*, quick: bool) -> Iterator[Row]:
         note=f"p99 {percentile(looked, 99):.0f} µs",
     )
     yield Row(
-        name="records streamed in, durable",
+        name="streamed records, durable",
         value=rate,
         unit="/s",
-        note=f"{spent:.0f} µs of processor each; p99 {percentile(took, 99):.1f} ms",
+        note=f"{spent:.0f} µs of processor time per record; p99 {percentile(took, 99):.1f} ms",
     )
 
 
@@ -299,7 +299,7 @@ def main() -> None:
         write_file(path, count)
         print(f"{count:,} profiles of {path.stat().st_size // count:,} bytes")
         rate, took, spent = stream(folder, 4_000 if options.quick else 20_000)
-        print(f"{'streamed, durable':<34} {rate:10,.0f} records/s   {spent:,.0f} µs of processor each")
+        print(f"{'streamed, durable':<34} {rate:10,.0f} records/s   {spent:,.0f} µs of processor time each")
         print_times("streamed", took, "ms")
         asyncio.run(measure(folder, path, count))
 

@@ -1,19 +1,21 @@
-"""Publishing: from the moment one offer of 10,000 is changed until every worker decides with it.
+"""Time from the change of one offer until every worker uses it.
 
     TMPDIR=. python bench/publish.py [--quick]
 
-The work: processor time that one worker takes to put a changed offer into its snapshot, beside that of the
-whole library from scratch, and the longest single step of it, after which requests get a turn. One change is
-that of a name; the other gives the offer another rank, other dates and another rule, so that it leaves its
-place in order and index, and includes making the index anew, which a server does in the background.
+The library has 10,000 offers. The first table is the processor time in which one worker puts a changed offer
+into its snapshot, compared with a build of the whole library, and the longest single step, after which
+requests get a turn. One change is a new name. The other gives the offer another rank, other dates and another
+rule, so that its place in order and index changes; it also needs a new index, which a server builds in the
+background.
 
-The server: two workers over SQLite. Decisions are asked in an open loop, at a quarter of the pace that it can
-keep, by turns quietly, while one offer gets another name twice a second over the repository API, and while
-it gets another name, rank, end date and constraint as often. That offer is the best for everybody, so each
-answer shows the version that it was decided with. It is in force when eight connections, which the
-workers share evenly and which ask every few milliseconds, have all shown it; time runs from before the write
-is sent, so the write, its commit and the build are in it. Waits count from the moment that a request was
-due; the yardstick of each round's p99 is that of the quiet round just before.
+The other tables are from a server with two workers over SQLite. Decisions are requested in an open loop, at a
+quarter of the maximum rate, in turn without changes, while one offer gets another name twice a second over
+the repository API, and while it gets another name, rank, end date and constraint as often. That offer is the
+best for all customers, so each response shows the version that it was decided with. A change is in force when
+eight connections, which the workers share evenly and which send a request every few milliseconds, have all
+shown it. The time starts before the write is sent, so it includes the write, its commit and the build.
+Latency is measured from the time a request is due; the baseline of each round's p99 is the round without
+changes just before.
 """
 
 import asyncio
@@ -44,10 +46,10 @@ CONNECTIONS = 8
 EVERY_S = 0.5
 PAUSE_S = 0.005
 CHANGES = 40
-WORK = "The work of one changed offer"
+WORK = "Processor time for one changed offer"
 TABLE = "One changed offer, in force in every worker"
 RENAMED, MOVED = CHANGED = ("another name", "another name, rank, dates and rule")
-WAITS = "What decisions wait"
+WAITS = "Latency of decisions"
 EVERYBODY = "xcore:eligibility-rule:0"
 INSTANCES = f"/data/core/xcore/{DEV_CONTAINER}/instances"
 
@@ -58,7 +60,7 @@ def rows(*, quick: bool) -> Iterator[Row]:
 
 
 def work(offers: int) -> Iterator[Row]:
-    """What one worker does for one changed offer, without a server."""
+    """Processor time of one worker for one changed offer, without a server."""
     documents = [library_document for _, _, library_document in library_entries(library(offers))]
     entities = {canonical(library_document["@id"]): an_entity(library_document) for library_document in documents}
     builder = SnapshotBuilder("bench")
@@ -87,8 +89,8 @@ def work(offers: int) -> Iterator[Row]:
             baseline="the whole library",
             ratio=statistics.median(took) / full_ms,
             spread=(min(took) / full_ms, max(took) / full_ms),
-            note=f"longest step {statistics.median(longest):.2f} ms (at most {max(longest):.2f}); "
-            f"afterwards in the background {statistics.median(reindex_ms):.0f} ms",
+            note=f"longest step {statistics.median(longest):.2f} ms (maximum {max(longest):.2f}); "
+            f"new index in the background {statistics.median(reindex_ms):.0f} ms",
         )
     gc.unfreeze()
 
@@ -159,7 +161,7 @@ def served(*, quick: bool) -> Iterator[Row]:
             goal="200 ms",
             note=f"{offers:,} offers, {WORKERS} workers, {len(took[kind])} changes; p99 {p99_ms:.0f} ms",
         )
-    unchanged = "p99, nothing changes"
+    unchanged = "p99, no changes"
     least, greatest = min(waits[""]), max(waits[""])
     yield Row(
         table=WAITS,
@@ -179,7 +181,7 @@ def served(*, quick: bool) -> Iterator[Row]:
             baseline=unchanged,
             ratio=ratio,
             spread=spread,
-            goal="2 at most",
+            goal="at most 2",
         )
 
 

@@ -1,9 +1,9 @@
-"""What comes after decisions: feedback taken in, decisions exported, a person looked for to be erased.
+"""Feedback, exports and erasure, compared with recording decisions.
 
     TMPDIR=. python bench/record.py [--quick]
 
-Beside each stands how many times as fast it is as putting decisions on record, 64 at a time, on the same
-database in the same round. Feedback is attributed, checked for repeats and counted against two caps.
+The ratio of each rate is to the rate of recording decisions, 64 at a time, in the same database and round.
+Feedback is attributed, checked for repeats and counted against two caps.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ from proffer.testing.feedback_contract import a_decision_event, a_limit, create_
 from proffer.testing.store_contract import NOON
 
 TOGETHER = 64
-BASELINE = "decisions put on record"
+BASELINE = "decisions recorded"
 OWNER = Principal(
     organisation="acme",
     sandbox="prod",
@@ -118,11 +118,11 @@ async def rounds(folder: Path, amount: int, times: int) -> dict[str, list[float]
     for _ in range(times):
         for name, step in (
             (BASELINE, records.decisions(amount)),
-            ("events of feedback, 64 callers", records.feedback_alone(amount)),
-            ("events of feedback, 500 at once", records.feedback_in_batches(amount)),
+            ("feedback events, 64 callers", records.feedback_alone(amount)),
+            ("feedback events, 500 per call", records.feedback_in_batches(amount)),
             ("decisions exported to JSON Lines", records.export("jsonl")),
             ("decisions exported to Parquet", records.export("parquet")),
-            ("decisions looked through to erase", records.look_through()),
+            ("decisions searched for erasure", records.look_through()),
         ):
             begun = time.perf_counter()
             done = await step

@@ -1,10 +1,10 @@
-"""The suite: runs the parts one after another, keeps their rows, writes the page with tables and charts.
+"""The benchmark suite: run its parts, write the page of results.
 
     python bench/run.py [--only http,engine] [--quick] [--into docs/benchmarks] [--page-only]
 
-Each part runs in a process of its own, bounded in time. Rows go into `results.json` beside the page; a
-part that is not run this time keeps its rows of last time, each part with the machine it ran on. A
-part that fails keeps nothing: the page says that it did not finish.
+Each part runs in its own process, limited in time. Its rows are written to `results.json` next to the page.
+A part that is not run keeps its previous rows, and each part the machine that it ran on. A part that fails
+keeps no rows: the page says that it did not finish.
 """
 
 import argparse
@@ -53,7 +53,7 @@ PARTS: Mapping[str, Part] = {
     "record": Part("record", "Feedback, exports and erasure", 90),
     "serving": Part("serving", "Serving", 90),
     "rules": Part("pql_rules", "Rules", 90),
-    "postgres": Part("postgres", "PostgreSQL, and two servers on it", 120),
+    "postgres": Part("postgres", "PostgreSQL with one and two servers", 120),
     "store": Part("store_commits", "The store", 60),
 }
 """The parts by the name in `ONLY`, in the order of the page."""

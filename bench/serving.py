@@ -1,13 +1,13 @@
-"""What serving costs around a decision, how several workers share connections, and what a flood does.
+"""Cost of serving around a decision, connections per worker, and overload.
 
     python bench/serving.py [--quick]
 
-First, in one process and without a network, by turns: a bare Starlette endpoint that decodes and encodes,
-the same endpoint in Proffer's app, and a decision with and without metrics; processor time each. Then
-two workers and 32 connections that are opened at once and kept: how many the busier one has,
-where they share one socket, where each has its own (SO_REUSEPORT), and in Proffer.
-Last, a server that takes 64 requests at once, asked by 32 and by 512 clients who wait a moment when they are
-refused: what those who are served wait.
+The first part runs in one process without a network, in alternating rounds: a bare Starlette endpoint that
+decodes and encodes, the same endpoint in Proffer's app, and a decision with and without metrics; the figures
+are processor time. The second part opens 32 connections at once to two workers, keeps them, and counts those
+of the busier worker: where both share one socket, where each has its own (SO_REUSEPORT), and in Proffer. In
+the third part a server that accepts 64 requests at once gets them from 32 and from 512 clients, which pause
+when they are refused: the figure is the latency of the served requests.
 """
 
 import asyncio
@@ -39,9 +39,9 @@ from proffer.service.library.load import library_entries
 from proffer.service.monitoring import Monitoring
 from proffer.store.memory.store import MemoryStore
 
-LAYERS = "Around a decision, of the processor"
-SPREAD = "Of 32 connections, those of the busier of two workers"
-FLOOD = "A server that takes 64 at once"
+LAYERS = "Processor time around a decision"
+SPREAD = "Connections of the busier of two workers"
+FLOOD = "A server that accepts 64 requests at once"
 BARE = "bare endpoint in Starlette"
 PLAIN = "decision, no metrics"
 AT_ONCE = 200
@@ -166,7 +166,7 @@ def spread(rounds: int) -> Iterator[Row]:
             ours = [_busier(server.port, pids) for _ in range(rounds)]
     counts_by_server = {
         "one shared socket": [_plain(reuse=False) for _ in range(rounds)],
-        "a socket for each worker": [_plain(reuse=True) for _ in range(rounds)],
+        "one socket per worker": [_plain(reuse=True) for _ in range(rounds)],
         "Proffer": ours,
     }
     for name, counts in counts_by_server.items():
@@ -269,7 +269,7 @@ def _connections(pid: int, port: int) -> int:
     return len(inodes.intersection(links))
 
 
-# More than it takes.
+# Overload.
 
 
 def floods(seconds: float) -> Iterator[Row]:
@@ -289,12 +289,12 @@ def floods(seconds: float) -> Iterator[Row]:
     ):
         yield Row(
             table=FLOOD,
-            name=f"{name}: p99 of those served",
+            name=f"{name}: p99 of served requests",
             value=percentile(took, 99) * 1e3,
             unit="ms",
             baseline="32 clients",
             ratio=percentile(took, 99) / base,
-            note=f"{len(took) / seconds:,.0f} served and {refused / seconds:,.0f} refused a second",
+            note=f"{len(took) / seconds:,.0f} served and {refused / seconds:,.0f} refused per second",
         )
 
 

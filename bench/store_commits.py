@@ -1,9 +1,9 @@
-"""Durable commits per second of the SQLite store, beside what the disk itself can do in the same minute.
+"""Durable commits per second of the SQLite store, compared with the disk.
 
     TMPDIR=. python bench/store_commits.py [--quick]
 
-The yardstick is a plain file to which the same document is appended, one `fdatasync` each. One
-writer cannot beat it; many writers can, since those who wait together share a commit.
+The baseline is a plain file in the same minute, to which the same document is appended with one `fdatasync`
+each. One writer cannot exceed it; many writers can, because writers that wait together share a commit.
 """
 
 import asyncio

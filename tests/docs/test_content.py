@@ -1,4 +1,4 @@
-"""What the page about personalized content shows is what is shown."""
+"""The examples of the page about personalized content are true."""
 
 import json
 import re
@@ -18,13 +18,13 @@ ROWS = [row for row in ROWS if "{" in row[0]]
 
 
 def test_there_are_rows() -> None:
-    """The table is found."""
+    """The table of the page is found."""
     assert len(ROWS) >= 10
 
 
 @pytest.mark.parametrize(("template", "shown"), ROWS)
 def test_every_row_is_true(template: str, shown: str) -> None:
-    """Each template of the table gives what stands beside it."""
+    """Each template of the table renders as the text next to it."""
     made = compile_template(template.replace("\\|", "|"), Format.HTML)
     assert isinstance(made, Template), made
     environment = Environment(

@@ -1,4 +1,4 @@
-"""What is said about running Proffer elsewhere: files parse, settings exist, probes and numbers are served."""
+"""Deployment files and pages: files parse; settings, probe paths and metrics exist."""
 
 import configparser
 import json
@@ -31,7 +31,7 @@ def documents(path: Path) -> list[Any]:
 
 
 def everything_in(value: Any) -> Iterator[Any]:
-    """Every value within a document."""
+    """Yield every value in a document, at any depth."""
     yield value
     inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     for one in inside:
@@ -40,7 +40,7 @@ def everything_in(value: Any) -> Iterator[Any]:
 
 @pytest.mark.parametrize("path", [*FILES, *PAGES], ids=lambda path: path.name)
 def test_every_setting_named_exists(path: Path) -> None:
-    """Whatever begins with PROFFER_ is the variable of a setting."""
+    """Every name that begins with PROFFER_ is the variable of a setting."""
     known = {f"PROFFER_{field.name.upper()}" for field in fields(Settings)}
     named = set(re.findall(r"PROFFER_[A-Z_]*[A-Z]", path.read_text(encoding="utf-8")))
 
@@ -48,7 +48,7 @@ def test_every_setting_named_exists(path: Path) -> None:
 
 
 def test_the_settings_of_each_file_are_accepted() -> None:
-    """Their values too, together: numbers are numbers, within bounds."""
+    """The settings of each file are valid together, with values within bounds."""
     container = dict(re.findall(r"(PROFFER_[A-Z_]+)=(\S+)", (DEPLOY / "container" / "Containerfile").read_text()))
     unit = dict(re.findall(r"^Environment=(PROFFER_[A-Z_]+)=(\S+)", unit_text("proffer.service"), re.MULTILINE))
     (compose,) = documents(DEPLOY / "container" / "compose.yaml")
@@ -67,7 +67,7 @@ def unit_text(name: str) -> str:
 
 
 def test_probes_ask_paths_that_are_served() -> None:
-    """Of Kubernetes, and of the image's health check."""
+    """Kubernetes probes and the image's health check request existing paths."""
     with server() as client:
         served = {one.path for one in client.app.routes if isinstance(one, Route)}  # type: ignore[attr-defined]
     probed = {
@@ -84,7 +84,10 @@ def test_probes_ask_paths_that_are_served() -> None:
 
 
 def test_time_to_stop_is_long_enough() -> None:
-    """Who stops a server waits for its drain delay, its shutdown timeout and the ten seconds of its store."""
+    """A stop may take the drain delay, shutdown timeout and ten seconds.
+
+    The ten seconds are for the store.
+    """
     usual = Settings().shutdown_timeout + 10
     deployment = documents(DEPLOY / "kubernetes" / "proffer.yaml")[0]
     pod = deployment["spec"]["template"]["spec"]
@@ -100,7 +103,7 @@ def test_time_to_stop_is_long_enough() -> None:
 
 @pytest.mark.parametrize("name", ["proffer.service", "proffer.socket"])
 def test_units_are_in_order(name: str, tmp_path: Path) -> None:
-    """They are read, and systemd itself has nothing to say where it is installed."""
+    """The units parse, and systemd, where installed, reports nothing."""
     parsed = configparser.ConfigParser(strict=False, interpolation=None)
     parsed.optionxform = str  # type: ignore[assignment,method-assign]
     parsed.read_string(unit_text(name))
@@ -124,7 +127,7 @@ def test_units_are_in_order(name: str, tmp_path: Path) -> None:
 
 
 def queries() -> dict[str, str]:
-    """Every query of the dashboard and the alerts, by where it stands."""
+    """Return every query of dashboard and alerts, by panel or alert."""
     dashboard = json.loads((OPERATIONS / "grafana-dashboard.json").read_text(encoding="utf-8"))
     found = {
         f"{panel['title']} {target['refId']}": target["expr"]
@@ -140,7 +143,7 @@ def queries() -> dict[str, str]:
 
 
 def test_the_dashboard_and_alerts_name_only_meters_that_exist() -> None:
-    """And labels that those meters have; every meter is on the dashboard."""
+    """Queries use existing metrics and labels; every metric is queried."""
     shown: set[str] = set()
     for where, query in queries().items():
         named = {_SUFFIXES.sub("", one) for one in re.findall(r"\bproffer_\w+", query)}

@@ -1,4 +1,4 @@
-"""Every endpoint has its paragraph, and the page says what the published description says."""
+"""Every endpoint has its paragraph, and the page matches the OpenAPI description."""
 
 import re
 
@@ -9,7 +9,7 @@ from support.server import server
 
 
 def test_every_route_has_its_paragraph() -> None:
-    """The page has a heading for each method and path the app serves, and no other."""
+    """The headings are exactly the methods and paths of the app."""
     with server() as client:
         served = {
             f"{method} {route.path}"
@@ -23,5 +23,5 @@ def test_every_route_has_its_paragraph() -> None:
 
 
 def test_the_page_is_up_to_date() -> None:
-    """If this fails: `python tools/endpoints_page.py` writes the page anew."""
+    """The page is current; `python tools/endpoints_page.py` rewrites it."""
     assert PAGE.read_text(encoding="utf-8") == page()

@@ -1,4 +1,4 @@
-"""Every code of an error has its paragraph, found by reading the source."""
+"""Every error code found in the source has its paragraph."""
 
 import ast
 import re
@@ -16,7 +16,7 @@ FUNCTIONS = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def paragraphs() -> dict[str, str]:
-    """The text under the heading of each code."""
+    """Return the text under the heading of each code."""
     parts = re.split(r"^### `([^`]+)`$", PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE)
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 
@@ -28,7 +28,10 @@ def modules() -> Iterator[ast.Module]:
 
 
 def texts(node: ast.AST) -> set[str]:
-    """The texts that an expression may give: all in it, but not those it looks at or looks up."""
+    """Return the texts that an expression may have as its value.
+
+    Texts in conditions and keys are left out.
+    """
     if isinstance(node, ast.IfExp):
         return texts(node.body) | texts(node.orelse)
     if isinstance(node, ast.Dict):
@@ -39,7 +42,7 @@ def texts(node: ast.AST) -> set[str]:
 
 
 def takers() -> dict[str, set[int]]:
-    """Every function and class that takes a `code` by position: its name, and at which positions."""
+    """Return the positions of `code` by name of function or class."""
     found: dict[str, set[int]] = {}
     for module in modules():
         for node in ast.walk(module):
@@ -60,7 +63,7 @@ def takers() -> dict[str, set[int]]:
 
 
 def codes() -> set[str]:
-    """The texts that are given as a code somewhere in the source."""
+    """Return the texts passed or assigned as a code in the source."""
     positions = takers()
     found: set[str] = set()
     for module in modules():
@@ -82,7 +85,7 @@ def codes() -> set[str]:
 
 
 def test_every_code_has_its_paragraph() -> None:
-    """Each text that the source gives as a code is a heading of the page."""
+    """Each code in the source is a heading of the page."""
     found = codes()
 
     assert {"required", "token-missing", "internal", "terms", "no-such-path", "test"} <= found
@@ -102,7 +105,7 @@ def test_no_paragraph_is_about_a_code_that_is_gone() -> None:
 
 
 def test_every_paragraph_names_the_status() -> None:
-    """Where the source raises a class of error with a code, the paragraph has the status of that class."""
+    """Each paragraph has the status of the classes raised with its code."""
     classes = {
         name: STATUS[one.kind]
         for module in (errors, proffer.store.errors)

@@ -1,4 +1,4 @@
-"""What the README and the tutorial tell people to paste does what they say."""
+"""The commands in the README and the tutorial have the described results."""
 
 import json
 import re
@@ -19,7 +19,10 @@ needs_curl = pytest.mark.skipif(
 
 
 def test_the_request_of_the_readme_gets_its_answer() -> None:
-    """The decision request printed in the README, asked of the sample library, gives the offer printed there."""
+    """The request in the README gets the offer printed there.
+
+    The server has the sample library.
+    """
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     found = re.search(r"-d '(\{.*?\})'\n```\n```json", text, re.DOTALL)
     assert found is not None
@@ -33,7 +36,7 @@ def test_the_request_of_the_readme_gets_its_answer() -> None:
 
 
 def load(client: object) -> None:
-    """Put the sample library into a server in this process, kind by kind, over its API."""
+    """Create the sample library over the API of an in-process server."""
     from starlette.testclient import TestClient
 
     from proffer.service.library.load import library_entries
@@ -46,7 +49,7 @@ def load(client: object) -> None:
 
 @needs_curl
 def test_the_tutorial_runs_as_printed(tmp_path: Path) -> None:
-    """Every block of the tutorial, pasted in order, ends in the answers that it describes."""
+    """The blocks of the tutorial, run in order, get the described answers."""
     text = (ROOT / "docs" / "tutorial" / "first-decision.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
     with run_server(tmp_path) as address:

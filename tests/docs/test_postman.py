@@ -1,4 +1,4 @@
-"""The Postman collection is the published description, and its requests can be sent as they stand."""
+"""The Postman collection matches the OpenAPI description, and its requests work."""
 
 import json
 from collections.abc import Iterator
@@ -18,17 +18,20 @@ def requests() -> Iterator[tuple[str, Any]]:
 
 
 def test_it_is_up_to_date() -> None:
-    """If this fails: `python tools/postman_collection.py` writes it anew."""
+    """The collection is current; `python tools/postman_collection.py` rewrites it."""
     assert PAGE.read_text(encoding="utf-8") == text()
 
 
 def test_every_operation_is_in_it() -> None:
-    """One request each, in folders named as the groups are."""
+    """The collection has one request for each operation."""
     assert len(list(requests())) == len(OPERATIONS)
 
 
 def test_its_requests_are_understood() -> None:
-    """With its variables filled in, none is malformed or leads nowhere: what is not there yet is 404, no more."""
+    """With variables filled in, every request is well-formed and its path exists.
+
+    A 404 is accepted only for objects that do not exist yet.
+    """
     with server() as client:
         for name, request in requests():
             url = request["url"]

@@ -23,7 +23,7 @@ def headings(page: str) -> set[str]:
 
 
 def commands(command: Any, name: str) -> Iterator[str]:
-    """Every command that does something, by its full name."""
+    """Yield the full name of every command without subcommands."""
     inside = getattr(command, "commands", None)
     if inside is None:
         yield name
@@ -33,12 +33,12 @@ def commands(command: Any, name: str) -> Iterator[str]:
 
 
 def test_every_setting_has_its_paragraph() -> None:
-    """The page of settings has a heading for each field of the settings, and no other."""
+    """The headings are exactly the fields of the settings."""
     assert {field.name for field in fields(Settings)} == headings("settings.md")
 
 
 def test_every_setting_is_an_option(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`proffer serve` passes each field of the settings on, and shows the defaults that they have."""
+    """`proffer serve` passes on every setting and shows the defaults of numbers."""
     names = {field.name for field in fields(Settings)}
     loaded: list[dict[str, Any]] = []
     monkeypatch.setattr(serve, "load_settings", loaded.append)
@@ -52,7 +52,7 @@ def test_every_setting_is_an_option(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_command_has_its_paragraph() -> None:
-    """The page of the command line has a heading for each command, and no other but `--version`."""
+    """The headings are exactly the commands, and `proffer --version`."""
     known = set(commands(get_command(app), "proffer"))
 
     assert known | {"proffer --version"} == headings("cli.md")
@@ -60,7 +60,7 @@ def test_every_command_has_its_paragraph() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_link_leads_somewhere(page: Path) -> None:
-    """What a page links to within the project exists."""
+    """Every link target within the project exists."""
     links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text(encoding="utf-8"))
     local = [link for link in links if "://" not in link]
 

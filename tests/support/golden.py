@@ -1,4 +1,4 @@
-"""Golden documents: a request and its answer in one JSON file, without what differs from run to run."""
+"""Golden documents: JSON files with a request and its masked answer."""
 
 import json
 import re

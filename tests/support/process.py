@@ -22,7 +22,7 @@ def environment() -> dict[str, str]:
 def start_server(
     folder: Path, *options: str, port: int = 0, stdin: int | None = None, **variables: str
 ) -> subprocess.Popen[str]:
-    """Start a server with its database in `folder`; its stderr is a pipe."""
+    """Start a server with a database in `folder` and stderr piped."""
     command = [*PROFFER, "serve", "--port", str(port)]
     command += ["--database", f"sqlite:///{folder / 'proffer.db'}", *options]
     return subprocess.Popen(

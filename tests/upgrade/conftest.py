@@ -1,4 +1,4 @@
-"""Stored installations of every version, each test with a copy of its own."""
+"""Copies of the stored installations of every version, one per test."""
 
 import asyncio
 from collections.abc import Iterator
@@ -15,14 +15,14 @@ __all__ = ["installation", "proffer", "version"]
 
 @pytest.fixture(params=VERSIONS, ids=str)
 def version(request: pytest.FixtureRequest) -> StoredVersion:
-    """A version of which there are fixtures."""
+    """A version that has stored fixtures."""
     found: StoredVersion = request.param
     return found
 
 
 @pytest.fixture(params=KINDS)
 def installation(request: pytest.FixtureRequest, version: StoredVersion, tmp_path: Path) -> Iterator[Installation]:
-    """A copy of the database that a version has written, of each kind."""
+    """A copy of the database written by a version, for each kind."""
     copied = copy_installation(version, request.param, tmp_path)
     yield copied
     if copied.kind == "postgres":

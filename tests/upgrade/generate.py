@@ -1,6 +1,8 @@
-"""Write the fixtures of this version: `cd tests && ../.venv/bin/python -m upgrade.generate NAME`.
+"""Write the fixtures of the current version.
 
-A folder that is there is never written again: it says what an installation of that version looks like.
+    cd tests && ../.venv/bin/python -m upgrade.generate NAME
+
+An existing folder is never rewritten: it shows what an installation of that version looks like.
 """
 
 import asyncio
@@ -69,7 +71,7 @@ def proffer_version() -> str:
 
 
 def _commit() -> str:
-    """The commit whose code runs; the code must be as it is there."""
+    """Return the commit of the running code, which must be unchanged."""
     source = Path(next(iter(proffer.__path__)))
     changed = subprocess.run(
         ["git", "status", "--porcelain", "."],
@@ -150,7 +152,7 @@ def _store_postgres(work: Path, fixtures: Path) -> None:
 
 
 def _installation(database: str, spool: Path) -> Document:
-    """Make an installation with everything that may outlive a version; what is to be known of it."""
+    """Create an installation with all stored data; return its expected content."""
     with serving(database, spool, STORED_US) as client:
         for documents in library().values():
             for document in documents:
@@ -170,7 +172,10 @@ def _installation(database: str, spool: Path) -> Document:
 
 
 def _edit(client: Any) -> None:
-    """Change an offer that was given, and delete an object: decisions on record read what was before."""
+    """Change an offer with recorded decisions, and delete an object.
+
+    Replays use the earlier state.
+    """
     create(client, "tag", {"@id": "xcore:tag:b9", "xdm:name": "Soon deleted"})
     renamed = client.patch(
         f"{DPS}/offers/{offer_id('5')}?offer-type=personalized",
@@ -182,7 +187,7 @@ def _edit(client: Any) -> None:
 
 
 async def _tokens(database: str) -> list[dict[str, str]]:
-    """Access tokens of every state: their texts are secrets of nobody, for they open only the fixtures."""
+    """Create access tokens of every state. Their texts are not secret: they open only the fixtures."""
     services = Services(await open_store(Settings(database=database)), lambda: STORED_US)
     made = []
     for label, organisation, permissions, expires_us in (
@@ -208,7 +213,7 @@ async def _tokens(database: str) -> list[dict[str, str]]:
 
 
 def _portable(dump: str) -> str:
-    """The dump without comments and without settings that other versions of PostgreSQL do not know."""
+    """Return the dump without comments and version-specific settings of PostgreSQL."""
     lines = [
         line for line in dump.splitlines() if line and not line.startswith(("--", "SET ", "\\restrict", "\\unrestrict"))
     ]

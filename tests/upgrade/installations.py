@@ -1,4 +1,4 @@
-"""Copies of stored installations: what is in the folder of a version is never written to."""
+"""Copies of stored installations. The folder of a version is never written."""
 
 import asyncio
 import gzip
@@ -18,7 +18,7 @@ KINDS = ("sqlite", "postgres")
 
 @dataclass(frozen=True)
 class StoredVersion:
-    """The fixtures that one version has written."""
+    """The fixtures written by one version."""
 
     folder: Path
 
@@ -27,17 +27,17 @@ class StoredVersion:
 
     @property
     def commit(self) -> str:
-        """The commit whose code wrote them."""
+        """The commit whose code wrote the fixtures."""
         return str(self.read("version")["commit"])
 
     def read(self, name: str) -> Any:
-        """What is known of them: a JSON file by its name without the ending."""
+        """Return the content of a JSON file by its name without suffix."""
         return json.loads((self.folder / f"{name}.json").read_text(encoding="utf-8"))
 
 
 @dataclass(frozen=True)
 class Installation:
-    """A database that a stored version has written, and what is known of it."""
+    """A database written by a stored version, and its expected content."""
 
     kind: str
     database: str
@@ -50,7 +50,7 @@ VERSIONS = [StoredVersion(path.parent) for path in sorted(Path(__file__).parent.
 
 
 def copy_installation(version: StoredVersion, kind: str, folder: Path) -> Installation:
-    """A copy of the stored database of this kind; a file of SQLite is put into `folder`."""
+    """Copy the stored database of this kind. A SQLite file is put into `folder`."""
     if kind == "postgres":
         database = asyncio.run(new_database(template=_template(version.folder)))
     else:
@@ -62,7 +62,7 @@ def copy_installation(version: StoredVersion, kind: str, folder: Path) -> Instal
 
 @cache
 def _template(folder: Path) -> str:
-    """The name of a database into which the stored dump was read, to be copied."""
+    """Return the name of a template database restored from the stored dump."""
 
     async def restore() -> str:
         url = await new_database()

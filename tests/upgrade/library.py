@@ -1,4 +1,4 @@
-"""The offer library of the upgrade fixtures: small, with one object for each thing that may outlive a version."""
+"""A small offer library with an object for each kind of data."""
 
 import json
 from collections.abc import Sequence
@@ -108,7 +108,7 @@ def _in_audience(audience: str) -> Document:
 
 
 def _cap(limit: int, scope: str = "global", entity: str = "offer", **more: Any) -> Document:
-    """A limit without `xdm:index`: its place in the list is what names its counter."""
+    """A limit without `xdm:index`: its list position names its counter."""
     members = {f"xdm:{member}": value for member, value in more.items()}
     return {"xdm:limit": limit, "xdm:scope": scope, "xdm:entity": entity, **members}
 
@@ -145,7 +145,7 @@ def _criterion(collection: str, *placements: str, **more: Any) -> Document:
 
 
 def library() -> Document:
-    """The library as a library file says it. Ids are short, and every kind has its own first letter."""
+    """Return the documents as in a library file. Ids are short; each kind has its own first letter."""
     month = {"xdm:enabled": True, "xdm:unit": "month", "xdm:unitCount": 1}
     return {
         "placements": [

@@ -1,4 +1,4 @@
-"""What shows the permissions of an access token: one request for each of them."""
+"""Requests that show the permissions of an access token, one for each."""
 
 from collections.abc import Callable, Mapping
 
@@ -17,7 +17,10 @@ def _bearer(token: str) -> dict[str, str]:
 
 
 def _writes(client: TestClient, token: str) -> int:
-    """A tag without a name: refused as wrong where the token may write, and never stored."""
+    """Send a tag without a name, which is never stored.
+
+    With permission to write, it is refused as invalid.
+    """
     media = f'application/schema-instance+json; schema="{NAMESPACE}tag"'
     headers = {"Content-Type": media, **_bearer(token)}
     return client.post(f"{XCORE}/instances", json={}, headers=headers).status_code
@@ -34,4 +37,4 @@ PROBES: Mapping[str, Callable[[TestClient, str], int]] = {
     "decisions:execute": _decides,
     "profiles:read": _get("/api/feedback/unattributed"),
 }
-"""By permission: the status that a request which needs it is answer_to with."""
+"""By permission: a function that returns the status with which a request that needs it is answered."""

@@ -1,4 +1,4 @@
-"""What is done to an installation over HTTP before it is stored, and what is asked of it afterwards."""
+"""HTTP requests that fill an installation, and requests that query it later."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,10 +18,10 @@ from upgrade.library import BUYERS, CARD, GOLD_CLUB, HOME, LOCALS, MAIL, decisio
 Document = dict[str, Any]
 
 STORED_US = 1_770_026_400_000_000
-"""2026-02-02T10:00:00Z, a Monday: the moment of everything that is stored."""
+"""2026-02-02T10:00:00Z, a Monday: the time of all stored data."""
 HOUR_US = 3_600_000_000
 ASKED_US = STORED_US + HOUR_US
-"""When the stored installations are asked: in the same day, week and month."""
+"""The time of the queries: the same day, week and month."""
 DATASTREAM = "6f2b1a53-0d8e-4c0f-9b52-8a3f2f4a7c11"
 RULES, LIMITS, RESERVED, RUSH, NEAR, FOR_ALL = (decision_id(f"ad{number}") for number in range(1, 7))
 PLACEMENTS = {"home": HOME, "card": CARD, "mail": MAIL}
@@ -35,7 +35,7 @@ _SEGMENTS = "/data/core/ups/segment/definitions"
 
 @contextmanager
 def serving(database: str, spool: Path, start_us: int = ASKED_US, *, dev: bool = True) -> Iterator[TestClient]:
-    """A server in this process over this database, whose clock starts at this moment."""
+    """Run a server in this process; its clock starts at `start_us`."""
     begun_ns = monotonic_ns()
     app = create_app(
         Settings(dev=dev, database=database, spool=str(spool)),
@@ -46,7 +46,7 @@ def serving(database: str, spool: Path, start_us: int = ASKED_US, *, dev: bool =
 
 
 def request(*scopes: tuple[str, str], who: str, count: int = 5, phone: bool = False, **members: Any) -> Document:
-    """A request of the decisioning API for these decisions, each in a placement, for one customer."""
+    """Return a decision request for one customer: decisions, each with a placement."""
     profile: Document = {"xdm:identityMap": {"Email": [{"xdm:id": who}]}}
     if phone:
         data = {"kind": "phone"}
@@ -70,7 +70,7 @@ def request(*scopes: tuple[str, str], who: str, count: int = 5, phone: bool = Fa
 
 
 def decide(client: TestClient, document: Mapping[str, Any], *, explain: bool = False) -> Document:
-    """The answer of the decisioning API to this request."""
+    """Return the response of the decisioning API to this request."""
     answer = client.post(
         f"{ODE}/decisions",
         json=document,
@@ -83,12 +83,12 @@ def decide(client: TestClient, document: Mapping[str, Any], *, explain: bool = F
 
 
 def options(proposition: Mapping[str, Any]) -> list[Document]:
-    """The offers of one scope of an answer, best first; the fallback where there are none."""
+    """Return the offers of one scope, best first, or else the fallback."""
     return list(proposition.get("xdm:options") or [proposition["xdm:fallback"]])
 
 
 def option_ids(answer: Mapping[str, Any]) -> list[list[str]]:
-    """The ids of the options of each scope."""
+    """Return the ids of the options of each scope."""
     return [[one["xdm:id"] for one in options(scope)] for scope in answer["xdm:propositions"]]
 
 
@@ -110,12 +110,12 @@ QUESTIONS: Mapping[str, Document] = {
 
 
 def dry_run(client: TestClient, question: Mapping[str, Any]) -> Document:
-    """The answer to a request as a dry run, with its trace."""
+    """Send a request as a dry run; return the response with trace."""
     return decide(client, {**question, "xdm:dryRun": True}, explain=True)
 
 
 def trace_stages(answer: Mapping[str, Any]) -> list[list[Document]]:
-    """What the trace says of each candidate of each scope, without texts for people."""
+    """Return id, stage and rank of each candidate of each scope."""
     return [
         sorted(
             ({name: one.get(name) for name in ("id", "stage", "rank")} for one in scope),
@@ -130,7 +130,7 @@ def candidates(answer: Mapping[str, Any]) -> list[list[Document]]:
 
 
 def interact(client: TestClient, event: Mapping[str, Any]) -> Document:
-    """Send one event over the edge; the answer."""
+    """Send one event over the edge; return the response."""
     answer = client.post(f"/ee/v1/interact?configId={DATASTREAM}", json={"events": [event]})
     assert answer.status_code == 200, answer.text
     content: Document = answer.json()
@@ -144,7 +144,7 @@ def edge_propositions(answer: Mapping[str, Any]) -> list[Document]:
 
 
 def edge_decision(client: TestClient, crm: str, *scopes: tuple[str, str]) -> list[Document]:
-    """Propositions for these decisions over the edge."""
+    """Return propositions for these decisions over the edge."""
     names = [encode_scope(decision, PLACEMENTS[placement]) for decision, placement in scopes]
     event = {
         "xdm": {"identityMap": {"CRMID": [{"id": crm, "primary": True}]}},
@@ -154,14 +154,14 @@ def edge_decision(client: TestClient, crm: str, *scopes: tuple[str, str]) -> lis
 
 
 def report(client: TestClient, *events: Mapping[str, Any]) -> list[Document]:
-    """What the server says of these events of feedback."""
+    """Report feedback events; return the result of each."""
     answer = client.post("/api/feedback", json={"events": list(events)})
     assert answer.status_code == 200, answer.text
     return list(answer.json()["received"])
 
 
 def settle(client: TestClient, proposition: str, action: str = "") -> str:
-    """The state of a reservation, after it was confirmed or released if that is the action."""
+    """Confirm or release a reservation if `action` says so; return its state."""
     path = f"/api/reservations/{proposition}"
     answer = client.post(f"{path}/{action}") if action else client.get(path)
     assert answer.status_code == 200, answer.text
@@ -244,7 +244,7 @@ def _customers(client: TestClient) -> None:
 
 
 def run_scenario(client: TestClient) -> Document:
-    """Bring customers in, decide, reserve and report feedback; what later versions have to know of it."""
+    """Add customers, decide, reserve and report feedback; return the expected results."""
     _customers(client)
     decisions: dict[str, Document] = {}
 
@@ -321,12 +321,12 @@ def run_scenario(client: TestClient) -> Document:
 
 
 def answers(client: TestClient) -> Document:
-    """Every question with its request and answer, to be repeated by later versions."""
+    """Return the request and answer of every question, for later versions."""
     return {name: {"request": one, **answer_to(client, one)} for name, one in QUESTIONS.items()}
 
 
 def answer_to(client: TestClient, question: Mapping[str, Any]) -> Document:
-    """The options and the trace of a dry run."""
+    """Return the options and the trace of a dry run."""
     answer = dry_run(client, question)
     return {
         "options": [options(scope) for scope in answer["xdm:propositions"]],
@@ -335,7 +335,7 @@ def answer_to(client: TestClient, question: Mapping[str, Any]) -> Document:
 
 
 def customers(client: TestClient) -> Document:
-    """What is profiles of each customer, by identity."""
+    """Return the profile of each customer, by identity."""
     profiles: Document = {}
     for identity in ("Email:ann@example.org", "CRMID:c-2", "loyaltyId:L-77"):
         namespace, _, key = identity.partition(":")
@@ -344,7 +344,7 @@ def customers(client: TestClient) -> Document:
 
 
 def covers(actual: Any, stored: Any) -> bool:
-    """Whether everything that was stored is still said; members that a later version adds are no difference."""
+    """Return whether `actual` contains everything stored; later versions may add members."""
     if isinstance(stored, dict):
         return isinstance(actual, dict) and all(
             name in actual and covers(actual[name], value) for name, value in stored.items()

@@ -1,6 +1,6 @@
-"""A server of an earlier version and one of today's code serve one database at the same time.
+"""Servers of an earlier version and the current one share a database.
 
-PROFFER_UPGRADE_DECISIONS sets how many decisions they share (`make test-long`).
+PROFFER_UPGRADE_DECISIONS sets the number of decisions (`make test-long`).
 """
 
 import http.client
@@ -33,17 +33,20 @@ from upgrade.scenario import FOR_ALL, RUSH, option_ids, options, request
 
 DECISIONS = int(os.environ.get("PROFFER_UPGRADE_DECISIONS", "200"))
 LIMIT = DECISIONS // 5
-"""Of each offer: what they give together is half as many options as there are scopes."""
+"""Cap of each offer. Together the caps allow fewer options than there are scopes."""
 TOTAL, BY_NAME, EACH_PLACE = (offer_id(key) for key in ("21", "22", "23"))
 RETENTION = ("--event-days", "36500", "--event-log-days", "36500")
-"""What is stored is older every year, and is not to be forgotten."""
+"""The stored data gets older every year and must not be deleted."""
 REPOSITORY = Path(__file__).parents[2]
 _OFFERS = "/data/core/dps/offers"
 
 
 @pytest.fixture(scope="session")
 def sources(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """The source folder of a commit, taken out of the history once; skips where the history is not there."""
+    """Return a function to the source folder of a commit.
+
+    Each commit is extracted once; without the git history the test is skipped.
+    """
 
     @cache
     def source(commit: str) -> Path | None:
@@ -70,7 +73,10 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 def two_servers(
     installation: Installation, source: Path, folder: Path
 ) -> Iterator[tuple[RunningServer, RunningServer]]:
-    """A server of the earlier version and one of today's code, which may migrate the database."""
+    """Run a server of the earlier version and a current one.
+
+    The current one may migrate the database.
+    """
     imported = subprocess.run(
         [sys.executable, "-c", "import proffer; print(proffer.__file__)"],
         env={**environment(), "PYTHONPATH": str(source)},
@@ -89,13 +95,13 @@ def two_servers(
 
 @dataclass
 class Clients:
-    """Clients that ask both servers in turn, and report to one server what the other has given."""
+    """Clients that decide at one server and report feedback to the other."""
 
     servers: tuple[RunningServer, RunningServer]
     options: dict[str, list[list[str]]] = field(default_factory=dict)
     """The options of each scope, by proposition."""
     exhausted: list[int] = field(default_factory=lambda: [0, 0])
-    """Number of answers of each server that had nothing left to give."""
+    """Number of answers of each server with fallbacks only."""
     errors: list[Any] = field(default_factory=list)
     _threads: list[threading.Thread] = field(default_factory=list)
 
@@ -152,7 +158,7 @@ def patch(server: RunningServer, offer: str, path: str, value: Any) -> None:
 
 
 def name_at(server: RunningServer) -> str:
-    """The name under which this server gives the offer for all."""
+    """Return the name of the offer for all at this server."""
     document = request((FOR_ALL, "home"), who="new@example.org", **{"xdm:dryRun": True})
     with closing(server.connect()) as connection:
         status, _, answer = ask(connection, "POST", f"{ODE}/decisions", document)
@@ -161,7 +167,7 @@ def name_at(server: RunningServer) -> str:
 
 
 def assert_published(at: RunningServer, seen_by: RunningServer, name: str) -> None:
-    """An edit at one server is what the other decides with."""
+    """Assert that an edit at one server is used by the other."""
     patch(at, offer_id("1"), "/name", name)
     until(lambda: name_at(seen_by) == name)
 
@@ -172,7 +178,10 @@ def test_servers_of_two_versions_share_limits_and_library(
     tmp_path: Path,
     proffer: Proffer,
 ) -> None:
-    """Limits hold exactly over both, nothing fails, each sees what the other publishes, all is on record."""
+    """Caps hold exactly across both servers, and no request fails.
+
+    Each server uses the edits of the other, and every decision is recorded.
+    """
     source = sources(installation.version.commit)
     with two_servers(installation, source, tmp_path) as (old, new):
         patch(old, TOTAL, "/frequencyCappingConstraints/1/limit", LIMIT)
@@ -206,7 +215,7 @@ def test_servers_of_two_versions_share_limits_and_library(
 
 
 def on_record(proffer: Proffer, installation: Installation, out: Path) -> dict[str, list[list[str]]]:
-    """What each decision on record has given, as the export says."""
+    """Return the options of each recorded decision, from the export."""
     ran = proffer("events", "export", "--out", out, "--database", installation.database)
     assert ran.code == 0, ran.err
     found: dict[str, list[list[str]]] = {}

@@ -1,4 +1,4 @@
-"""What earlier versions have stored is read, decided on, replayed, exported and moved by today's code."""
+"""The current code uses, replays, exports and moves data of earlier versions."""
 
 import asyncio
 import json
@@ -41,7 +41,10 @@ _NEXT_MONTH_US = ASKED_US + 28 * 24 * HOUR_US
 
 
 def assert_same_answers(client: TestClient, facts: dict[str, Any]) -> None:
-    """Every stored question is answer_to as it was, and the trace gives every candidate the same stage and rank."""
+    """Assert that every stored question is answered as before.
+
+    The options are equal, and the trace gives every candidate the same stage and rank.
+    """
     for name, stored in facts["answers"].items():
         answer = answer_to(client, stored["request"])
         assert covers(answer["options"], stored["options"]), name
@@ -49,7 +52,7 @@ def assert_same_answers(client: TestClient, facts: dict[str, Any]) -> None:
 
 
 def assert_reproduced(client: TestClient, proposition: str) -> Any:
-    """The decision is made again with the same result to the last bit, and the replay says why; its document."""
+    """Assert that the replay reproduces the decision exactly; return the replay."""
     answer = client.get(f"/api/propositions/{proposition}/replay")
     assert answer.status_code == 200, answer.text
     replay = answer.json()
@@ -63,13 +66,19 @@ def delivered_items(received: dict[str, Any]) -> list[str]:
 
 
 def test_decisions_are_as_they_were(installation: Installation) -> None:
-    """Rules over texts and times, audiences, formulas, content that is not JSON, limits and the fallback."""
+    """Decisions with each kind of rule, content and limit are unchanged.
+
+    They cover rules over texts and times, audiences, formulas, invalid JSON content, limits and fallbacks.
+    """
     with serving(installation.database, installation.spool) as client:
         assert_same_answers(client, installation.facts)
 
 
 def test_limits_that_were_reached_stay_reached(installation: Installation) -> None:
-    """Limits named by their place in the list go on counting: in total, each customer, each place, each month."""
+    """Limits named by their list position continue to count.
+
+    They apply in total, per customer, per placement and per month.
+    """
     ann, ben = (request((LIMITS, "home"), who=who) for who in ("ann@example.org", "ben@example.org"))
     with serving(installation.database, installation.spool) as client:
         assert option_ids(decide(client, ann)) == [[FALLBACK]]
@@ -81,7 +90,10 @@ def test_limits_that_were_reached_stay_reached(installation: Installation) -> No
 
 
 def test_decisions_on_record_are_reproduced(installation: Installation) -> None:
-    """Those of the decisioning API and of the edge; an offer that was changed since is read as it was."""
+    """Recorded decisions of the decisioning API and the edge are reproduced.
+
+    An offer that was changed later is read in its earlier state.
+    """
     stored = installation.facts["decisions"]
     with serving(installation.database, installation.spool, _LATER_US) as client:
         for proposition, decision in stored.items():
@@ -102,7 +114,10 @@ def test_decisions_on_record_are_reproduced(installation: Installation) -> None:
 
 
 def test_reservations_stand_as_they_did(installation: Installation) -> None:
-    """One was confirmed, one released, one expired since; the one that is held can be confirmed and counts."""
+    """Confirmed, released, expired and held reservations keep their states.
+
+    The held one can be confirmed and then counts.
+    """
     keys = installation.facts["reservations"]
     asked = request((RESERVED, "home"), who="new@example.org")
     with serving(installation.database, installation.spool) as client:
@@ -113,7 +128,10 @@ def test_reservations_stand_as_they_did(installation: Installation) -> None:
 
 
 def test_feedback_is_attributed_to_propositions_on_record(installation: Installation) -> None:
-    """What each proposition delivered is known, an event that was sent before counts once, a lost one is listed."""
+    """The delivered items of each proposition are known.
+
+    An event sent before counts once; one without a proposition is listed as unattributed.
+    """
     facts = installation.facts
     with serving(installation.database, installation.spool, _LATER_US) as client:
         for number, (proposition, decision) in enumerate(facts["decisions"].items()):
@@ -134,7 +152,10 @@ def test_feedback_is_attributed_to_propositions_on_record(installation: Installa
 
 
 def test_customers_and_the_edge_are_known(installation: Installation) -> None:
-    """Attributes, linked identities, audiences and events of customers; a datastream answers with its id."""
+    """Attributes, linked identities, audiences and events of customers are kept.
+
+    The datastream answers under its id.
+    """
     with serving(installation.database, installation.spool) as client:
         assert covers(customers(client), installation.facts["customers"])
         (datastream,) = (one for one in client.get("/api/datastreams").json()["datastreams"] if one["id"] == DATASTREAM)
@@ -144,7 +165,10 @@ def test_customers_and_the_edge_are_known(installation: Installation) -> None:
 
 
 def test_tokens_open_what_they_opened(installation: Installation) -> None:
-    """Each token has its permissions in its organisation; expired and revoked ones open nothing."""
+    """Each token has its permissions in its organisation.
+
+    Expired and revoked tokens have none.
+    """
     with serving(installation.database, installation.spool, dev=False) as client:
         for token in installation.facts["tokens"]:
             statuses = {name: PROBES[name](client, token["token"]) for name in token["statuses"]}
@@ -152,7 +176,7 @@ def test_tokens_open_what_they_opened(installation: Installation) -> None:
 
 
 def test_spooled_events_are_put_on_record(installation: Installation) -> None:
-    """Decisions and feedback that an earlier version has left on disk, and each of them once."""
+    """Decisions and feedback spooled by an earlier version are recorded once."""
     shutil.copytree(installation.version.folder / "spool", installation.spool)
     stored = installation.version.read("spool")
     with serving(installation.database, installation.spool, _LATER_US) as client:
@@ -167,7 +191,7 @@ def test_spooled_events_are_put_on_record(installation: Installation) -> None:
 
 
 def test_the_library_and_the_events_are_exported(proffer: Proffer, installation: Installation, tmp_path: Path) -> None:
-    """The library says the same; every decision and every event of feedback is in the export."""
+    """The exports contain the same library and every stored event."""
     stored = installation.version.folder
     files = {name: tmp_path / name for name in ("library.yaml", "decisions.jsonl", "feedback.jsonl")}
     database = ("--database", installation.database)
@@ -190,7 +214,10 @@ def lines(path: Path) -> list[Any]:
 
 
 def test_an_installation_is_moved_there_and_back(proffer: Proffer, installation: Installation, tmp_path: Path) -> None:
-    """To the other database and back it decides as it did, and its decisions are reproduced."""
+    """Moved to the other database and back, an installation decides as before.
+
+    Its recorded decisions are reproduced.
+    """
     there, back = asyncio.run(new_database()), f"sqlite:///{tmp_path / 'back.db'}"
     try:
         assert proffer("migrate", "--database", installation.database).code == 0
@@ -207,7 +234,10 @@ def test_an_installation_is_moved_there_and_back(proffer: Proffer, installation:
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])
 def test_a_backup_is_restored(proffer: Proffer, version: StoredVersion, tmp_path: Path, kind: str) -> None:
-    """Into either database: it decides as it did, and its decisions are reproduced."""
+    """Restored into either database, a backup decides as before.
+
+    Its recorded decisions are reproduced.
+    """
     facts = version.read("sqlite")
     url = asyncio.run(new_database()) if kind == "postgres" else f"sqlite:///{tmp_path / 'restored.db'}"
     restored = proffer("restore", version.folder / "proffer.backup", "--database", url)
@@ -221,7 +251,7 @@ def test_a_backup_is_restored(proffer: Proffer, version: StoredVersion, tmp_path
 
 
 def test_a_pack_of_decisions_is_read(version: StoredVersion) -> None:
-    """Its events are those that were put on record together."""
+    """A pack contains the events that were recorded together."""
     events = decode_pack((version.folder / "decisions.pack").read_bytes())
     assert events
     stored = version.read("sqlite")["decisions"]
