@@ -7,7 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from proffer.model.capping import RETENTION_AFTER_END_US, CapKey, CapScope, OfferLimits
-from proffer.store.common.caps import ActiveLimit, CounterValue, StoredLimit, to_active_limit
+from proffer.store.common.caps import (
+    GLOBAL_OWNER,
+    ActiveLimit,
+    CounterKey,
+    CounterValue,
+    StoredLimit,
+    to_active_limit,
+)
 
 NEAR_LIMIT_MARGIN = 100
 """Counters farther than this from their limit are ignored: no request gives more offers."""
@@ -31,6 +38,19 @@ class TotalRow(NamedTuple):
     window: CounterWindow
     value: CounterValue
     move_number: int
+
+
+def total_rows(
+    counters: Mapping[CounterKey, CounterValue], counter_keys: Iterable[CounterKey], move_number: int
+) -> tuple[TotalRow, ...]:
+    """Return a row for each global counter that has a value."""
+    return tuple(
+        TotalRow(
+            (counter_key.counter, counter_key.placement, counter_key.window_us), counters[counter_key], move_number
+        )
+        for counter_key in counter_keys
+        if counter_key.owner == GLOBAL_OWNER and counter_key in counters
+    )
 
 
 class ActiveLimits:

@@ -29,9 +29,6 @@ from proffer.model.capping import (
 from proffer.model.identity import IdentityKey
 from proffer.store.errors import StaleRevision
 
-ROWS_TOGETHER = 2000
-"""Maximum number of rows deleted in one write."""
-
 GLOBAL_OWNER = 0
 """Owner of global counters. The owner of a customer's counters is the customer's key."""
 

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from proffer.model.capping import CapKey, CapRefusal, DecisionRecorded
 from proffer.model.events import DecisionEvent
-from proffer.store.common.cap_cache import TotalRow
+from proffer.store.common.cap_cache import TotalRow, total_rows
 from proffer.store.common.caps import (
     GLOBAL_OWNER,
     CounterKey,
@@ -103,16 +103,8 @@ def reserve_group(
             outcome.outcomes.append(_RECORDED)
             continue
         refused_counts, reserved = try_reserve(item.request, item_needs, counters)
-        totals = tuple(
-            TotalRow(
-                (counter_key.counter, counter_key.placement, counter_key.window_us),
-                counters[counter_key],
-                move_number,
-            )
-            for need in item_needs
-            for counter_key in need.counter_keys
-            if counter_key.owner == GLOBAL_OWNER and counter_key in counters
-        )
+        counter_keys = (counter_key for need in item_needs for counter_key in need.counter_keys)
+        totals = total_rows(counters, counter_keys, move_number)
         if refused_counts is not None:
             outcome.refusing_containers[item.container] = None
             outcome.outcomes.append(((item.container, refused_counts), totals))

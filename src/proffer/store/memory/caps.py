@@ -18,7 +18,7 @@ from proffer.model.capping import (
 )
 from proffer.model.events import EDGE, DecisionEvent, edge_proposition_id
 from proffer.model.identity import IdentityKey
-from proffer.store.common.cap_cache import CapCache, LimitRow, TotalRow
+from proffer.store.common.cap_cache import CapCache, LimitRow, total_rows
 from proffer.store.common.caps import (
     GLOBAL_OWNER,
     CounterKey,
@@ -93,15 +93,7 @@ class MemoryLedger:
     def put_counters(self, counters: dict[CounterKey, CounterValue]) -> None:
         self.counters |= counters
         self.move_number += 1
-        self.cache.update_totals(
-            TotalRow(
-                (counter_key.counter, counter_key.placement, counter_key.window_us),
-                count,
-                self.move_number,
-            )
-            for counter_key, count in counters.items()
-            if counter_key.owner == GLOBAL_OWNER
-        )
+        self.cache.update_totals(total_rows(counters, counters, self.move_number))
 
     def return_counts(self, stored: _StoredReservation) -> None:
         self.put_counters(

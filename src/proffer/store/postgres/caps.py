@@ -22,7 +22,6 @@ from proffer.model.events import DecisionEvent, decision_time_ms
 from proffer.store.common import proposition_index as edge_ids
 from proffer.store.common.cap_cache import CapCache, TotalRow
 from proffer.store.common.caps import (
-    ROWS_TOGETHER,
     CounterKey,
     CounterValue,
     StoredLimit,
@@ -32,11 +31,12 @@ from proffer.store.common.caps import (
     counter_subjects,
     keeps_count,
 )
+from proffer.store.common.deletion import ROWS_TOGETHER, delete_in_batches
 from proffer.store.common.event_codec import PACK_SPAN_MS, PackReader, decode_pack
 from proffer.store.common.reservations import HOUR_MS, RecordItem, RecordResult
 from proffer.store.postgres import cap_statements as sql
 from proffer.store.postgres import statements as pg
-from proffer.store.postgres.connections import Connection, Connections, Work
+from proffer.store.postgres.connections import Connection, Connections, execute_and_count, rows_changed
 from proffer.store.postgres.counters import (
     columns,
     lock_counters,
@@ -282,21 +282,14 @@ class PostgresCaps(ABC):
             bound = edge_ids.first_key_of_day(oldest - HOUR_MS)
             return rows_changed(await connection.execute(dollar(cap_rows.SWEEP_EDGE_IDS), bound, ROWS_TOGETHER))
 
-        deleted = await self._connections.write(delete_totals)
-        deleted += await self._delete_in_batches(
-            _execute_and_count(cap_rows.SWEEP_COUNTERS, before_us, before_us, ROWS_TOGETHER)
-        )
-        await self._delete_in_batches(_execute_and_count(cap_rows.SWEEP_RESERVATIONS, before_us, ROWS_TOGETHER))
-        await self._delete_in_batches(delete_edge_ids)
+        delete_counters = execute_and_count(cap_rows.SWEEP_COUNTERS, before_us, before_us, ROWS_TOGETHER)
+        delete_reservations = execute_and_count(cap_rows.SWEEP_RESERVATIONS, before_us, ROWS_TOGETHER)
+        write = self._connections.write
+        deleted = await write(delete_totals)
+        deleted += await delete_in_batches(partial(write, delete_counters), ROWS_TOGETHER)
+        await delete_in_batches(partial(write, delete_reservations), ROWS_TOGETHER)
+        await delete_in_batches(partial(write, delete_edge_ids), ROWS_TOGETHER)
         return deleted
-
-    async def _delete_in_batches(self, delete_batch: Work[int]) -> int:
-        """Run a deleting transaction until nothing is left; return the number of rows deleted."""
-        total, deleted = 0, ROWS_TOGETHER
-        while deleted >= ROWS_TOGETHER:
-            deleted = await self._connections.write(delete_batch)
-            total += deleted
-        return total
 
     async def purge_decisions(self, before_us: int, max_bytes: int | None = None) -> int:
         deleted = 0
@@ -319,20 +312,6 @@ class PostgresCaps(ABC):
                 packs, events = await self._connections.write(work)
                 deleted += events
         return deleted
-
-
-def _execute_and_count(statement: str, *values: int) -> Work[int]:
-    """Return a transaction that runs this statement. It returns the number of rows changed."""
-
-    async def work(connection: Connection) -> int:
-        return rows_changed(await connection.execute(dollar(statement), *values))
-
-    return work
-
-
-def rows_changed(status: str) -> int:
-    """Return the row count in a command status such as `DELETE 3`."""
-    return int(status.rpartition(" ")[2])
 
 
 async def newest_number(connections: Connections, lock_id: int, statement: str) -> int:

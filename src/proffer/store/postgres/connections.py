@@ -23,7 +23,7 @@ from proffer.store.postgres.errors import (
     to_store_error,
     unavailable,
 )
-from proffer.store.postgres.statements import MARK_EXISTS, MARK_WRITE, WRITER_ALIVE
+from proffer.store.postgres.statements import MARK_EXISTS, MARK_WRITE, WRITER_ALIVE, dollar
 
 Result = TypeVar("Result")
 Connection: TypeAlias = Any
@@ -41,6 +41,20 @@ _SETTINGS = {
     # Releases the locks of a process that hangs in a transaction.
     "idle_in_transaction_session_timeout": "5000",
 }
+
+
+def execute_and_count(statement: str, *values: int) -> Work[int]:
+    """Return a transaction that runs this portable statement. It returns the number of rows changed."""
+
+    async def work(connection: Connection) -> int:
+        return rows_changed(await connection.execute(dollar(statement), *values))
+
+    return work
+
+
+def rows_changed(status: str) -> int:
+    """Return the row count in a command status such as `DELETE 3`."""
+    return int(status.rpartition(" ")[2])
 
 
 class RetryTransaction(Exception):

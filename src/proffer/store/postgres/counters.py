@@ -75,18 +75,26 @@ async def put_counters(
     move_number: int | None = None,
 ) -> None:
     """Write the new values of these counters, which must be locked."""
-    total_rows = sorted(
-        (*counter_key[2:], *count) for counter_key, count in counters.items() if counter_key.owner == GLOBAL_OWNER
-    )
-    subject_rows = sorted(
-        (*counter_key, *count) for counter_key, count in counters.items() if counter_key.owner != GLOBAL_OWNER
-    )
+    total_rows, subject_rows = counter_rows(counters)
     if total_rows:
         if move_number is None:
             move_number = await connection.fetchval(sql.NEXT_MOVE)
         await connection.execute(sql.PUT_TOTALS, *columns(total_rows, 5), move_number)
     if subject_rows:
         await connection.execute(sql.PUT_COUNTERS, *columns(subject_rows, 7))
+
+
+def counter_rows(
+    counters: Mapping[CounterKey, CounterValue],
+) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
+    """Return the sorted rows of the global counters, and of the others."""
+    total_rows = sorted(
+        (*counter_key[2:], *count) for counter_key, count in counters.items() if counter_key.owner == GLOBAL_OWNER
+    )
+    subject_rows = sorted(
+        (*counter_key, *count) for counter_key, count in counters.items() if counter_key.owner != GLOBAL_OWNER
+    )
+    return total_rows, subject_rows
 
 
 class CounterMerge(NamedTuple):

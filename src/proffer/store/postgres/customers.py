@@ -25,7 +25,7 @@ from proffer.model.identity import MAX_LINKED_IDENTITIES, IdentityKey
 from proffer.store.common import customer_merge as rules
 from proffer.store.postgres import customers_tx as writing
 from proffer.store.postgres import statements as pg
-from proffer.store.postgres.connections import Connection, Connections
+from proffer.store.postgres.connections import Connection, Connections, execute_and_count
 from proffer.store.postgres.counters import (
     CounterMerge,
     counters_of,
@@ -246,10 +246,7 @@ class PostgresCustomers(ABC):
             )
 
     async def purge_digests(self, before_us: int) -> int:
-        status: str = await self._connections.write(
-            lambda connection: connection.execute(dollar(sql.PURGE_DIGESTS), before_us)
-        )
-        return int(status.rsplit(maxsplit=1)[-1])  # "DELETE 3"
+        return await self._connections.write(execute_and_count(sql.PURGE_DIGESTS, before_us))
 
 
 async def _apply_changes(

@@ -2,19 +2,20 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from functools import partial
 
 from proffer.model.attribution import AttributedFeedback, CounterIncrement
 from proffer.model.customer import RedactionResult
 from proffer.model.identity import IdentityKey
-from proffer.store.common.cap_cache import CapCache, TotalRow
+from proffer.store.common.cap_cache import CapCache, TotalRow, total_rows
 from proffer.store.common.caps import (
-    GLOBAL_OWNER,
     ActiveLimit,
     CounterKey,
     Subject,
     increment,
     subjects_of,
 )
+from proffer.store.common.deletion import delete_in_batches
 from proffer.store.common.feedback import (
     anonymize_encoded_feedback,
     anonymize_pack,
@@ -24,8 +25,8 @@ from proffer.store.common.feedback import (
     newly_attributed,
 )
 from proffer.store.postgres import cap_statements as sql
-from proffer.store.postgres.caps import newest_number, rows_changed
-from proffer.store.postgres.connections import Connection, Connections, RetryTransaction
+from proffer.store.postgres.caps import newest_number
+from proffer.store.postgres.connections import Connection, Connections, RetryTransaction, execute_and_count
 from proffer.store.postgres.counters import (
     columns,
     lock_counters,
@@ -65,7 +66,7 @@ class PostgresFeedback(ABC):
             for key, event in sorted(event_by_id.items())
         ]
 
-        async def work(connection: Connection) -> tuple[set[str], list[TotalRow]]:
+        async def work(connection: Connection) -> tuple[set[str], Sequence[TotalRow]]:
             locks = [(sql.LIMIT_LOCK, container_lock_number(container_id)), (sql.PACK_LOCK, 1)]
             await connection.execute(sql.LOCK_SHARED, *columns(locks, 2))
             new_rows = await connection.fetch(sql.ADD_FEEDBACK, container_id, *columns(rows, 4))
@@ -83,7 +84,7 @@ class PostgresFeedback(ABC):
         space = await self._ensure_space(container_id)
         ordered = sorted(events, key=lambda pair: pair[0])
 
-        async def work(connection: Connection) -> tuple[int, list[TotalRow]]:
+        async def work(connection: Connection) -> tuple[int, Sequence[TotalRow]]:
             locks = [(sql.LIMIT_LOCK, container_lock_number(container_id)), (sql.PACK_LOCK, 1)]
             await connection.execute(sql.LOCK_SHARED, *columns(locks, 2))
             updated: list[AttributedFeedback] = []
@@ -110,10 +111,10 @@ class PostgresFeedback(ABC):
         container: str,
         space: int,
         events: Sequence[AttributedFeedback],
-    ) -> list[TotalRow]:
+    ) -> Sequence[TotalRow]:
         """Increment the counters of these events, holding the shared limit lock; return global ones."""
         if not any(event.increments for event in events):
-            return []
+            return ()
         await self._limits.refresh(connection)
         limits = self._limits.for_container(container)
         moving = [event for event in events if any(move.offer in limits for move in event.increments)]
@@ -122,7 +123,7 @@ class PostgresFeedback(ABC):
             move for event in moving for move in counter_increments(event, limits, subjects)
         ]
         if not moves:
-            return []
+            return ()
         counter_keys = dict.fromkeys(counter_key for counter_key, _, _ in moves)
         await lock_counters(connection, map(lock_stripe, counter_keys))
         if subjects != await _subjects(connection, space, moving):
@@ -132,15 +133,7 @@ class PostgresFeedback(ABC):
             increment(counters, counter_key, 1, active_limit, at_us)
         number = await connection.fetchval(sql.NEXT_MOVE)
         await put_counters(connection, {counter_key: counters[counter_key] for counter_key in counter_keys}, number)
-        return [
-            TotalRow(
-                (counter_key.counter, counter_key.placement, counter_key.window_us),
-                counters[counter_key],
-                number,
-            )
-            for counter_key in counter_keys
-            if counter_key.owner == GLOBAL_OWNER
-        ]
+        return total_rows(counters, counter_keys, number)
 
     async def feedback_events(
         self, container_id: str, after: int, limit: int, *, unattributed_only: bool = False
@@ -160,26 +153,16 @@ class PostgresFeedback(ABC):
         return oldest_ms
 
     async def purge_feedback(self, before_us: int, max_bytes: int | None = None) -> int:
-        through: int | None = None
-
-        async def delete_old(connection: Connection) -> int:
-            status = await connection.execute(dollar(feedback_rows.REMOVE_OLD), _EVENTS_PER_WRITE, before_us)
-            return rows_changed(status)
-
-        async def delete_surplus(connection: Connection) -> int:
-            status = await connection.execute(dollar(feedback_rows.REMOVE_THROUGH), through, _EVENTS_PER_WRITE)
-            return rows_changed(status)
-
+        transactions = [execute_and_count(feedback_rows.REMOVE_OLD, _EVENTS_PER_WRITE, before_us)]
         if max_bytes is not None:
             through = await self._connections.read(
                 lambda connection: connection.fetchval(sql.SURPLUS_FEEDBACK, max_bytes)
             )
+            if through is not None:
+                transactions.append(execute_and_count(feedback_rows.REMOVE_THROUGH, through, _EVENTS_PER_WRITE))
         total = 0
-        for work in (delete_old, delete_surplus) if through is not None else (delete_old,):
-            deleted = _EVENTS_PER_WRITE
-            while deleted == _EVENTS_PER_WRITE:
-                deleted = await self._connections.write(work)
-                total += deleted
+        for work in transactions:
+            total += await delete_in_batches(partial(self._connections.write, work), _EVENTS_PER_WRITE)
         return total
 
     async def redact(

@@ -26,7 +26,7 @@ from proffer.store.common.event_codec import group_into_packs
 from proffer.store.common.reservations import RecordItem, RecordResult, reserve_group
 from proffer.store.postgres import cap_statements as sql
 from proffer.store.postgres.connections import Connection, RetryTransaction
-from proffer.store.postgres.counters import columns, lock_counters, lock_stripe, subject_lock_stripe
+from proffer.store.postgres.counters import columns, counter_rows, lock_counters, lock_stripe, subject_lock_stripe
 from proffer.store.postgres.statements import dollar
 from proffer.store.sql import statements
 
@@ -253,12 +253,7 @@ async def _write(
     accepted: Sequence[tuple[RecordItem, Subject | None]],
 ) -> None:
     """Write the new values of counters, and the events in packs."""
-    total_rows = sorted(
-        (*counter_key[2:], *count) for counter_key, count in counters.items() if counter_key.owner == GLOBAL_OWNER
-    )
-    subject_rows = sorted(
-        (*counter_key, *count) for counter_key, count in counters.items() if counter_key.owner != GLOBAL_OWNER
-    )
+    total_rows, subject_rows = counter_rows(counters)
     packs = list(
         group_into_packs(
             (item.container, item.decision, item.event, event_subject(subject)) for item, subject in accepted

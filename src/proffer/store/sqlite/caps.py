@@ -22,7 +22,8 @@ from proffer.model.capping import (
 from proffer.model.events import DecisionEvent
 from proffer.store.common import proposition_index as edge_ids
 from proffer.store.common.cap_cache import CapCache
-from proffer.store.common.caps import ROWS_TOGETHER, Subject, check_settled, counter_subjects
+from proffer.store.common.caps import Subject, check_settled, counter_subjects
+from proffer.store.common.deletion import ROWS_TOGETHER, delete_in_batches
 from proffer.store.common.reservations import RecordItem
 from proffer.store.errors import StoreUnavailable
 from proffer.store.sql import cap_statements as sql
@@ -200,19 +201,14 @@ class SqliteCaps(ABC):
         return await self._read_in_thread(partial(work.read_packs, container=container_id, after=after, limit=limit))
 
     async def purge_counters(self, before_us: int) -> int:
+        delete_counters = partial(work.delete_ended_counters, before_us=before_us, limit=ROWS_TOGETHER)
+        delete_reservations = partial(work.delete_settled_reservations, before_us=before_us, limit=ROWS_TOGETHER)
+        delete_edge_ids = partial(work.delete_old_edge_ids, limit=ROWS_TOGETHER)
         deleted = await self.submit(partial(work.delete_ended_totals, before_us=before_us))
-        deleted += await self._delete_in_batches(partial(work.delete_ended_counters, before_us=before_us))
-        await self._delete_in_batches(partial(work.delete_settled_reservations, before_us=before_us))
-        await self._delete_in_batches(work.delete_old_edge_ids)
+        deleted += await delete_in_batches(partial(self.submit, delete_counters), ROWS_TOGETHER)
+        await delete_in_batches(partial(self.submit, delete_reservations), ROWS_TOGETHER)
+        await delete_in_batches(partial(self.submit, delete_edge_ids), ROWS_TOGETHER)
         return deleted
-
-    async def _delete_in_batches(self, delete_batch: Callable[..., int]) -> int:
-        """Run a deleting job until nothing is left; return the number of rows deleted."""
-        total, deleted = 0, ROWS_TOGETHER
-        while deleted >= ROWS_TOGETHER:
-            deleted = await self.submit(partial(delete_batch, limit=ROWS_TOGETHER))
-            total += deleted
-        return total
 
     async def purge_decisions(self, before_us: int, max_bytes: int | None = None) -> int:
         jobs: list[Job[tuple[int, int]]] = [

@@ -11,6 +11,7 @@ from proffer.model.attribution import AttributedFeedback
 from proffer.model.customer import RedactionResult
 from proffer.model.identity import IdentityKey
 from proffer.store.common.cap_cache import CapCache
+from proffer.store.common.deletion import delete_in_batches
 from proffer.store.sql import feedback_statements as sql
 from proffer.store.sqlite import feedback_tx as work
 from proffer.store.sqlite.catalog_tx import surplus_through
@@ -85,10 +86,7 @@ class SqliteFeedback(ABC):
                 jobs.append(partial(work.delete_events_through, through=through, limit=_EVENTS_PER_WRITE))
         total = 0
         for job in jobs:
-            deleted = _EVENTS_PER_WRITE
-            while deleted == _EVENTS_PER_WRITE:
-                deleted = await self.submit(job)
-                total += deleted
+            total += await delete_in_batches(partial(self.submit, job), _EVENTS_PER_WRITE)
         return total
 
     async def redact(

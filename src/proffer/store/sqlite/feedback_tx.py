@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 from proffer.model.attribution import AttributedFeedback, CounterIncrement
 from proffer.model.identity import IdentityKey
-from proffer.store.common.cap_cache import ActiveLimits, TotalRow
+from proffer.store.common.cap_cache import ActiveLimits, TotalRow, total_rows
 from proffer.store.common.caps import (
-    GLOBAL_OWNER,
     ActiveLimit,
     CounterKey,
     Subject,
@@ -107,16 +106,9 @@ class FeedbackBatch:
         for counter_key, active_limit, at_us in moves:
             increment(counters, counter_key, 1, active_limit, at_us)
         number = next_move_number(connection)
-        put_counters(connection, {counter_key: counters[counter_key] for counter_key, _, _ in moves}, number)
-        return tuple(
-            TotalRow(
-                (counter_key.counter, counter_key.placement, counter_key.window_us),
-                counters[counter_key],
-                number,
-            )
-            for counter_key in dict.fromkeys(counter_key for counter_key, _, _ in moves)
-            if counter_key.owner == GLOBAL_OWNER
-        )
+        moved = {counter_key: counters[counter_key] for counter_key, _, _ in moves}
+        put_counters(connection, moved, number)
+        return total_rows(moved, moved, number)
 
     def attribute_late(
         self,
