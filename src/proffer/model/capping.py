@@ -1,7 +1,7 @@
 """Frequency caps: limits of offers, and usage counts (spec 1.5.1, 9)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import cached_property, lru_cache
@@ -265,3 +265,8 @@ class Reservation:
     decision_id: str
     state: ReservationState
     expires_us: int
+
+    def at(self, now_us: int) -> "Reservation":
+        """Return the reservation at this time: a held one may have expired."""
+        is_expired = self.state is ReservationState.HELD and self.expires_us <= now_us
+        return replace(self, state=ReservationState.EXPIRED) if is_expired else self

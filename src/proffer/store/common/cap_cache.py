@@ -6,7 +6,7 @@ With it, decisions need not read them. It may lag behind the database; reservati
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from proffer.model.capping import RETENTION_AFTER_END_US, CapKey, CapScope, OfferLimits
+from proffer.model.capping import RETENTION_AFTER_END_US, CapKey, OfferLimits
 from proffer.store.common.caps import (
     GLOBAL_OWNER,
     ActiveLimit,
@@ -128,7 +128,7 @@ class CapCache:
     def _update_near_limit(self, counter: int) -> None:
         """Record whether this counter is near its limit."""
         container, active_limit = self.limits.by_counter.get(counter, ("", None))
-        if active_limit is None or active_limit.limit.scope is not CapScope.GLOBAL:
+        if active_limit is None or not active_limit.is_global:
             return
         threshold = max(1, active_limit.limit.limit - NEAR_LIMIT_MARGIN)
         if any(value.used >= threshold for value, _ in self._totals.get(counter, {}).values()):

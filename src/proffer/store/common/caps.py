@@ -62,7 +62,7 @@ class CounterValue(NamedTuple):
 
 Subject: TypeAlias = tuple[int, str]
 """`owner` and `identity` of a counter key."""
-_GLOBAL_SUBJECT: Sequence[Subject] = ((GLOBAL_OWNER, ""),)
+GLOBAL_SUBJECTS: Sequence[Subject] = ((GLOBAL_OWNER, ""),)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +133,13 @@ def identity_text(identity: IdentityKey) -> str:
     return f"{identity.namespace}:{identity.id}"
 
 
+def subject_of(space: int, customer_or_identity: int | IdentityKey) -> Subject:
+    """Return the counter subject of a customer or of an unheld identity."""
+    if isinstance(customer_or_identity, int):
+        return customer_or_identity, ""
+    return -space, identity_text(customer_or_identity)
+
+
 def subjects_of(identities: Sequence[IdentityKey], holders: Mapping[IdentityKey, int], space: int) -> list[Subject]:
     """Resolve identities to subjects: customers, oldest first, then unheld identities (R43)."""
     subjects: list[Subject] = [
@@ -165,7 +172,7 @@ def counter_needs(
             key = (offer, limit.name, placement if active_limit.per_placement else "")
             need = needs.get(key)
             if need is None:
-                counted_subjects = _GLOBAL_SUBJECT if active_limit.is_global else subjects
+                counted_subjects = GLOBAL_SUBJECTS if active_limit.is_global else subjects
                 counter_keys = [
                     active_limit.counter_key(subject, placement, request.now_us) for subject in counted_subjects
                 ]

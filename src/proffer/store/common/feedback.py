@@ -14,11 +14,10 @@ from proffer.model.attribution import (
     UnattributedReason,
     UnattributedReport,
 )
-from proffer.model.capping import CapScope
 from proffer.model.events import DecisionEvent
 from proffer.model.feedback import Feedback, FeedbackKind, PropositionReport
 from proffer.model.identity import IdentityKey
-from proffer.store.common.caps import GLOBAL_OWNER, ActiveLimit, CounterKey, Subject
+from proffer.store.common.caps import GLOBAL_SUBJECTS, ActiveLimit, CounterKey, Subject
 from proffer.store.common.event_codec import decode_pack, encode_event, encode_pack
 from proffer.store.common.messagepack import decode, encode
 
@@ -80,18 +79,9 @@ def counter_increments(
             limit = active_limit.limit
             if not limit.counts_in(increment.placement) or not event.counts_for(limit):
                 continue
-            if limit.scope is CapScope.GLOBAL:
-                yield (
-                    active_limit.counter_key((GLOBAL_OWNER, ""), increment.placement, increment.at_us),
-                    active_limit,
-                    increment.at_us,
-                )
-            elif subjects[increment]:
-                yield (
-                    active_limit.counter_key(subjects[increment][0], increment.placement, increment.at_us),
-                    active_limit,
-                    increment.at_us,
-                )
+            for subject in GLOBAL_SUBJECTS if active_limit.is_global else subjects[increment][:1]:
+                counter_key = active_limit.counter_key(subject, increment.placement, increment.at_us)
+                yield counter_key, active_limit, increment.at_us
 
 
 def newly_attributed(old: AttributedFeedback, new: AttributedFeedback) -> AttributedFeedback | None:

@@ -242,11 +242,7 @@ class MemoryCaps:
     async def reservation(self, container_id: str, decision: str, now_us: int) -> Reservation | None:
         ledger = self._ledger(container_id)
         stored = ledger.reservations.get(decision)
-        if stored is None:
-            return None
-        current = stored.reservation
-        is_expired = current.state is ReservationState.HELD and current.expires_us <= now_us
-        return replace(current, state=ReservationState.EXPIRED) if is_expired else current
+        return None if stored is None else stored.reservation.at(now_us)
 
     async def catch_up(self, now_us: int) -> None:
         for ledger in self._ledgers.values():

@@ -26,7 +26,7 @@ from proffer.model.customer import (
 )
 from proffer.model.identity import IdentityKey
 from proffer.store.common import customer_merge as rules
-from proffer.store.common.caps import identity_text
+from proffer.store.common.caps import subject_of
 from proffer.store.memory.caps import SPACE, MemoryLedger
 
 
@@ -88,7 +88,7 @@ class MemoryUnitOfWork:
 
     def assign_identity(self, identity: IdentityKey, key: int) -> None:
         self.holders[identity] = key
-        self.ledger.merge_counters((key, ""), (-SPACE, identity_text(identity)), self.now_us)
+        self.ledger.merge_counters((key, ""), subject_of(SPACE, identity), self.now_us)
 
     def release_identity(self, identity: IdentityKey) -> None:
         self.holders.pop(identity, None)
@@ -107,9 +107,7 @@ class MemoryUnitOfWork:
         return len(self.events_by_key.pop(key, {}))
 
     def delete_counters(self, subject: int | IdentityKey) -> int:
-        if isinstance(subject, IdentityKey):
-            return self.ledger.delete_counters((-SPACE, identity_text(subject)))
-        return self.ledger.delete_counters((subject, ""))
+        return self.ledger.delete_counters(subject_of(SPACE, subject))
 
     def add_event(self, key: int, event: ExperienceEvent) -> bool:
         events = self.events_by_key.setdefault(key, {})

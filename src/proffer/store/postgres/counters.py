@@ -17,7 +17,7 @@ from proffer.store.common.caps import (
     CounterKey,
     CounterValue,
     Subject,
-    identity_text,
+    subject_of,
     sum_counters,
 )
 from proffer.store.common.reservations import MAX_EXPIRED, decode_moves
@@ -103,15 +103,10 @@ class CounterMerge(NamedTuple):
     target: int
     source: IdentityKey | int
 
-    def subjects(self, space: int) -> tuple[Subject, Subject]:
-        if isinstance(self.source, IdentityKey):
-            return (self.target, ""), (-space, identity_text(self.source))
-        return (self.target, ""), (self.source, "")
-
 
 async def merge_counters(connection: Connection, space: int, merges: Sequence[CounterMerge], now_us: int) -> None:
     """Merge counters and reservations of subjects, in order, adding the counts."""
-    pairs = [merge.subjects(space) for merge in merges]
+    pairs = [(subject_of(space, target), subject_of(space, source)) for target, source in merges]
     all_subjects = list(dict.fromkeys(subject for pair in pairs for subject in pair))
     if not all_subjects:
         return
@@ -174,10 +169,7 @@ async def reservation(connection: Connection, container: str, decision: str, now
     row = await connection.fetchrow(dollar(cap_rows.RESERVATION), container, decision)
     if row is None:
         return None
-    expires_us, state = row[3], ReservationState(row[4])
-    if state is ReservationState.HELD and expires_us <= now_us:
-        state = ReservationState.EXPIRED
-    return Reservation(decision_id=decision, state=state, expires_us=expires_us)
+    return Reservation(decision_id=decision, state=ReservationState(row[4]), expires_us=row[3]).at(now_us)
 
 
 async def settle(

@@ -23,6 +23,7 @@ from proffer.model.customer import (
 )
 from proffer.model.identity import MAX_LINKED_IDENTITIES, IdentityKey
 from proffer.store.common import customer_merge as rules
+from proffer.store.common.caps import subject_of
 from proffer.store.postgres import customers_tx as writing
 from proffer.store.postgres import statements as pg
 from proffer.store.postgres.connections import Connection, Connections, execute_and_count
@@ -213,7 +214,7 @@ class PostgresCustomers(ABC):
             customers = await writing.lock_customers(connection, holders.values())
             for customer in customers.values():
                 holders |= dict.fromkeys(customer.identities, customer.key)
-            subject = writing.subject_of(space, next(iter(customers), identity))
+            subject = subject_of(space, next(iter(customers), identity))
             await lock_counters(connection, [subject_lock_stripe(subject)])
             counted = await counters_of(connection, [subject])
             preloaded = PreloadedCustomers(

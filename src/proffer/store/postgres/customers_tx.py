@@ -15,7 +15,7 @@ from proffer.model.customer import (
     ProfileRecord,
 )
 from proffer.model.identity import IdentityKey
-from proffer.store.common.caps import Subject, identity_text
+from proffer.store.common.caps import subject_of
 from proffer.store.postgres import statements as pg
 from proffer.store.postgres.cap_statements import LOCK_STRIPES
 from proffer.store.postgres.connections import Connection, RetryTransaction
@@ -228,12 +228,3 @@ async def _write_events(connection: Connection, unit_of_work: PreloadedUnitOfWor
         await connection.execute(pg.MOVE_EVENTS, *columns(moves, 3))
     if new:
         await connection.execute(pg.ADD_EVENTS, *columns(new, 4))
-
-
-def subject_of(space: int, customer_or_identity: int | IdentityKey) -> Subject:
-    """Return the counter subject of a customer or of an unheld identity."""
-    return (
-        (customer_or_identity, "")
-        if isinstance(customer_or_identity, int)
-        else (-space, identity_text(customer_or_identity))
-    )

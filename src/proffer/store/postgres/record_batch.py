@@ -8,7 +8,6 @@ import asyncio
 import zlib
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 
-from proffer.model.capping import CapScope
 from proffer.model.identity import IdentityKey
 from proffer.store.common.cap_cache import ActiveLimits, LimitRow
 from proffer.store.common.caps import (
@@ -193,7 +192,7 @@ class RecordGroup:
             return True
         limits = self._limits.for_container(item.container)
         return any(
-            active_limit.limit.scope is CapScope.PROFILE and active_limit.limit.counts_in(placement)
+            not active_limit.is_global and active_limit.limit.counts_in(placement)
             for offer, placement in item.request.offer_placements
             for active_limit in limits.get(offer, ())
         )

@@ -252,16 +252,11 @@ def settle(
         raise NotFound(f"the decision `{decision}` has no reservation", code="reservation-not-found")
     owner, identity, encoded_moves, expires_us, state_text = row
     state = ReservationState(state_text)
-    if state is ReservationState.HELD and expires_us <= now_us:
-        state = ReservationState.EXPIRED
-        _return_counts(connection, [((owner, identity), encoded_moves)])
-        connection.execute(sql.SETTLE, (state.value, container, decision))
-        return Reservation(decision_id=decision, state=state, expires_us=expires_us)
     if state is ReservationState.HELD:
-        if target_state is ReservationState.RELEASED:
+        state = ReservationState.EXPIRED if expires_us <= now_us else target_state
+        if state is not ReservationState.CONFIRMED:
             _return_counts(connection, [((owner, identity), encoded_moves)])
-        connection.execute(sql.SETTLE, (target_state.value, container, decision))
-        state = target_state
+        connection.execute(sql.SETTLE, (state.value, container, decision))
     return Reservation(decision_id=decision, state=state, expires_us=expires_us)
 
 
@@ -270,10 +265,7 @@ def reservation(connection: sqlite3.Connection, *, container: str, decision: str
     if row is None:
         return None
     _, _, _, expires_us, state_text = row
-    state = ReservationState(state_text)
-    if state is ReservationState.HELD and expires_us <= now_us:
-        state = ReservationState.EXPIRED
-    return Reservation(decision_id=decision, state=state, expires_us=expires_us)
+    return Reservation(decision_id=decision, state=ReservationState(state_text), expires_us=expires_us).at(now_us)
 
 
 def decisions_of(

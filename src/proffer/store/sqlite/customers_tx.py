@@ -21,7 +21,7 @@ from proffer.model.customer import (
 )
 from proffer.model.identity import IdentityKey
 from proffer.store.common import customer_merge as rules
-from proffer.store.common.caps import identity_text
+from proffer.store.common.caps import identity_text, subject_of
 from proffer.store.sql import customer_statements as sql
 from proffer.store.sql import statements
 from proffer.store.sqlite import counters
@@ -106,10 +106,8 @@ class SqliteUnitOfWork:
             texts = [identity_text(source) for source in identities]
             counted.update(counters.identities_with_counters(self.connection, -self.space, texts))
         for key, source in self._counter_merges:
-            if not isinstance(source, IdentityKey):
-                counters.merge_counters(self.connection, (key, ""), (source, ""), now_us)
-            elif (text := identity_text(source)) in counted:
-                counters.merge_counters(self.connection, (key, ""), (-self.space, text), now_us)
+            if isinstance(source, int) or identity_text(source) in counted:
+                counters.merge_counters(self.connection, (key, ""), subject_of(self.space, source), now_us)
         self._counter_merges = []
 
     def release_identity(self, identity: IdentityKey) -> None:
@@ -129,9 +127,7 @@ class SqliteUnitOfWork:
         return int(count_row[0]) if count_row else 0
 
     def delete_counters(self, subject: int | IdentityKey) -> int:
-        if isinstance(subject, IdentityKey):
-            return counters.delete_counters(self.connection, (-self.space, identity_text(subject)))
-        return counters.delete_counters(self.connection, (subject, ""))
+        return counters.delete_counters(self.connection, subject_of(self.space, subject))
 
     def add_event(self, key: int, event: ExperienceEvent) -> bool:
         document = sql.encode_document(event.document)
