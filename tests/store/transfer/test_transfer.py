@@ -20,7 +20,7 @@ from proffer.store.postgres.store import PostgresStore
 from proffer.store.sqlite import migrate as sqlite_schema
 from proffer.store.sqlite.store import SqliteStore
 from proffer.store.transfer import postgres as moving_postgres
-from proffer.store.transfer import sqlite as moving_sqlite
+from proffer.store.transfer import tables as moving_tables
 from proffer.store.transfer.file import BackupSource, BackupTarget
 from proffer.store.transfer.postgres import PostgresSource, PostgresTarget
 from proffer.store.transfer.sqlite import SqliteSource, SqliteTarget
@@ -208,8 +208,7 @@ async def test_a_move_that_broke_off_is_gone_on_with(
     tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing is copied twice; until it is whole no server opens it, and without `--resume` it is left alone."""
-    for module in (moving_sqlite, moving_postgres):
-        monkeypatch.setattr(module, "PAGE_ROWS", 2)
+    monkeypatch.setattr(moving_tables, "PAGE_ROWS", 2)
 
     store = await SqliteStore.open(tmp_path / "a.db")
     await furnish(store)

@@ -4,8 +4,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
-import msgspec
-
 from proffer.model.customer import (
     EVENT_LIMITS,
     MAX_EVENTS,
@@ -44,8 +42,6 @@ from proffer.store.postgres.statements import dollar
 from proffer.store.sql import customer_statements as sql
 
 Result = TypeVar("Result")
-
-_encode = msgspec.json.Encoder().encode
 
 
 class PostgresCustomers(ABC):
@@ -301,24 +297,9 @@ async def _insert_new(
     await connection.copy_records_to_table(
         "customers",
         columns=pg.CUSTOMER_COLUMNS,
-        records=[
-            (
-                key,
-                _encode(sorted(record_identities)),
-                _encode([(stamped_us, dataset, record_identities[0])]),
-                document,
-                None,
-                now_us,
-            )
-            for key, (record_identities, dataset, stamped_us, document) in zip(keys, records, strict=True)
-        ],
+        records=list(sql.new_customer_rows(keys, records, {}, now_us)),
     )
-    identity_rows = [
-        (space, namespace, name, key)
-        for key, (record_identities, *_) in zip(keys, records, strict=True)
-        for namespace, name in record_identities
-    ]
-    identity_rows.sort()  # in index order
+    identity_rows = sql.new_identity_rows(space, keys, records)
     await connection.copy_records_to_table("customer_identities", columns=pg.IDENTITY_COLUMNS, records=identity_rows)
     merges = [CounterMerge(key, IdentityKey(namespace, name)) for _, namespace, name, key in identity_rows]
     await merge_counters(connection, space, merges, now_us)

@@ -1,6 +1,6 @@
 """Row conversion and portable SQL for customers, fragments and events."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import msgspec
@@ -10,6 +10,7 @@ from proffer.model.customer import (
     Attributes,
     AudienceMembership,
     Customer,
+    EncodedRecord,
     Fragment,
     FragmentSource,
     Memberships,
@@ -137,6 +138,26 @@ def from_customer(customer: Customer) -> Row:
         encode_document(customer.attributes),
         encode_membership(customer.membership),
         customer.modified_us,
+    )
+
+
+def new_customer_rows(
+    keys: Iterable[int], records: Iterable[EncodedRecord], memberships: Mapping[int, bytes | None], now_us: int
+) -> Iterator[Row]:
+    """Yield the columns of a new customer for each record, in the order of `ADD`."""
+    for key, (identities, dataset, stamped_us, document) in zip(keys, records, strict=True):
+        sources = _encode([(stamped_us, dataset, identities[0])])
+        yield key, _encode(sorted(identities)), sources, document, memberships.get(key), now_us
+
+
+def new_identity_rows(
+    space: int, keys: Iterable[int], records: Iterable[EncodedRecord]
+) -> list[tuple[int, str, str, int]]:
+    """Return the identities of new customers as rows of `ADD_IDENTITY`, in index order."""
+    return sorted(
+        (space, namespace, name, key)
+        for key, (identities, *_) in zip(keys, records, strict=True)
+        for namespace, name in identities
     )
 
 

@@ -104,10 +104,9 @@ class SqliteCustomers(ABC):
         limits: EventLimits = EVENT_LIMITS,
         checkpoint: Checkpoint | None = None,
     ) -> Sequence[ChangeResult]:
-        apply = work.apply_changes if len(changes) == 1 else bulk.apply_changes
         return await self.submit(
             partial(
-                apply,
+                bulk.apply_changes,
                 container_id=container_id,
                 changes=changes,
                 now_us=now_us,

@@ -7,8 +7,6 @@ customers are written by two statements; records of unchanged identities use `up
 import sqlite3
 from collections.abc import Iterable, Sequence
 
-import msgspec
-
 from proffer.model.customer import (
     Change,
     ChangeResult,
@@ -25,8 +23,6 @@ from proffer.store.sql import customer_statements as sql
 from proffer.store.sqlite.catalog_tx import chunks, fetch_all
 from proffer.store.sqlite.customers_tx import SqliteUnitOfWork
 from proffer.store.sqlite.upserts import upsert_known
-
-_encode = msgspec.json.Encoder().encode
 
 
 class SqliteBulkUnitOfWork(SqliteUnitOfWork):
@@ -111,8 +107,12 @@ def apply_changes(
     limits: EventLimits,
     checkpoint: Checkpoint | None,
 ) -> list[ChangeResult]:
-    unit_of_work = SqliteBulkUnitOfWork(connection, container_id)
-    unit_of_work.preload(identity for change in changes for identity in change.identities)
+    unit_of_work: SqliteUnitOfWork
+    if len(changes) == 1:  # nothing to batch
+        unit_of_work = SqliteUnitOfWork(connection, container_id)
+    else:
+        unit_of_work = SqliteBulkUnitOfWork(connection, container_id)
+        unit_of_work.preload(identity for change in changes for identity in change.identities)
     results = rules.apply_changes(unit_of_work, changes, now_us=now_us, qualify=qualify, limits=limits)
     if checkpoint is not None:
         unit_of_work.set_checkpoint(checkpoint)
@@ -166,12 +166,7 @@ def _insert_new(
         return None
     connection = unit_of_work.connection
     keys = unit_of_work.next_keys(len(records))
-    identity_rows = [
-        (unit_of_work.space, namespace, name, key)
-        for key, (identities, *_) in zip(keys, records, strict=True)
-        for namespace, name in identities
-    ]
-    identity_rows.sort()  # in index order
+    identity_rows = sql.new_identity_rows(unit_of_work.space, keys, records)
     connection.execute("SAVEPOINT bulk")
     if connection.executemany(sql.ADD_IDENTITY, identity_rows).rowcount != len(identity_rows):
         connection.execute("ROLLBACK TO bulk")
@@ -182,20 +177,7 @@ def _insert_new(
         page = [_new_customer(key, record, now_us) for key, record in zip(keys, records, strict=True)]
         for customer in rules.evaluate_memberships(unit_of_work, page, qualify, now_us, limits):
             memberships[customer.key] = sql.encode_membership(customer.membership)
-    connection.executemany(
-        sql.ADD,
-        (
-            (
-                key,
-                _encode(sorted(identities)),
-                _encode([(stamped_us, dataset, identities[0])]),
-                document,
-                memberships.get(key),
-                now_us,
-            )
-            for key, (identities, dataset, stamped_us, document) in zip(keys, records, strict=True)
-        ),
-    )
+    connection.executemany(sql.ADD, sql.new_customer_rows(keys, records, memberships, now_us))
     connection.execute("RELEASE bulk")
     unit_of_work.count_added(keys)
     if unit_of_work.has_identity_counters():

@@ -8,8 +8,6 @@ from proffer.model.customer import (
     MAX_EVENTS,
     NO_CUSTOMERS,
     Attributes,
-    Change,
-    ChangeResult,
     Checkpoint,
     Customer,
     CustomerLookup,
@@ -175,24 +173,6 @@ def _find_or_create_space(connection: sqlite3.Connection, container_id: str) -> 
     space = (newest[0] if newest else 0) + 1
     connection.execute(sql.ADD_SPACE, (space, container_id, space << sql.SPACE_BITS))
     return space, space << sql.SPACE_BITS, 0
-
-
-def apply_changes(
-    connection: sqlite3.Connection,
-    *,
-    container_id: str,
-    changes: Sequence[Change],
-    now_us: int,
-    qualify: MembershipEvaluator | None,
-    limits: EventLimits,
-    checkpoint: Checkpoint | None,
-) -> list[ChangeResult]:
-    unit_of_work = SqliteUnitOfWork(connection, container_id)
-    results = rules.apply_changes(unit_of_work, changes, now_us=now_us, qualify=qualify, limits=limits)
-    if checkpoint is not None:
-        unit_of_work.set_checkpoint(checkpoint)
-    unit_of_work.close(now_us)
-    return results
 
 
 def requalify(

@@ -249,18 +249,13 @@ class GroupCommitter:
         return self._commit_or_split(group.writes)
 
     def _commit_or_split(self, group: Sequence[_PendingWrite]) -> list[_Outcome]:
-        parts = _partition(group)
         try:
             return self._commit(group)
         except Exception as error:  # noqa: BLE001 - waiting callers need an answer
-            if len(parts) == 1 or isinstance(error, _TransactionNotBegun):
+            if len(_partition(group)) == 1 or isinstance(error, _TransactionNotBegun):
                 return [_Outcome(error=self._as_unavailable(error)) for _ in group]
         # One job too large for the disk must not fail the small ones that came with it.
-        outcomes: dict[int, _Outcome] = {}
-        for part in parts:
-            part_outcomes = self._commit_or_split([group[position] for position in part])
-            outcomes.update(zip(part, part_outcomes, strict=True))
-        return [outcomes[position] for position in range(len(group))]
+        return _run_parts(group, self._commit_or_split)
 
     def _as_unavailable(self, error: Exception) -> Exception:
         failure = self._to_error(error)
@@ -286,11 +281,7 @@ class GroupCommitter:
 
     def _execute(self, group: Sequence[_PendingWrite]) -> list[_Outcome]:
         """Run the jobs and batches of a group; raises only when the database itself fails."""
-        outcomes: dict[int, _Outcome] = {}
-        for part in _partition(group):
-            part_outcomes = self._execute_part([group[position] for position in part])
-            outcomes.update(zip(part, part_outcomes, strict=True))
-        return [outcomes[position] for position in range(len(group))]
+        return _run_parts(group, self._execute_part)
 
     def _execute_part(self, part: Sequence[_PendingWrite]) -> list[_Outcome]:
         """Run a job, or all items of a batch; raises only when the database itself fails."""
@@ -375,6 +366,16 @@ def _partition(group: Sequence[_PendingWrite]) -> list[list[int]]:
         if write.job is None:
             batches.setdefault(write.batch, []).append(position)
     return jobs + list(batches.values())
+
+
+def _run_parts(
+    group: Sequence[_PendingWrite], run: Callable[[Sequence[_PendingWrite]], list[_Outcome]]
+) -> list[_Outcome]:
+    """Run each part of a group; return the outcomes in the order of the group."""
+    outcomes: dict[int, _Outcome] = {}
+    for part in _partition(group):
+        outcomes.update(zip(part, run([group[position] for position in part]), strict=True))
+    return [outcomes[position] for position in range(len(group))]
 
 
 def _ignore_size(_: int) -> None:

@@ -1,6 +1,6 @@
 """Transfer source and target for PostgreSQL."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import asyncpg
@@ -11,14 +11,13 @@ from proffer.store.postgres.migrate import migrate, newest_version, schema_versi
 from proffer.store.sql.migrations import PROGRESS_TABLE
 from proffer.store.transfer.tables import (
     EXCLUDED_TABLES,
-    PAGE_ROWS,
+    PagedDatabase,
     Row,
-    TableSum,
     TransferProgress,
     TransferRefused,
     TransferTable,
     check_tables,
-    page_rows,
+    progress_of,
 )
 
 DATABASE_ONLY_COLUMNS: Mapping[str, Mapping[str, int]] = {
@@ -56,7 +55,7 @@ _IDENTITY_COLUMNS = """
     WHERE n.nspname = current_schema()"""
 
 
-class _PostgresDatabase:
+class _PostgresDatabase(PagedDatabase):
     """Base class of source and target."""
 
     def __init__(self, url: str) -> None:
@@ -76,14 +75,6 @@ class _PostgresDatabase:
         if self._connection is not None:
             with unavailable(self._url):
                 await self._connection.close()
-
-    async def pages(self, table: TransferTable) -> AsyncIterator[list[Row]]:
-        after: Row | None = None
-        limit = PAGE_ROWS
-        while page := await self._page(table, after, limit):
-            yield page
-            after = table.key_of(page[-1])
-            limit = page_rows(page, limit)
 
     async def _page(self, table: TransferTable, after: Row | None, limit: int) -> list[Row]:
         key = ", ".join(table.key)
@@ -138,10 +129,8 @@ class PostgresTarget(_PostgresDatabase):
         if not resume:
             raise TransferRefused(f"a move into `{self.origin}` is not finished: continue with `--resume`, or empty it")
         rows = await self._connection.fetch(f"SELECT name, note FROM {PROGRESS_TABLE}")  # noqa: S608 - a constant
-        progress = {name: msgspec.msgpack.decode(note) for name, note in rows}
-        if progress.pop("") != [origin]:
-            raise TransferRefused(f"the data in `{self.origin}` was moved from another database")
-        return TransferProgress(last={name: tuple(key) for name, key in progress.items()})
+        notes = {name: msgspec.msgpack.decode(note) for name, note in rows}
+        return progress_of(notes, origin, self.origin)
 
     async def put(self, table: TransferTable, rows: Sequence[Row]) -> None:
         extra_columns = DATABASE_ONLY_COLUMNS.get(table.name, {})
@@ -153,13 +142,6 @@ class PostgresTarget(_PostgresDatabase):
                 )
                 note = msgspec.msgpack.encode(table.key_of(rows[-1]))
                 await self._connection.execute(_PUT_PROGRESS, table.name, note)
-
-    async def sums(self, tables: Sequence[TransferTable]) -> Mapping[str, TableSum]:
-        sums = {table.name: TableSum() for table in tables}
-        for table in tables:
-            async for page in self.pages(table):
-                sums[table.name].add(page)
-        return sums
 
     async def finish(self) -> None:
         with unavailable(self._url):

@@ -2,7 +2,7 @@
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -12,15 +12,14 @@ from proffer.store.sqlite.errors import unavailable
 from proffer.store.sqlite.migrate import migrate, newest_version, schema_version
 from proffer.store.transfer.tables import (
     EXCLUDED_TABLES,
-    PAGE_ROWS,
+    PagedDatabase,
     Row,
-    TableSum,
     TransferProgress,
     TransferRefused,
     TransferTable,
     Value,
     check_tables,
-    page_rows,
+    progress_of,
 )
 
 DATABASE_ONLY_COLUMNS: Mapping[str, Mapping[str, int]] = {
@@ -38,7 +37,7 @@ _ADD_PROGRESS = f"CREATE TABLE {PROGRESS_TABLE} (name TEXT NOT NULL PRIMARY KEY,
 _PUT_PROGRESS = f"INSERT OR REPLACE INTO {PROGRESS_TABLE} (name, note) VALUES (?, ?)"  # noqa: S608 - a constant
 
 
-class _SqliteFile:
+class _SqliteFile(PagedDatabase):
     """Base class of source and target."""
 
     def __init__(self, path: Path) -> None:
@@ -68,15 +67,10 @@ class _SqliteFile:
         if self._connection is not None:
             self._connection.close()
 
-    async def pages(self, table: TransferTable) -> AsyncIterator[list[Row]]:
-        after: Row | None = None
-        limit = PAGE_ROWS
-        while page := await asyncio.to_thread(self._page, table, after, limit):
-            yield page
-            after = table.key_of(page[-1])
-            limit = page_rows(page, limit)
+    async def _page(self, table: TransferTable, after: Row | None, limit: int) -> list[Row]:
+        return await asyncio.to_thread(self._read_page, table, after, limit)
 
-    def _page(self, table: TransferTable, after: Row | None, limit: int) -> list[Row]:
+    def _read_page(self, table: TransferTable, after: Row | None, limit: int) -> list[Row]:
         key = ", ".join(table.key)
         where = "" if after is None else f"WHERE ({key}) > ({', '.join('?' * len(table.key))})"
         statement = f"SELECT {', '.join(table.columns)} FROM {table.name} {where} ORDER BY {key} LIMIT ?"  # noqa: S608 - names
@@ -121,16 +115,15 @@ class SqliteTarget(_SqliteFile):
         return await asyncio.to_thread(self._begin, schema, tables, origin, resume)
 
     def _begin(self, schema: int, tables: Sequence[TransferTable], origin: str, resume: bool) -> TransferProgress:
-        progress = self._read_progress()
-        if progress is not None:
+        notes = self._read_notes()
+        if notes is not None:
             if not resume:
                 raise TransferRefused(
                     f"a move into `{self._path}` is not finished: continue with `--resume`, or remove the file"
                 )
-            if progress.pop("") != [origin]:
-                raise TransferRefused(f"the data in `{self._path}` was moved from another database")
+            progress = progress_of(notes, origin, str(self._path))
             self._connect()
-            return TransferProgress(last={name: tuple(key) for name, key in progress.items()})
+            return progress
         migrate(self._path, up_to=schema)
         with unavailable(self._path):
             connection = self._connect()
@@ -145,8 +138,8 @@ class SqliteTarget(_SqliteFile):
             connection.execute("COMMIT")
         return TransferProgress()
 
-    def _read_progress(self) -> dict[str, list[Value]] | None:
-        """Return the progress of an earlier transfer; None where there was none."""
+    def _read_notes(self) -> dict[str, list[Value]] | None:
+        """Return the notes of an unfinished transfer; None where there is none."""
         if not self._path.exists():
             return None
         with unavailable(self._path):
@@ -181,13 +174,6 @@ class SqliteTarget(_SqliteFile):
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise
-
-    async def sums(self, tables: Sequence[TransferTable]) -> Mapping[str, TableSum]:
-        sums = {table.name: TableSum() for table in tables}
-        for table in tables:
-            async for page in self.pages(table):
-                sums[table.name].add(page)
-        return sums
 
     async def finish(self) -> None:
         await asyncio.to_thread(self._finish)

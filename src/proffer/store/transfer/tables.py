@@ -1,5 +1,6 @@
 """Transfer format shared by both databases and backups: tables, rows, checksums."""
 
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -110,6 +111,39 @@ class TransferTarget(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+
+class PagedDatabase(ABC):
+    """Base class of database sources and targets: reads tables in pages."""
+
+    @abstractmethod
+    async def _page(self, table: TransferTable, after: Row | None, limit: int) -> list[Row]:
+        """Return at most `limit` rows with keys above `after`, in key order."""
+
+    async def pages(self, table: TransferTable) -> AsyncIterator[list[Row]]:
+        after: Row | None = None
+        limit = PAGE_ROWS
+        while page := await self._page(table, after, limit):
+            yield page
+            after = table.key_of(page[-1])
+            limit = page_rows(page, limit)
+
+    async def sums(self, tables: Sequence[TransferTable]) -> Mapping[str, TableSum]:
+        sums = {table.name: TableSum() for table in tables}
+        for table in tables:
+            async for page in self.pages(table):
+                sums[table.name].add(page)
+        return sums
+
+
+def progress_of(notes: Mapping[str, Sequence[Value]], origin: str, target: str) -> TransferProgress:
+    """Return the progress of an unfinished transfer from its notes.
+
+    The note of a table is its last key, that of `""` the origin. Raises `TransferRefused` for another one.
+    """
+    if notes[""] != [origin]:
+        raise TransferRefused(f"the data in `{target}` was moved from another database")
+    return TransferProgress(last={name: tuple(key) for name, key in notes.items() if name})
 
 
 def check_tables(target_tables: Iterable[TransferTable], source_tables: Iterable[TransferTable], origin: str) -> None:
