@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable
 
-from proffer.model.capping import CapKey, CapLimit, CapUsage
+from proffer.model.capping import CapEvent, CapKey, CapLimit, CapUsage
 from proffer.model.offer import PersonalizedOffer
 
-DECISIONING = "decisioning"
+_DECISIONING = CapEvent.DECISIONING.value
 
 
 class CapState:
@@ -43,7 +43,7 @@ class CapState:
         """Count these offers as proposed, for later scopes of the request."""
         for offer in offers:
             for limit in offer.caps:
-                if DECISIONING in limit.events and limit.counts_in(placement):
+                if _DECISIONING in limit.events and limit.counts_in(placement):
                     key = limit.counter_key(offer.id, placement)
                     self._request_counts[key] = self._request_counts.get(key, 0) + 1
 

@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from proffer.errors import Invalid, Violation
+from proffer.model.capping import CapEvent
 from proffer.model.customer import Attributes
 from proffer.model.identity import IdentityKey
 from proffer.model.ids import EntityKind, canonical, kind_of
@@ -39,9 +40,9 @@ class FeedbackKind(StrEnum):
     CUSTOM = "custom"
 
 
-CAP_EVENT_BY_KIND: Mapping[FeedbackKind, str] = {
-    FeedbackKind.DISPLAY: "impression",
-    FeedbackKind.INTERACT: "click",
+CAP_EVENT_BY_KIND: Mapping[FeedbackKind, CapEvent] = {
+    FeedbackKind.DISPLAY: CapEvent.IMPRESSION,
+    FeedbackKind.INTERACT: CapEvent.CLICK,
 }
 """Cap event of each kind. Other kinds count only by a custom rule."""
 

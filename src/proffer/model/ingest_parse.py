@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from proffer.errors import Invalid, Violation
 from proffer.model.customer import EVENT_LIMITS, Change, EventLimits, ExperienceEvent, ProfileRecord
+from proffer.model.documents import limit_violation
 from proffer.model.feedback import Feedback, normalize_event, read_feedback
 from proffer.model.identity import (
     MAX_MAP_IDENTITIES,
@@ -320,25 +321,16 @@ def _record_digest(record_id: str, message: IngestMessage) -> bytes:
 def _limit_violations(message: IngestMessage, size: int, max_bytes: int) -> list[Violation]:
     violations: list[Violation] = []
     if size > max_bytes:
-        violations.append(_limit_violation("$", f"{size:,} bytes", f"{max_bytes:,} bytes"))
+        violations.append(limit_violation("$", f"{size:,} bytes", f"{max_bytes:,} bytes"))
     if len(message.dataset) > MAX_DATASET:
         violations.append(
-            _limit_violation(
+            limit_violation(
                 "$.header.datasetId",
                 f"{len(message.dataset):,} characters",
                 f"{MAX_DATASET} characters",
             )
         )
     return violations
-
-
-def _limit_violation(path: str, actual: str, allowed: str) -> Violation:
-    return Violation(
-        code="limit",
-        message=f"{actual} is more than the limit of {allowed}",
-        path=path,
-        help=f"stay within {allowed}",
-    )
 
 
 def _no_identity_violation(fields: Sequence[IdentityField]) -> Violation:

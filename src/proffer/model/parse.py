@@ -12,6 +12,7 @@ from typing import Any
 
 from proffer.model.capping import (
     CapEntity,
+    CapEvent,
     CapLimit,
     CapScope,
     OfferCaps,
@@ -313,7 +314,7 @@ def _caps(document: Document) -> list[CapLimit]:
                     scope=CapScope(cap["xdm:scope"]),
                     entity=CapEntity(cap["xdm:entity"]),
                     placements=frozenset(canonical(placement_id) for placement_id in placement_ids if placement_id),
-                    events=frozenset(cap.get("xdm:events") or ("decisioning",)),
+                    events=frozenset(cap.get("xdm:events") or (CapEvent.DECISIONING.value,)),
                     custom_rule=cap.get("xdm:customQuery"),
                     repeat=_repeat(cap.get("xdm:repeat") or {}),
                 )

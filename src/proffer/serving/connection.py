@@ -288,9 +288,7 @@ class Connection(HttpToolsProtocol):
 
     def _write_problem(self, status: int, document: bytes, extra_headers: bytes = b"") -> None:
         """Write a complete response with a problem document, without the app."""
-        lines = [STATUS_LINES[status]]
-        for name, value in self.server_state.default_headers:
-            lines += [name, b": ", value, b"\r\n"]
+        lines = [STATUS_LINES[status], self.server_state.encoded_default_headers()]
         if self._close_after and (b"connection", b"close") not in self.server_state.default_headers:
             lines.append(b"connection: close\r\n")
         lines += [

@@ -37,7 +37,7 @@ from proffer.model.customer import (
 from proffer.model.events import DecisionEvent
 from proffer.model.identity import IdentityKey
 from proffer.model.ids import EntityKind
-from proffer.model.instance import Actor, Container, Instance
+from proffer.model.instance import Container, Instance
 from proffer.model.token import StoredToken
 
 POLL_SECONDS = 0.05
@@ -417,17 +417,3 @@ class Store(CatalogStore, TokenStore, ProfileStore, CapStore, FeedbackStore, Pro
     async def close(self) -> None:
         """Finish pending writes, then release files and connections. Idempotent."""
         ...
-
-
-__all__ = [
-    "Actor",
-    "CapStore",
-    "CatalogStore",
-    "Container",
-    "EntityKind",
-    "FeedbackStore",
-    "Instance",
-    "ProfileStore",
-    "Store",
-    "TokenStore",
-]

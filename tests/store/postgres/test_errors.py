@@ -68,7 +68,7 @@ async def test_what_was_acknowledged_before_a_restart_is_there(how: signal.Signa
         assert list(range(1, revision + 1)) == [each.revision for each in alive]
         assert max(revisions) <= revision
         await store.catch_up(NOON)
-        totals = await store.run(lambda one: one.fetchval("SELECT count FROM cap_totals"))
+        totals = await store._connections.write(lambda one: one.fetchval("SELECT count FROM cap_totals"))
         assert totals == len(recorded)
         await store.close()
 

@@ -115,7 +115,7 @@ async def test_a_lost_channel_is_made_again(monkeypatch: pytest.MonkeyPatch) -> 
         assert there._listener is not None
         quiet = asyncio.create_task(there._listener.not_listening.wait())
         await asyncio.sleep(0)
-        await here.run(cut_others)
+        await here._connections.write(cut_others)
         await asyncio.wait_for(quiet, timeout=20)
         await asyncio.wait_for(there.await_change(), timeout=20)  # the poll that is the net
         await until_it_listens(there)
@@ -208,7 +208,7 @@ async def test_a_lost_connection_is_replaced() -> None:
     async with two_stores() as (here, there):
         for revision in range(1, 6):
             await here.commit("c1", revision - 1, [a_version(revision, f"n{revision}")])
-            await there.run(cut_others)
+            await there._connections.write(cut_others)
             assert (await here.live("c1"))[0] == revision
 
 
@@ -228,7 +228,7 @@ async def test_connections_cut_under_load_lose_nothing_acknowledged() -> None:
         async def cut() -> None:
             for _ in range(6):
                 await asyncio.sleep(0.02)
-                await there.run(cut_others)
+                await there._connections.write(cut_others)
 
         await asyncio.gather(cut(), *(write(number) for number in range(80)))
         people = [IdentityKey("CRMID", str(number)) for number in range(7)]
@@ -273,7 +273,7 @@ async def test_a_commit_that_nobody_answered_is_asked_about() -> None:
             return await attempt(asked if runs else dying)
 
         here._pool._attempt = attempted  # type: ignore[assignment,method-assign]
-        assert await here.run(work) == "done"
+        assert await here._connections.write(work) == "done"
         assert (len(runs), len(await there.tokens())) == (1, 1)
 
 

@@ -15,6 +15,7 @@ from msgspec import Struct
 from proffer.errors import Conflict
 from proffer.model.capping import (
     CapEntity,
+    CapEvent,
     CapKey,
     CapLimit,
     CapScope,
@@ -31,6 +32,7 @@ from proffer.store.errors import StaleRevision
 
 GLOBAL_OWNER = 0
 """Owner of global counters. The owner of a customer's counters is the customer's key."""
+_DECISIONING = CapEvent.DECISIONING.value
 
 
 class CounterKey(NamedTuple):
@@ -177,7 +179,7 @@ def counter_needs(
                     active_limit.counter_key(subject, placement, request.now_us) for subject in counted_subjects
                 ]
                 need = needs[key] = CounterNeed(active_limit, key, counter_keys, 0)
-            if "decisioning" in limit.events:
+            if _DECISIONING in limit.events:
                 need.count += 1
     return list(needs.values())
 

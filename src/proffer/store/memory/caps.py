@@ -1,6 +1,5 @@
 """Counters and decisions of a `MemoryStore`: the shared rules over dictionaries."""
 
-import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -39,7 +38,7 @@ from proffer.store.common.caps import (
     try_reserve,
 )
 from proffer.store.common.event_codec import decode_event, encode_event
-from proffer.store.common.proposition_index import is_edge_id
+from proffer.store.common.proposition_index import is_edge_id, normalize_id
 
 SPACE = 1
 """Space number of every container: each has its own ledger here."""
@@ -81,12 +80,11 @@ class MemoryLedger:
 
     def _update_totals_end(self, row: StoredLimit, now_us: int) -> None:
         for counter_key, count in list(self.counters.items()):
-            is_live = count.expires_us is None or count.expires_us > now_us
             if (counter_key.owner, counter_key.counter, counter_key.window_us) == (
                 GLOBAL_OWNER,
                 row.counter,
                 0,
-            ) and is_live:
+            ) and count.is_live(now_us):
                 end_us = lifetime_end(row.start_us, row.end_us, now_us)
                 self.put_counters({counter_key: count._replace(expires_us=end_us)})
 
@@ -254,13 +252,10 @@ class MemoryCaps:
 
     async def decision_event(self, container_id: str, proposition: str) -> DecisionEvent | None:
         ledger = self._ledger(container_id)
-        try:
-            proposition_id = str(uuid.UUID(proposition))
-        except ValueError:
-            return None
+        proposition_id = normalize_id(proposition)
         is_edge = is_edge_id(proposition_id)
         for _, text, subject in ledger.events:
-            event = _decode(text, subject)
+            event = decode_event(text, subject)
             if _has_edge_id(event, proposition_id) if is_edge else event.id == proposition_id:
                 return event
         return None
@@ -272,7 +267,7 @@ class MemoryCaps:
         self, container_id: str, after: int, limit: int
     ) -> Sequence[tuple[int, Sequence[DecisionEvent]]]:
         events = [row for row in self._ledger(container_id).events if row[0] > after]
-        return tuple((number, (_decode(text, subject),)) for number, text, subject in events[:limit])
+        return tuple((number, (decode_event(text, subject),)) for number, text, subject in events[:limit])
 
     async def purge_counters(self, before_us: int) -> int:
         forgotten = 0
@@ -296,7 +291,7 @@ class MemoryCaps:
         forgotten = 0
         for ledger in self._ledgers.values():
             remaining = [
-                row for row in ledger.events[:-1] if _decode(row[1], None).decided_us >= before_us
+                row for row in ledger.events[:-1] if decode_event(row[1]).decided_us >= before_us
             ] + ledger.events[-1:]
             if max_bytes is not None:
                 while len(remaining) > 1 and sum(len(text) for _, text, _ in remaining) > max_bytes:
@@ -311,7 +306,3 @@ def _has_edge_id(event: DecisionEvent, edge_id: str) -> bool:
     return event.surface == EDGE and any(
         edge_proposition_id(event.id, index) == edge_id for index in range(len(event.answers))
     )
-
-
-def _decode(text: bytes, subject: int | IdentityKey | None) -> DecisionEvent:
-    return decode_event(text, tuple(subject) if isinstance(subject, IdentityKey) else subject)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from proffer.model.attribution import AttributedFeedback
 from proffer.model.customer import RedactionResult
-from proffer.model.events import DecisionEvent, decision_time_ms
+from proffer.model.events import decision_time_ms
 from proffer.model.identity import IdentityKey
 from proffer.store.common.caps import increment, subjects_of
 from proffer.store.common.event_codec import decode_event, encode_event
@@ -88,7 +88,7 @@ class MemoryFeedback:
 
     async def oldest_decision_ms(self, container_id: str) -> int | None:
         ledger = self._ledgers.get(container_id, MemoryLedger())
-        return min((decision_time_ms(_decode(text).id) or 0 for _, text, _ in ledger.events), default=None)
+        return min((decision_time_ms(decode_event(text).id) or 0 for _, text, _ in ledger.events), default=None)
 
     async def purge_feedback(self, before_us: int, max_bytes: int | None = None) -> int:
         forgotten = 0
@@ -113,7 +113,7 @@ class MemoryFeedback:
         ledger = self._ledgers.get(container_id, MemoryLedger())
         decisions: set[str] = set()
         for position, (number, text, _) in enumerate(ledger.events):
-            event = _decode(text)
+            event = decode_event(text)
             if number > after[0] and is_about(event.identities, identity_set):
                 decisions.add(event.id)
                 ledger.events[position] = (number, encode_event(anonymize_decision(event)), None)
@@ -130,7 +130,3 @@ class MemoryFeedback:
                 feedback += 1
         through = (ledger.last_pack, stored.last_number)
         return RedactionResult(decisions=len(decisions), feedback=feedback, scanned_through=through)
-
-
-def _decode(text: bytes) -> DecisionEvent:
-    return decode_event(text)

@@ -6,9 +6,9 @@ groups the commits of its connections.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from proffer.errors import Conflict
 from proffer.model.capping import OfferCaps
@@ -32,8 +32,6 @@ from proffer.store.postgres.migrate import ensure_schema
 from proffer.store.postgres.statements import dollar
 from proffer.store.sql import cap_statements as cap_rows
 from proffer.store.sql import rows, statements
-
-Result = TypeVar("Result")
 
 _DECODE_BATCH = 200
 """Number of versions decoded before yielding to the event loop."""
@@ -171,10 +169,6 @@ class PostgresStore(PostgresCustomers, PostgresCaps, PostgresFeedback):
             await connection.execute(dollar(statements.REVOKE_TOKEN), now_us, token_id)
             return token.expires_us is None or now_us < token.expires_us
 
-        return await self._pool.write(work)
-
-    async def run(self, work: Callable[[Connection], Awaitable[Result]]) -> Result:
-        """Run the caller's work in a transaction; see `Connections.write`."""
         return await self._pool.write(work)
 
     async def _fetch(self, statement: str, *values: object) -> Sequence[Any]:
