@@ -27,7 +27,7 @@ class FallbackOffer:
 
     @property
     def public_id(self) -> str:
-        """The id as answers say it: as it was given or minted."""
+        """The id as responses show it: as it was given or generated."""
         return self.original_id or self.id
 
 
@@ -57,5 +57,5 @@ class PersonalizedOffer:
 
     @property
     def public_id(self) -> str:
-        """The id as answers say it: as it was given or minted."""
+        """The id as responses show it: as it was given or generated."""
         return self.original_id or self.id

@@ -39,7 +39,11 @@ MakeServer = Callable[[Settings, socket.socket, WorkerSlot], Server]
 
 @dataclass(slots=True, kw_only=True)
 class Worker:
-    """A worker process. `listener` is the index of its socket, `deadline` that of its stop; both times monotonic."""
+    """A worker process.
+
+    `listener`: index of its socket. `deadline`: time after which it is killed; `aborted_at`: time of SIGABRT
+    (both monotonic).
+    """
 
     pid: int
     slot: WorkerSlot

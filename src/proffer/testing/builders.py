@@ -2,7 +2,7 @@
 
     a_library(an_offer("gold", priority=5, rule="adults"), a_rule("adults", "person.age >= 18"))
 
-Objects are referred to by name; `the` returns the id of a name, always the same. `a_library` adds what a
+Objects are referred to by name; `id_of` returns the id of a name, always the same. `a_library` adds what a
 decision needs and is not given: the placement `web`, the fallback offer `fallback`, and the decision
 `decision` over all offers.
 """

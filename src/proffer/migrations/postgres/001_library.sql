@@ -1,7 +1,7 @@
--- Libraries and access tokens. In meaning the same as sqlite/001_library.sql.
--- Times are microseconds since 1970, UTC. Truth values are 0 and 1. Documents are JSON as UTF-8 bytes:
--- as JSON of the database they would lose the order of their members and the type of their numbers.
--- Ids are compared by their bytes, whatever the database's own language.
+-- Libraries and access tokens. Equivalent to sqlite/001_library.sql.
+-- Times are microseconds since 1970, UTC. Booleans are 0 and 1. Documents are JSON as UTF-8 bytes: the JSON
+-- types of the database would lose the order of members and the type of numbers.
+-- Ids are compared by their bytes, whatever the locale of the database.
 
 CREATE TABLE containers (
     id             TEXT    COLLATE "C" NOT NULL PRIMARY KEY,
@@ -15,7 +15,7 @@ CREATE TABLE containers (
     UNIQUE (organisation, sandbox)
 );
 
--- Every version of every object there has been, a deletion being one; never changed, never removed.
+-- All versions of all objects; a deletion is a version. Rows are never changed or deleted.
 CREATE TABLE versions (
     container_id    TEXT    COLLATE "C" NOT NULL REFERENCES containers (id),
     revision        BIGINT  NOT NULL,
@@ -35,8 +35,8 @@ CREATE TABLE versions (
     UNIQUE (container_id, instance_id, etag)
 );
 
--- Where each object stands: one row for an object, pointing at its newest version. `canonical_id` is
--- its @id in the one spelling it is known by; a deleted object keeps it, so no @id is used again.
+-- Current state of each object: one row, which refers to its newest version. `canonical_id` is its @id in
+-- canonical spelling. A deleted object keeps it, so that no @id is reused.
 CREATE TABLE instances (
     container_id TEXT    COLLATE "C" NOT NULL,
     instance_id  TEXT    COLLATE "C" NOT NULL,
@@ -55,15 +55,15 @@ CREATE TABLE tokens (
     digest       TEXT   COLLATE "C" NOT NULL UNIQUE,
     organisation TEXT   NOT NULL,
     sandbox      TEXT   NOT NULL,
-    permissions  TEXT   NOT NULL,  -- a JSON list
+    permissions  TEXT   NOT NULL,  -- JSON list
     label        TEXT   NOT NULL,
     created_us   BIGINT NOT NULL,
     expires_us   BIGINT,
     revoked_us   BIGINT
 );
 
--- Of PostgreSQL alone: the last transaction of each connection, for a connection that is lost while it commits.
--- Numbers of transactions do not tell: after a crash they are given out again.
+-- Only in PostgreSQL: the last transaction of each connection, for connections lost during COMMIT.
+-- Transaction ids would not do: they are reused after a crash.
 CREATE TABLE write_marks (
     writer    TEXT   COLLATE "C" NOT NULL PRIMARY KEY,
     mark      TEXT   NOT NULL,

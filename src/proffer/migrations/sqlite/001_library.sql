@@ -1,5 +1,5 @@
 -- Libraries and access tokens.
--- Times are microseconds since 1970, UTC. Truth values are 0 and 1. Documents are JSON as UTF-8 bytes.
+-- Times are microseconds since 1970, UTC. Booleans are 0 and 1. Documents are JSON as UTF-8 bytes.
 
 CREATE TABLE containers (
     id             TEXT    NOT NULL PRIMARY KEY,
@@ -13,7 +13,7 @@ CREATE TABLE containers (
     UNIQUE (organisation, sandbox)
 );
 
--- Every version of every object there has been, a deletion being one; never changed, never removed.
+-- All versions of all objects; a deletion is a version. Rows are never changed or deleted.
 CREATE TABLE versions (
     container_id    TEXT    NOT NULL REFERENCES containers (id),
     revision        BIGINT  NOT NULL,
@@ -33,8 +33,8 @@ CREATE TABLE versions (
     UNIQUE (container_id, instance_id, etag)
 );
 
--- Where each object stands: one row for an object, pointing at its newest version. `canonical_id` is
--- its @id in the one spelling it is known by; a deleted object keeps it, so no @id is used again.
+-- Current state of each object: one row, which refers to its newest version. `canonical_id` is its @id in
+-- canonical spelling. A deleted object keeps it, so that no @id is reused.
 CREATE TABLE instances (
     container_id TEXT    NOT NULL,
     instance_id  TEXT    NOT NULL,
@@ -53,7 +53,7 @@ CREATE TABLE tokens (
     digest       TEXT   NOT NULL UNIQUE,
     organisation TEXT   NOT NULL,
     sandbox      TEXT   NOT NULL,
-    permissions  TEXT   NOT NULL,  -- a JSON list
+    permissions  TEXT   NOT NULL,  -- JSON list
     label        TEXT   NOT NULL,
     created_us   BIGINT NOT NULL,
     expires_us   BIGINT,

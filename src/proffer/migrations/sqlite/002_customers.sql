@@ -1,22 +1,23 @@
--- Customers: who they are, what is known of them, what they did, which audiences they are in.
+-- Customers: identities, attributes, events, and audience memberships.
 
--- A container by number, so that a million rows need not carry its name. Customers of one space have
--- keys from space * 2^40 upwards.
+-- Number of the space of each container, which rows contain instead of the container id. The keys of the
+-- customers of a space begin at space * 2^40.
 CREATE TABLE customer_spaces (
     space        INTEGER NOT NULL PRIMARY KEY,
     container_id TEXT    NOT NULL UNIQUE REFERENCES containers (id),
-    newest       BIGINT  NOT NULL,  -- the highest key given out
-    customers    BIGINT  NOT NULL   -- how many there are
+    newest       BIGINT  NOT NULL,  -- highest key assigned
+    customers    BIGINT  NOT NULL   -- number of customers
 );
 
--- `document` holds the attributes merged by timestamp order. Where there is one source it is that
--- source's fragment as well; where there are several, each has a row in customer_fragments.
+-- `document`: the attributes, merged in order of time. With one source, it is also the fragment of that source;
+-- with several, each has a row in customer_fragments. Older versions wrote `membership` as a JSON object:
+-- audience to [status, since, columns].
 CREATE TABLE customers (
     customer    INTEGER NOT NULL PRIMARY KEY,
-    identities  BLOB    NOT NULL,  -- a JSON list of [namespace, id]
-    sources     BLOB    NOT NULL,  -- a JSON list of [time, dataset, [namespace, id]]
+    identities  BLOB    NOT NULL,  -- JSON list of [namespace, id]
+    sources     BLOB    NOT NULL,  -- JSON list of [time, dataset, [namespace, id]]
     document    BLOB    NOT NULL,
-    membership  BLOB,              -- JSON: audience to [status, since, columns]
+    membership  BLOB,              -- JSON list of [status, since, columns, [audiences]]
     modified_us BIGINT  NOT NULL
 );
 
@@ -47,7 +48,7 @@ CREATE TABLE customer_events (
 );
 CREATE INDEX customer_events_by_time ON customer_events (customer, stamped_us);
 
--- Records with an id that were taken in, as a hash of id and content: the same one again changes nothing.
+-- Digests (of id and content) of imported records with an id: a repeated record changes nothing.
 CREATE TABLE customer_records (
     space    INTEGER NOT NULL,
     digest   BLOB    NOT NULL,
@@ -56,7 +57,7 @@ CREATE TABLE customer_records (
 ) WITHOUT ROWID;
 CREATE INDEX customer_records_by_time ON customer_records (taken_us);
 
--- How far each import has come: written in one transaction with what it brought.
+-- Checkpoint of each import, written in one transaction with the records it covers.
 CREATE TABLE customer_imports (
     space INTEGER NOT NULL,
     name  TEXT    NOT NULL,
