@@ -20,8 +20,8 @@ from proffer.testing.store_contract import NOON, a_container, a_version
 from support.own_postgres import own_postgres
 
 
-@pytest.fixture(autouse=True)
-async def _abandoned_operations() -> None:
+@pytest.fixture
+async def accept_lost_connections() -> None:
     """Accept that asyncpg reports a lost connection to an operation that nobody awaits any more.
 
     It does so to a future of its own, which anyio's test runner would raise. Failures of tasks still fail the test.
@@ -38,6 +38,7 @@ async def _abandoned_operations() -> None:
     loop.set_exception_handler(handle)
 
 
+@pytest.mark.usefixtures("accept_lost_connections")
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGQUIT], ids=["restarted", "crashed"])
 async def test_what_was_acknowledged_before_a_restart_is_there(how: signal.Signals) -> None:
     """Writers go on through two restarts: what they were told is written is there, once, and whole."""
