@@ -16,11 +16,13 @@ from proffer.pql.compile import (
     compile_rule,
     read_condition,
 )
+from proffer.pql.meaning import MEANING_VERSION
 from proffer.pql.run.explain import ExplainStep, explain
 from proffer.pql.syntax.diagnostics import Diagnostic, Severity, position_of, render_diagnostic
 from proffer.pql.values.environment import Environment
 
 __all__ = [
+    "MEANING_VERSION",
     "CaseResult",
     "CompileErrors",
     "CompiledFormula",
