@@ -50,7 +50,7 @@ def access_to(services: Services) -> AuthorizedContainer:
 async def make(services: Services, kind: EntityKind, **members: Any) -> Instance:
     """Create an object; `__` in a member's name stands for `:`."""
     document = {name.replace("__", ":"): value for name, value in members.items()}
-    return await services.catalog.create(access_to(services), kind, document)
+    return (await services.catalog.create(access_to(services), kind, document)).instance
 
 
 async def tag(services: Services, name: str) -> Instance:

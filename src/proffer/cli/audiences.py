@@ -84,7 +84,7 @@ def upload(
         audience_ids = {instance.instance_id for instance in services.audiences.all_audiences(access)}
         if audience.lower() not in audience_ids:
             document = {"name": audience, "expression": {"type": "LIST"}}
-            key = (await services.audiences.create(access, document)).instance_id
+            key = (await services.audiences.create(access, document)).instance.instance_id
         members = ((IdentityKey(code, person), columns) for person, columns in _read_rows(file, identity))
         return key, await services.audiences.upload(access, key, members)
 

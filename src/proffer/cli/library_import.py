@@ -117,6 +117,9 @@ def _print_report(label: str, report: LoadReport, *, dry_run: bool, ids: IdPolic
     for problem in report.broken:
         place = f"{problem.path}, line {problem.line}, column {problem.column}"
         _warn(label, f"{place}: {problem.message}; it is stored and counts as false")
+    for warning in report.warnings:
+        remedy = f"; {warning.help}" if warning.help else ""
+        _warn(label, f"warning: {warning.path}: {warning.message}{remedy}")
     if not dry_run:
         typer.echo(f"{label}: {format_report(report)}")
         return

@@ -52,7 +52,8 @@ async def define(services: Services, container: str, pql: str) -> str:
         "expression": {"type": "PQL", "format": "pql/text", "value": pql},
         "evaluationInfo": BATCH,
     }
-    return (await services.audiences.create(services.registry.authorize(BY, container), document)).instance_id
+    receipt = await services.audiences.create(services.registry.authorize(BY, container), document)
+    return receipt.instance.instance_id
 
 
 async def test_a_batch_moves_everybody_on(tmp_path: Path) -> None:

@@ -191,7 +191,7 @@ def _operations(collection: str, kinds: list[EntityKind]) -> Iterator[Operation]
         body=_body(kinds),
         responses={
             201: OperationResponse(
-                about="Created.",
+                about="Created. A `Warning` header lists what is probably not intended.",
                 content=_RECEIPT,
                 headers={**ETAG_HEADER, "Location": "The URL of the object."},
             )
@@ -233,7 +233,11 @@ def _operations(collection: str, kinds: list[EntityKind]) -> Iterator[Operation]
         "operation cannot be applied, or the result is invalid, nothing is stored. Needs `library:write`.",
         parameters=[_id_parameter(kinds[0]), *common_parameters, IF_MATCH],
         body=json_content(ref("Patch"), [{"op": "replace", "path": "/name", "value": "Another name"}]),
-        responses={200: OperationResponse(about="Changed.", content=_RECEIPT, headers=ETAG_HEADER)},
+        responses={
+            200: OperationResponse(
+                about="Changed. A `Warning` header as for a created object.", content=_RECEIPT, headers=ETAG_HEADER
+            )
+        },
         errors=error_texts(400, 401, 403, 404, 409, 413, 415, 422, _412=_STALE_TEXT),
     )
     yield Operation(

@@ -16,12 +16,11 @@ from proffer.api.kit.etags import etag, is_unchanged, parse_etags
 from proffer.api.kit.json_body import json_response
 from proffer.api.kit.media_types import parse_content_type
 from proffer.api.kit.permissions import OperationRoutes, RouteSpec
-from proffer.api.kit.size_warning import size_warning_headers
+from proffer.api.kit.warnings import warning_headers
 from proffer.auth.principal import Permission
 from proffer.errors import Malformed, Unsupported
 from proffer.model.ids import EntityKind
-from proffer.model.instance import Instance
-from proffer.service.library.objects import CatalogService, Precondition
+from proffer.service.library.objects import CatalogService, Precondition, WriteReceipt
 from proffer.service.library.registry import AuthorizedContainer, ContainerRegistry
 from proffer.service.search.search import run_search_sliced
 from proffer.wire import dps
@@ -59,16 +58,16 @@ class DpsRoutes:
         _require_json(call)
         body = await call.body()
         with translate.reword_errors(kind):
-            instance = await self._catalog.create(
+            receipt = await self._catalog.create(
                 access,
                 kind,
                 translate.read_instance(kind, body),
                 scheme=translate.SCHEME,
             )
-        location = f"{call.origin}{PREFIX}/{collection}/{quote(instance.id, safe=':')}"
+        location = f"{call.origin}{PREFIX}/{collection}/{quote(receipt.instance.id, safe=':')}"
         if collection == OFFERS:
             location += f"?offer-type={_offer_type(call)}"
-        return _receipt(instance, 201, {"Location": location})
+        return _receipt(receipt, 201, {"Location": location})
 
     async def search(self, call: ApiCall, access: AuthorizedContainer, collection: str) -> Response:
         """GET of many: last modified first by default."""
@@ -99,13 +98,13 @@ class DpsRoutes:
         _require_json(call)
         change = translate.read_patch(await call.body())
         with translate.reword_errors(kind):
-            instance = await self._catalog.revise(
+            receipt = await self._catalog.revise(
                 access,
                 self._catalog.look_up(access, kind, _entity_id(call)).instance_id,
                 change,
                 _precondition(call),
             )
-        return _receipt(instance, 200, {})
+        return _receipt(receipt, 200, {})
 
     async def delete(self, call: ApiCall, access: AuthorizedContainer, collection: str) -> Response:
         """DELETE: 200 without a body (R3)."""
@@ -149,6 +148,6 @@ def _require_json(call: ApiCall) -> None:
         raise Unsupported(f"send `application/json`, not `{media[:100]}`", code="not-json")
 
 
-def _receipt(instance: Instance, status: int, headers: Mapping[str, str]) -> Response:
-    all_headers = {"ETag": etag(instance.etag), **headers, **size_warning_headers(instance)}
-    return json_response(translate.write_receipt(instance), status, all_headers)
+def _receipt(receipt: WriteReceipt, status: int, headers: Mapping[str, str]) -> Response:
+    all_headers = {"ETag": etag(receipt.instance.etag), **headers, **warning_headers(receipt.warnings)}
+    return json_response(translate.write_receipt(receipt.instance), status, all_headers)

@@ -8,6 +8,7 @@ from starlette.responses import Response
 from proffer.api.kit.endpoints import ApiCall, Endpoint
 from proffer.api.kit.json_body import json_response, read_object
 from proffer.api.kit.permissions import OperationRoutes, RouteSpec
+from proffer.api.kit.warnings import warning_headers
 from proffer.api.ups.common import parse_number
 from proffer.api.ups.openapi_audiences import OPERATIONS
 from proffer.api.ups.routes import PREFIX
@@ -18,6 +19,7 @@ from proffer.model.instance import Instance
 from proffer.service.customers.audience_upload import parse_upload
 from proffer.service.customers.audiences import AudienceService, Estimate
 from proffer.service.customers.estimates import EstimateJobs
+from proffer.service.library.objects import WriteReceipt
 from proffer.service.library.registry import AuthorizedContainer, ContainerRegistry
 from proffer.validation import validate
 from proffer.wire import segments
@@ -54,8 +56,8 @@ class AudienceRoutes:
     async def create(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         """POST: define an audience."""
         document = await read_object(call)
-        instance = await self._audiences.create(access, document)
-        return json_response(_segment_document(access, instance))
+        receipt = await self._audiences.create(access, document)
+        return _receipt(access, receipt)
 
     async def get(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         instance = self._audiences.get(access, _key(call))
@@ -64,8 +66,8 @@ class AudienceRoutes:
     async def patch(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         """PATCH: replace the members in the body."""
         changes = await read_object(call)
-        revised = await self._audiences.revise(access, _key(call), _editable_members(changes))
-        return json_response(_segment_document(access, revised))
+        receipt = await self._audiences.revise(access, _key(call), _editable_members(changes))
+        return _receipt(access, receipt)
 
     async def delete(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         await self._audiences.delete(access, _key(call))
@@ -153,6 +155,11 @@ class AudienceRoutes:
         if isinstance(result, ProfferError):
             raise result
         return json_response(_estimate_document(result))
+
+
+def _receipt(access: AuthorizedContainer, receipt: WriteReceipt) -> Response:
+    document = _segment_document(access, receipt.instance)
+    return json_response(document, headers=warning_headers(receipt.warnings))
 
 
 def _segment_document(access: AuthorizedContainer, instance: Instance) -> dict[str, Any]:

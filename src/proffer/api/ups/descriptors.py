@@ -58,8 +58,8 @@ class DescriptorRoutes:
 
     async def create(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         document = await self._read_document(call, access, None)
-        instance = await self._catalog.create(access, EntityKind.DESCRIPTOR, document)
-        return json_response(_descriptor_document(access, instance), 201)
+        receipt = await self._catalog.create(access, EntityKind.DESCRIPTOR, document)
+        return json_response(_descriptor_document(access, receipt.instance), 201)
 
     async def get(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         instance = self._catalog.get(access, _key(call), _IS_DESCRIPTOR)
@@ -67,8 +67,8 @@ class DescriptorRoutes:
 
     async def replace(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         document = await self._read_document(call, access, _key(call))
-        revised = await self._catalog.revise(access, _key(call), lambda _: document, _IS_DESCRIPTOR)
-        return json_response(_descriptor_document(access, revised))
+        receipt = await self._catalog.revise(access, _key(call), lambda _: document, _IS_DESCRIPTOR)
+        return json_response(_descriptor_document(access, receipt.instance))
 
     async def delete(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         await self._catalog.delete(access, _key(call), _IS_DESCRIPTOR)

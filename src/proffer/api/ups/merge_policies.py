@@ -50,8 +50,8 @@ class CustomerSettingsRoutes:
 
     async def create_policy(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         document = _without_server_members(await read_object(call))
-        instance = await self._catalog.create(access, EntityKind.MERGE_POLICY, document)
-        return json_response(_policy_document(access, instance))
+        receipt = await self._catalog.create(access, EntityKind.MERGE_POLICY, document)
+        return json_response(_policy_document(access, receipt.instance))
 
     async def policy(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         key = _key(call, "policy")
@@ -60,13 +60,13 @@ class CustomerSettingsRoutes:
 
     async def replace_policy(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         document = _without_server_members(await read_object(call))
-        revised = await self._catalog.revise(
+        receipt = await self._catalog.revise(
             access,
             _key(call, "policy"),
             lambda _: document,
             _IS_POLICY,
         )
-        return json_response(_policy_document(access, revised))
+        return json_response(_policy_document(access, receipt.instance))
 
     async def delete_policy(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         key = _key(call, "policy")
@@ -90,8 +90,8 @@ class CustomerSettingsRoutes:
         namespace_code = document.get("code")
         if isinstance(namespace_code, str) and access.state.customer_schema.namespaces.code(namespace_code):
             raise Conflict(f"there is a namespace `{namespace_code[:100]}` already", code="code-taken")
-        instance = await self._catalog.create(access, EntityKind.NAMESPACE, document)
-        return json_response(_namespace_document(instance))
+        receipt = await self._catalog.create(access, EntityKind.NAMESPACE, document)
+        return json_response(_namespace_document(receipt.instance))
 
     def _namespaces(self, access: AuthorizedContainer) -> list[dict[str, Any]]:
         custom_namespaces = [

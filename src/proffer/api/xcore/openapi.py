@@ -268,7 +268,7 @@ OPERATIONS = [
         body=_BODY,
         responses={
             201: OperationResponse(
-                about="Created. A `Warning` header is present if an offer is larger than recommended.",
+                about="Created. A `Warning` header lists what is probably not intended, such as a very large offer.",
                 content=_RECEIPTS,
                 headers={
                     **ETAG_HEADER,

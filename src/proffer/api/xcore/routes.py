@@ -11,13 +11,13 @@ from proffer.api.kit.etags import etag, is_unchanged, parse_etags
 from proffer.api.kit.media_types import parse_accept, parse_content_type
 from proffer.api.kit.permissions import OperationRoutes, RouteSpec
 from proffer.api.kit.request import FastRequest
-from proffer.api.kit.size_warning import size_warning_headers
+from proffer.api.kit.warnings import warning_headers
 from proffer.api.xcore import listing, translate
 from proffer.api.xcore.openapi import OPERATIONS
 from proffer.auth.principal import Permission
 from proffer.errors import Invalid, Kind
 from proffer.model.instance import Instance, format_timestamp
-from proffer.service.library.objects import CatalogService, Precondition
+from proffer.service.library.objects import CatalogService, Precondition, WriteReceipt
 from proffer.service.library.registry import AuthorizedContainer, ContainerRegistry
 from proffer.service.runtime.clock import Clock
 from proffer.service.search.search import run_search_sliced
@@ -82,12 +82,13 @@ class XcoreRoutes:
         media = parse_content_type(call.header(b"content-type"))
         kind, document, root = translate.read_instance(media, await call.body())
         try:
-            instance = await self._catalog.create(access, kind, document)
+            receipt = await self._catalog.create(access, kind, document)
         except Invalid as error:
             raise error.with_root(root) from None
         base = f"{call.origin}{PREFIX}/"
+        instance = receipt.instance
         location = f"{base}{instance.container}/instances/{instance.instance_id}"
-        return _receipt(call.request, instance, 201, {"Location": location, "Content-Base": base})
+        return _receipt(call.request, receipt, 201, {"Location": location, "Content-Base": base})
 
     async def read(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         """GET of one instance: in its envelope, or bare if so accepted."""
@@ -154,10 +155,10 @@ class XcoreRoutes:
         root: str,
     ) -> Response:
         try:
-            instance = await self._catalog.revise(access, _instance_id(call), revision, condition)
+            receipt = await self._catalog.revise(access, _instance_id(call), revision, condition)
         except Invalid as error:
             raise error.with_root(root) from None
-        return _receipt(call.request, instance, 200, {})
+        return _receipt(call.request, receipt, 200, {})
 
 
 def _instance_id(call: ApiCall) -> str:
@@ -190,11 +191,11 @@ def _json(
     return Response(encode(document), status, dict(headers or {}), media_type)
 
 
-def _receipt(request: FastRequest, instance: Instance, status: int, headers: Mapping[str, str]) -> Response:
+def _receipt(request: FastRequest, receipt: WriteReceipt, status: int, headers: Mapping[str, str]) -> Response:
     return _json(
         request,
-        translate.write_receipt(instance),
+        translate.write_receipt(receipt.instance),
         f"{xcore.RECEIPT_TYPE}; version=1",
         status,
-        {"ETag": etag(instance.etag), **headers, **size_warning_headers(instance)},
+        {"ETag": etag(receipt.instance.etag), **headers, **warning_headers(receipt.warnings)},
     )

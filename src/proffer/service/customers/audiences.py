@@ -27,7 +27,7 @@ from proffer.model.parse import expression_of
 from proffer.pql import CompileErrors, compile_rule
 from proffer.service.library.customer_rules import AdHocRule
 from proffer.service.library.library import ContainerState
-from proffer.service.library.objects import CatalogService, Precondition
+from proffer.service.library.objects import CatalogService, Precondition, WriteReceipt
 from proffer.service.library.registry import AuthorizedContainer
 from proffer.service.rules.check import violations_of
 from proffer.service.runtime.clock import Clock
@@ -85,7 +85,7 @@ class AudienceService:
         self._clock = clock
         self._limits = limits
 
-    async def create(self, access: AuthorizedContainer, document: Document) -> Instance:
+    async def create(self, access: AuthorizedContainer, document: Document) -> WriteReceipt:
         """Create an audience. Its `id`, if given, must be a UUID and is kept."""
         _check_rule(document)
         requested_id = document.get("id")
@@ -96,7 +96,7 @@ class AudienceService:
             instance_id=_uuid(requested_id) if requested_id is not None else None,
         )
 
-    async def revise(self, access: AuthorizedContainer, audience: str, changes: Document) -> Instance:
+    async def revise(self, access: AuthorizedContainer, audience: str, changes: Document) -> WriteReceipt:
         """Update members of a definition; null or missing ones stay unchanged."""
 
         def revision(before: Instance) -> Document:

@@ -109,9 +109,10 @@ class DatastreamService:
         requested_id: Any = document.get("id")
         if requested_id is not None and self._registry.datastream(requested_id) is not None:
             raise Conflict(f"a datastream `{requested_id}` already exists", code="id-taken")
-        return await self._catalog.create(
+        receipt = await self._catalog.create(
             access, EntityKind.DATASTREAM, _without_id(document), instance_id=requested_id
         )
+        return receipt.instance
 
     async def replace(
         self,
@@ -132,7 +133,8 @@ class DatastreamService:
                     )
                 ]
             )
-        return await self._catalog.revise(access, key, lambda _: _without_id(document), _condition(etags))
+        receipt = await self._catalog.revise(access, key, lambda _: _without_id(document), _condition(etags))
+        return receipt.instance
 
     async def delete(self, access: AuthorizedContainer, key: str, etags: Iterable[int] | None = None) -> Instance:
         """Delete a datastream; requests with its id are refused from now on."""

@@ -69,7 +69,7 @@ class ChangeService:
     async def restore(self, access: AuthorizedContainer, entity_id: str, etag: int) -> Instance:
         """Write an object's document of this etag as a new, validated revision."""
         earlier = await self.revision(access, entity_id, etag)
-        return await self._catalog.revise(access, earlier.instance_id, lambda _: earlier.document)
+        return (await self._catalog.revise(access, earlier.instance_id, lambda _: earlier.document)).instance
 
     async def library_at(self, access: AuthorizedContainer, moment_us: int) -> tuple[int, list[Instance]]:
         """Return the revision and the objects in force at a time. Objects are in order of creation."""

@@ -14,7 +14,7 @@ from proffer.model.catalog import Catalog
 from proffer.model.ids import KIND_LABELS, EntityKind, canonical
 from proffer.model.instance import Instance
 from proffer.service.library.check_templates import template_violations
-from proffer.service.library.objects import CatalogService
+from proffer.service.library.objects import CatalogService, WriteReceipt
 from proffer.service.library.registry import AuthorizedContainer
 from proffer.service.rules.check import expression_violations
 
@@ -48,7 +48,8 @@ class LoadReport:
     """Result of loading: how many objects were created, changed and unchanged, by kind.
 
     `steps`: created and changed objects, in order. `broken`: violations in rules, formulas and
-    templates that were accepted and count as false (R33). `omitted`: content not loaded (R29).
+    templates that were accepted and count as false (R33). `warnings`: about the
+    written objects. `omitted`: content not loaded (R29).
     `errors`: refusals, with `continue_on_error`.
     """
 
@@ -57,6 +58,7 @@ class LoadReport:
     unchanged: dict[EntityKind, int] = field(default_factory=dict)
     steps: list[LoadStep] = field(default_factory=list)
     broken: list[Violation] = field(default_factory=list)
+    warnings: list[Violation] = field(default_factory=list)
     omitted: list[Violation] = field(default_factory=list)
     errors: list[ProfferError] = field(default_factory=list)
 
@@ -165,19 +167,24 @@ async def load_entries(
     name_index = _NameIndex(state.catalog)
 
     async def write(kind: EntityKind, path: str, document: Mapping[str, Any]) -> None:
+        receipt: WriteReceipt | None
         before = _match(state.catalog, name_index, kind, document, path)
         if before is None:
-            written = await catalog.create(access, kind, document, importing=True)
+            receipt = await catalog.create(access, kind, document, importing=True)
+            written = receipt.instance
             name_index.add(written)
             counts = report.created
         elif _is_same_json({**document, "@id": before.id}, before.document):
-            written, counts = before, report.unchanged
+            receipt, written, counts = None, before, report.unchanged
         else:
-            written = await catalog.revise(access, before.instance_id, _constant(document), importing=True)
+            receipt = await catalog.revise(access, before.instance_id, _constant(document), importing=True)
+            written = receipt.instance
             counts = report.changed
         counts[kind] = counts.get(kind, 0) + 1
         if counts is not report.unchanged:
             report.steps.append(LoadStep(before=before, after=written))
+        if receipt is not None and receipt.warnings:
+            report.warnings += Invalid.of(receipt.warnings).with_root(path).violations
         broken = [
             *expression_violations(written, state.catalog),
             *template_violations(written),

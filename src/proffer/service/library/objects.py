@@ -20,6 +20,7 @@ from proffer.model.instance import Actor, Instance
 from proffer.model.integrity import check_unique, check_unreferenced, version_violations
 from proffer.service.library.check_templates import template_violations
 from proffer.service.library.registry import AuthorizedContainer
+from proffer.service.library.warnings import write_warnings
 from proffer.service.rules import check as rules
 
 _WITH_RULES = frozenset({EntityKind.RULE, EntityKind.FORMULA, EntityKind.OFFER})
@@ -39,6 +40,15 @@ class Precondition:
 NO_CONDITION = Precondition()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteReceipt:
+    """A durable write: the previous version, if any, the new one, and warnings about it."""
+
+    before: Instance | None
+    instance: Instance
+    warnings: tuple[Violation, ...] = ()
+
+
 class CatalogService:
     """Use cases of single objects."""
 
@@ -55,12 +65,13 @@ class CatalogService:
         instance_id: str | None = None,
         scheme: str = "xcore",
         importing: bool = False,
-    ) -> Instance:
+    ) -> WriteReceipt:
         """Create an object. Without an `@id` one is minted with the prefix `scheme` (R13).
 
         `instance_id` is used if given, else minted. `importing` accepts rules, formulas and templates
         that do not check: they count as false or fail, and are reported (R33).
         """
+        warnings: list[Violation] = []
 
         def change(draft: CatalogOverlay, now_us: int) -> Instance:
             requested_id = document.get("@id")
@@ -79,9 +90,12 @@ class CatalogService:
                 modified_by=actor,
                 document={**document, "@id": requested_id if "@id" in document else entity_id},
             )
-            return _validate(draft, version, importing=importing)
+            _validate(draft, version, importing=importing)
+            warnings[:] = write_warnings(draft, None, version, importing=importing)
+            return version
 
-        return await access.state.write(change)
+        instance = await access.state.write(change)
+        return WriteReceipt(before=None, instance=instance, warnings=tuple(warnings))
 
     async def revise(
         self,
@@ -91,8 +105,10 @@ class CatalogService:
         condition: Precondition = NO_CONDITION,
         *,
         importing: bool = False,
-    ) -> Instance:
+    ) -> WriteReceipt:
         """Replace an object's document with the result of `revision`. Its `@id` cannot change."""
+        replaced: list[Instance] = []
+        warnings: list[Violation] = []
 
         def change(draft: CatalogOverlay, now_us: int) -> Instance:
             before = _require(draft.by_instance(instance_id.lower()), instance_id, condition)
@@ -111,9 +127,13 @@ class CatalogService:
                 )
             document["@id"] = before.id
             version = replace(_next_version(before, draft, now_us, access.principal), document=document)
-            return _validate(draft, version, importing=importing)
+            _validate(draft, version, importing=importing)
+            replaced[:] = [before]
+            warnings[:] = write_warnings(draft, before, version, importing=importing)
+            return version
 
-        return await access.state.write(change)
+        instance = await access.state.write(change)
+        return WriteReceipt(before=replaced[0], instance=instance, warnings=tuple(warnings))
 
     async def delete(
         self,
@@ -153,7 +173,7 @@ def actor_of(principal: Principal) -> Actor:
     return Actor(user=principal.user, client=principal.client)
 
 
-def _validate(draft: CatalogOverlay, version: Instance, *, importing: bool) -> Instance:
+def _validate(draft: CatalogOverlay, version: Instance, *, importing: bool) -> None:
     violations = version_violations(draft, version)
     if not importing:
         violations += template_violations(version)
@@ -162,7 +182,6 @@ def _validate(draft: CatalogOverlay, version: Instance, *, importing: bool) -> I
     if violations:
         raise Invalid.of(violations)
     check_unique(draft, version)
-    return version
 
 
 def _require(instance: Instance | None, instance_id: str, condition: Precondition) -> Instance:

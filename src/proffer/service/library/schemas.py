@@ -30,8 +30,8 @@ class SchemaService:
         document = {"xdm:name": root, "fields": fields}
         before = next((schema for schema in self.list(access) if schema.name == root), None)
         if before is None:
-            return await self._catalog.create(access, EntityKind.SCHEMA, document)
-        return await self._catalog.revise(access, before.instance_id, lambda _: document, _IS_SCHEMA)
+            return (await self._catalog.create(access, EntityKind.SCHEMA, document)).instance
+        return (await self._catalog.revise(access, before.instance_id, lambda _: document, _IS_SCHEMA)).instance
 
     async def remove(self, access: AuthorizedContainer, root: str) -> None:
         """Remove the schema of `root`; rules are then checked against XDM again."""
