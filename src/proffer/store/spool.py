@@ -33,6 +33,8 @@ class FileSpool(ABC, Generic[Event]):
     """Spool files of all processes in `folder`, at most `max_bytes` together. The folder is created on demand."""
 
     suffix: ClassVar[str]
+    content: ClassVar[str]
+    """What the files contain, in messages."""
 
     def __init__(self, folder: Path, max_bytes: int) -> None:
         self._folder = folder
@@ -131,15 +133,12 @@ class FileSpool(ABC, Generic[Event]):
         """Delete a file whose events are stored."""
         path.unlink(missing_ok=True)
 
-    async def close(self) -> None:
-        """Finish pending writes; the file stays for the next process."""
-        await self.seal()
-
 
 class Spool(FileSpool[DecisionEvent]):
     """Spool of decision events."""
 
     suffix = ".spool"
+    content = "decisions"
 
     def encode(self, event: DecisionEvent) -> bytes:
         return encode_event(event)
@@ -152,6 +151,7 @@ class FeedbackSpool(FileSpool[tuple[str, AttributedFeedback]]):
     """Spool of (container id, feedback event) pairs."""
 
     suffix = ".feedback"
+    content = "feedback"
 
     def encode(self, event: tuple[str, AttributedFeedback]) -> bytes:
         container, feedback = event

@@ -287,7 +287,7 @@ async def test_another_live_servers_file_is_left_to_it(tmp_path: Path) -> None:
     one, other = Spool(tmp_path, MEGABYTE), Spool(tmp_path, MEGABYTE)
     await one.keep(a_decision_event(who=[]))
     assert list(other.unowned_files()) == []
-    await one.close()
+    await one.seal()
     assert len([event for _, events in other.unowned_files() for event in events]) == 1
 
 

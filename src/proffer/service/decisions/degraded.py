@@ -8,7 +8,6 @@ customer data. All other offers are excluded: unknown data is not treated as emp
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
 
 from proffer.engine.compile.reads import reads_of_candidate, reads_of_formula, reads_of_scope
 from proffer.engine.snapshot import (
@@ -23,9 +22,10 @@ from proffer.model.events import DecisionEvent
 from proffer.model.request import ScopeRequest
 from proffer.model.trace import Stage
 from proffer.service.runtime.database_status import DatabaseStatus
+from proffer.service.runtime.spool_queue import SpoolQueue
 from proffer.store.errors import StoreUnavailable
 from proffer.store.ports import CapStore
-from proffer.store.spool import Spool, SpoolFull
+from proffer.store.spool import Spool
 
 WITHOUT_COUNTERS, WITHOUT_CUSTOMER = "counters", "customer"
 """What a degraded decision lacked: only the counters, or the stored customer as well."""
@@ -33,8 +33,6 @@ _COUNTERS_UNAVAILABLE = "the database is not available, so the caps of the offer
 _CUSTOMER_UNAVAILABLE = "the database is not available, and the offer depends on stored customer data"
 _REQUEST_ROOTS = frozenset({"context", "offer"})
 _MAX_CACHED = 1_000
-_REPLAY_BATCH = 100
-"""Decisions recorded concurrently during a replay."""
 
 
 @dataclass(slots=True)
@@ -114,57 +112,46 @@ class SpoolReplayer:
     def __init__(self, store: CapStore, database_status: DatabaseStatus, spool: Spool | None) -> None:
         self._store = store
         self._database_status = database_status
-        self._spool = spool
-        self.pending = spool is not None
-        """Whether the spool may hold decisions, possibly from an earlier process."""
+        self._queue = None if spool is None else SpoolQueue(spool, self._record)
         database_status.has_spool = spool is not None
+
+    @property
+    def pending(self) -> bool:
+        """Whether the spool may hold decisions, possibly from an earlier process."""
+        return self._queue is not None and self._queue.pending
 
     async def add(self, event: DecisionEvent) -> None:
         """Write a decision to the spool; it is on disk when this returns.
 
         Raises `StoreUnavailable` without a spool or if it is full: the request is not answered.
         """
-        if self._spool is None:
+        if self._queue is None:
             raise StoreUnavailable(self._database_status.outage or "the database is not available")
-        try:
-            await self._spool.keep(event)
-            self.pending = True
-        except SpoolFull as error:
-            raise StoreUnavailable(
-                f"the database is not available, and no more decisions can be spooled: {error}",
-                code="spool-full",
-            ) from error
+        await self._queue.add([event])
 
     async def replay(self) -> None:
         """Record the spooled decisions, then mark the database as available."""
         if self._database_status.outage is None and not self.pending:
             return
         try:
-            await self._drain()
+            if self._queue is not None:
+                await self._queue.drain()
             self._database_status.record_recovery()
         except StoreUnavailable as error:
             self._database_status.record_failure(error)
 
-    async def _drain(self) -> None:
-        if self._spool is None or self._spool.is_empty():
-            self.pending = False
-            return
-        await self._spool.seal()
-        for path, events in self._spool.unowned_files():
-            while batch := list(islice(events, _REPLAY_BATCH)):
-                results = await asyncio.gather(*map(self._record, batch), return_exceptions=True)
-                for error in results:
-                    if error is not None:
-                        raise error
-            self._spool.delete(path)
-        self.pending = not self._spool.is_empty()
+    async def _record(self, events: Sequence[DecisionEvent]) -> None:
+        results = await asyncio.gather(*map(self._record_one, events), return_exceptions=True)
+        for error in results:
+            if error is not None:
+                raise error
 
-    async def _record(self, event: DecisionEvent) -> None:
+    async def _record_one(self, event: DecisionEvent) -> None:
         # A process killed during a replay leaves decisions in the file that are recorded already.
         if await self._store.decision_event(event.container, event.id) is None:
             await self._store.record(event.container, event, forced=True)
 
     async def close(self) -> None:
         """Close the spool; its decisions stay for the next process."""
-        if self._spool is not None:
-            await self._spool.close()
+        if self._queue is not None:
+            await self._queue.close()

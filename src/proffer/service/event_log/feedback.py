@@ -4,13 +4,11 @@ Events about an unknown proposition, or an item that was not in it, are stored w
 be listed.
 """
 
-import asyncio
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice
 from typing import Protocol
 
 from proffer.metrics import FEEDBACK, NO_METRICS, Metrics
@@ -31,10 +29,11 @@ from proffer.service.library.registry import AuthorizedContainer, ContainerRegis
 from proffer.service.rules.check import CUSTOM_QUERY_ROOTS
 from proffer.service.runtime.clock import Clock
 from proffer.service.runtime.periodic import PeriodicTask
+from proffer.service.runtime.spool_queue import SpoolQueue
 from proffer.service.runtime.write_batcher import WriteBatcher
 from proffer.store.errors import StoreUnavailable
 from proffer.store.ports import CapStore, FeedbackStore
-from proffer.store.spool import FeedbackSpool, SpoolFull
+from proffer.store.spool import FeedbackSpool
 
 _MAX_CACHED = 256
 LATE_INTERVAL_SECONDS = 60
@@ -88,9 +87,7 @@ class FeedbackService:
         spool: FeedbackSpool | None = None,
     ) -> None:
         self._store = store
-        self._spool = spool
-        self._has_spooled = spool is not None
-        """Whether the spool may hold events, possibly from an earlier process."""
+        self._spool_queue = None if spool is None else SpoolQueue(spool, self._record_spooled)
         registry.on_poll(self.replay_spool)
         self._metrics = metrics
         self._registry = registry
@@ -103,7 +100,8 @@ class FeedbackService:
     async def record(self, access: AuthorizedContainer, events: Sequence[Feedback]) -> Sequence[FeedbackResult]:
         """Store these events and count them for all later decisions.
 
-        Concurrent calls are written together. During an outage the events are spooled.
+        Concurrent calls are written together. During an outage the events are spooled; raises
+        `StoreUnavailable` if that is not possible.
         """
         if not events:
             return []
@@ -111,50 +109,28 @@ class FeedbackService:
         batcher = self._batchers.get(container)
         if batcher is None:
             batcher = self._batchers[container] = WriteBatcher(partial(self._record_batch, state))
-        if self._spool is not None and self._registry.database_status.outage is not None:
-            return await self._spool_events(state, events)
-        try:
+        if self._spool_queue is None:
             return await batcher.submit(events)
-        except StoreUnavailable:
-            if self._spool is None:
-                raise
-            return await self._spool_events(state, events)
-
-    async def _spool_events(self, state: ContainerState, events: Sequence[Feedback]) -> Sequence[FeedbackResult]:
-        """Spool events until the database is back; raises `StoreUnavailable` if the spool is full."""
-        assert self._spool is not None
-        now_us, container = self._clock(), state.container.id
+        if self._registry.database_status.outage is None:
+            with suppress(StoreUnavailable):
+                return await batcher.submit(events)
+        now_us = self._clock()
         pending = [AttributedFeedback(feedback=event, received_us=now_us) for event in events]
-        try:
-            await asyncio.gather(*(self._spool.keep((container, attributed)) for attributed in pending))
-        except SpoolFull as error:
-            raise StoreUnavailable(
-                f"the database is not available, and no more feedback can be spooled: {error}",
-                code="spool-full",
-            ) from error
-        self._has_spooled = True
+        await self._spool_queue.add([(container, attributed) for attributed in pending])
         return [FeedbackResult(attributed, is_duplicate=False, is_spooled=True) for attributed in pending]
 
     async def replay_spool(self) -> None:
         """Record the spooled events; runs after the spooled decisions were recorded."""
-        if not self._has_spooled or self._registry.database_status.outage is not None:
+        if self._spool_queue is None or self._registry.database_status.outage is not None:
             return
         with suppress(StoreUnavailable):  # unavailable again: repeated later; recorded events count once
-            await self._drain()
+            await self._spool_queue.drain()
 
-    async def _drain(self) -> None:
-        assert self._spool is not None
-        if not self._spool.is_empty():
-            await self._spool.seal()
-            states = {state.container.id: state for state in self._registry.all_states()}
-            for path, events in self._spool.unowned_files():
-                while batch := list(islice(events, _PAGE)):
-                    for container in dict.fromkeys(key for key, _ in batch):
-                        if container in states:
-                            container_events = [event for key, event in batch if key == container]
-                            await self._attribute_and_store(states[container], container_events)
-                self._spool.delete(path)
-        self._has_spooled = not self._spool.is_empty()
+    async def _record_spooled(self, events: Sequence[tuple[str, AttributedFeedback]]) -> None:
+        states = {state.container.id: state for state in self._registry.all_states()}
+        for container in dict.fromkeys(key for key, _ in events):
+            if container in states:
+                await self._attribute_and_store(states[container], [event for key, event in events if key == container])
 
     async def _record_batch(self, state: ContainerState, events: Sequence[Feedback]) -> list[FeedbackResult]:
         now_us = self._clock()
@@ -202,8 +178,8 @@ class FeedbackService:
 
     async def close(self) -> None:
         """Close the spool; its events stay for the next process."""
-        if self._spool is not None:
-            await self._spool.close()
+        if self._spool_queue is not None:
+            await self._spool_queue.close()
 
     async def attribute_late(self) -> int:
         """Attribute events of the last day whose decisions were recorded late; return how many."""
