@@ -53,6 +53,14 @@ def test_every_rule_of_a_library_file_is_checked(proffer: Proffer, tmp_path: Pat
     assert "2 expressions checked, 1 with errors" in mixed.out
 
 
+def test_a_library_file_is_known_by_its_suffix_in_any_letter_case(proffer: Proffer, tmp_path: Path) -> None:
+    """`RULES.YAML` is a library file, not one rule."""
+    text = 'rules: [{"xdm:name": "Adults", condition: {type: PQL, format: pql/text, value: person.age >= 18}}]'
+    ran = proffer("rules", "check", written(tmp_path, "RULES.YAML", text))
+
+    assert (ran.code, ran.out) == (0, "1 expression checked, 0 with errors\n")
+
+
 def test_a_schema_makes_an_unknown_field_an_error(proffer: Proffer, tmp_path: Path) -> None:
     """What XDM does not know is doubtful; what your own schema does not know is wrong; tenants stay open."""
     rule = written(tmp_path, "r.pql", "person.agee >= 18 and _acme.plan = 1")
@@ -90,6 +98,19 @@ def test_explain_shows_the_value_of_each_part(proffer: Proffer, tmp_path: Path) 
     assert "profile.person.age  20" in ran.out
     assert "v1.total > 10  false, true" in ran.out
     assert 'inSegment("x")  (not evaluated)' in ran.out
+
+
+def test_explain_prints_lists_days_and_times(proffer: Proffer) -> None:
+    """Precomputed values are printed as expressions; a time test by the values in it."""
+    rule = 'homeAddress.city in ["Berlin", "Graz"] or date(2024, 5, 1) < today and now occurs this month'
+    ran = proffer("rules", "explain", rule, "--now", "2024-05-02T00:00:00Z")
+    constant = proffer("rules", "explain", "[1, 2]", "--formula")
+
+    assert ran.code == 0, ran.err
+    assert 'profile.homeAddress.city in ["Berlin", "Graz"]  false' in ran.out
+    assert "date(2024, 5, 1) < today  true" in ran.out
+    assert "now occurs this month  true" in ran.out
+    assert constant.out == "[1, 2]  [1, 2]\n"
 
 
 def test_explain_knows_offer_context_event_and_moment(proffer: Proffer, tmp_path: Path) -> None:

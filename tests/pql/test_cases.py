@@ -19,8 +19,10 @@ from pql.cases import (
 from proffer.pql import CompiledFormula, CompileErrors, compile_formula, compile_rule
 from proffer.pql.forms.from_json import from_json
 from proffer.pql.forms.to_json import to_json
+from proffer.pql.run.explain import explain
 from proffer.pql.run.interpret import interpret
 from proffer.pql.values.values import truth
+from proffer.service.rules.explain import _format_values
 
 
 def by_id(case: Case) -> str:
@@ -74,6 +76,17 @@ def test_a_case_survives_its_json_form(case: Case) -> None:
     tree = as_formula(case).checked.tree
 
     assert from_json(to_json(tree, roots_of(case))) == tree
+
+
+@pytest.mark.parametrize("case", ACCEPTED, ids=by_id)
+def test_a_case_is_explained_part_by_part(case: Case) -> None:
+    """The first part is the whole rule with its value; every part has a text, and values that can be shown."""
+    checked = as_formula(case).checked
+    whole, *parts = explain(checked, environment(case["env"]))
+
+    (value,) = whole.values
+    assert agrees(truth(value) if expects_truth(case) else value, case["expect"])
+    assert all(part.text and _format_values(part.values) for part in (whole, *parts))
 
 
 @pytest.mark.parametrize("case", REFUSED, ids=by_id)

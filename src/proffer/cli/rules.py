@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from proffer.cli.library import read_document, read_object
+from proffer.cli.library import LIBRARY_FILES, read_document, read_object
 from proffer.errors import Invalid, Violation
 from proffer.service.library.load import SECTIONS
 from proffer.service.rules import check as rules
@@ -26,7 +26,6 @@ Schema = Annotated[
     Path | None,
     typer.Option(help="Profile schema (JSON Schema or fields); other fields are errors."),
 ]
-_LIBRARY_SUFFIXES = {".yaml", ".yml", ".json"}
 
 
 @app.command()
@@ -146,7 +145,7 @@ def _print_report(path: Path, report: CaseReport) -> None:
 def _expressions(files: list[Path], kind: str) -> Iterator[tuple[str, str, str | Mapping[str, Any], frozenset[str]]]:
     """Yield each rule and formula in the files. Each is a tuple (name, kind, expression, declared roots)."""
     for path in files:
-        if path.suffix not in _LIBRARY_SUFFIXES:
+        if path.suffix.lower() not in LIBRARY_FILES:
             yield str(path), kind, _read_text(path), frozenset()
             continue
         content = read_document(path)

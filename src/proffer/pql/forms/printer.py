@@ -1,6 +1,9 @@
 """Print a tree as canonical text, which parses to the same tree."""
 
 import re
+from collections.abc import Mapping
+from datetime import date, datetime
+from typing import Any
 
 from proffer.pql.functions.stdlib import is_method
 from proffer.pql.syntax.nodes import (
@@ -10,6 +13,7 @@ from proffer.pql.syntax.nodes import (
     Binary,
     Call,
     Chain,
+    Constant,
     Context,
     Declaration,
     Field,
@@ -51,7 +55,7 @@ _QUANTIFIER_WORD = {"some": "exists", "all": "forall", "none": "none", "one": "o
 
 
 def print_tree(node: Node) -> str:
-    """Return the canonical text of a parser tree."""
+    """Return the canonical text of a tree. Only a parser's tree parses to itself again."""
     return _text(node, _LOWEST)
 
 
@@ -65,6 +69,8 @@ def _write(node: Node) -> tuple[str, int]:
     match node:
         case Literal(value):
             return print_scalar(value), _POSTFIX
+        case Constant(value):
+            return _constant(value), _POSTFIX
         case Name(name) | Root(name):
             return print_name(name), _POSTFIX
         case Field(of, name):
@@ -107,6 +113,8 @@ def _write_form(node: Node) -> tuple[str, int]:
             return "^" * levels + _field_name(name), _POSTFIX
         case TimeWord(word):
             return word, _POSTFIX
+        case Period(which, unit):
+            return f"{which} {unit}", _POSTFIX
         case Lambda(parameters, body):
             names = ", ".join(print_name(name) for name in parameters)
             return (
@@ -130,6 +138,21 @@ def _write_form(node: Node) -> tuple[str, int]:
             return f"chain({_list((events, timestamp))}, [{node_text}])", _POSTFIX
         case _:
             raise TypeError(node)
+
+
+def _constant(value: Any) -> str:
+    """Return a precomputed value as an expression of this value; a time as a text."""
+    match value:
+        case Mapping():
+            return "{" + ", ".join(f"{print_scalar(key)}: {_constant(inner)}" for key, inner in value.items()) + "}"
+        case list() | tuple():
+            return "[" + ", ".join(map(_constant, value)) + "]"
+        case date() if not isinstance(value, datetime):
+            return f"date({value.year}, {value.month}, {value.day})"
+        case None | bool() | int() | float() | str():
+            return print_scalar(value)
+        case _:
+            return print_scalar(str(value))
 
 
 def _list(nodes: tuple[Node, ...]) -> str:
@@ -167,22 +190,16 @@ def _time_test(node: Node) -> str:
     match node:
         case Within(sign, amount, unit, direction, anchor):
             word = unit if amount == 1 else UNITS[unit]
-            return f"{sign} {amount} {word} {direction} {_time(anchor)}"
+            return f"{sign} {amount} {word} {direction} {_text(anchor, _ADD)}"
         case Beside(direction, anchor):
-            return f"{direction} {_time(anchor)}"
+            return f"{direction} {_text(anchor, _ADD)}"
         case Between(low, high):
-            return f"between {_time(low)} and {_time(high)}"
+            return f"between {_text(low, _ADD)} and {_text(high, _ADD)}"
         case On(anchor):
-            anchor_text = _time(anchor)
+            anchor_text = _text(anchor, _ADD)
             return anchor_text if isinstance(anchor, (TimeWord, Period)) else f"on {anchor_text}"
         case _:
             raise TypeError(node)
-
-
-def _time(node: Node) -> str:
-    if isinstance(node, Period):
-        return f"{node.which} {node.unit}"
-    return _text(node, _ADD)
 
 
 def print_name(name: str) -> str:

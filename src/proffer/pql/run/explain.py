@@ -10,12 +10,15 @@ from proffer.pql.syntax.limits import MAX_VISITS
 from proffer.pql.syntax.nodes import (
     Constant,
     Context,
+    Declaration,
     Field,
     Lambda,
     Literal,
     Name,
     Node,
     Root,
+    Step,
+    TimeTest,
     children,
 )
 from proffer.pql.values.environment import Environment, WorkLimitExceeded
@@ -36,7 +39,7 @@ class ExplainStep:
 
 
 def explain(rule: CheckedRule, env: Environment) -> list[ExplainStep]:
-    """Return the parts of a rule except literals, parents first. Never raises."""
+    """Return the whole rule and its parts except literals, parents first. Never raises."""
     recorder = _RecordingInterpreter(env)
     env.left = MAX_VISITS
     with suppress(WorkLimitExceeded):  # return the values recorded so far
@@ -45,10 +48,10 @@ def explain(rule: CheckedRule, env: Environment) -> list[ExplainStep]:
     stack: list[tuple[Node, int]] = [(rule.core, 0)]
     while stack:
         node, depth = stack.pop()
-        if isinstance(node, Literal | Constant):
+        if isinstance(node, Literal | Constant) and node is not rule.core:
             continue
-        if isinstance(node, Lambda):  # its body stands for it
-            stack.append((node.body, depth))
+        if isinstance(node, Lambda | Declaration | Step | TimeTest):  # without a value: its parts stand for it
+            stack.extend((child, depth) for child in reversed(list(children(node))))
             continue
         steps.append(ExplainStep(depth, print_tree(node), tuple(recorder.values_by_node.get(ObjectKey(node), ()))))
         if not _is_path(node):
