@@ -15,6 +15,7 @@ If no offer is left, the scope gets the fallback offer (spec 7.1, 10.1, 10.2).
 """
 
 from collections.abc import Iterator
+from operator import sub
 
 from proffer.engine.capping import CapState
 from proffer.engine.content import ContentRenderer, TemplatedComponent
@@ -31,6 +32,7 @@ from proffer.engine.scoring import OfferScorer
 from proffer.engine.snapshot import CompiledCriterion, CompiledScope, Snapshot
 from proffer.engine.trace import TraceRecorder
 from proffer.model.content import Component, component_in_language
+from proffer.model.events import records_dropped
 from proffer.model.offer import FallbackOffer, PersonalizedOffer
 from proffer.model.outcome import (
     DecisionOutcome,
@@ -89,6 +91,7 @@ class _Run:
         "ineligible",
         "languages",
         "now_us",
+        "records_dropped",
         "renderer",
         "scorer",
         "seed",
@@ -100,6 +103,7 @@ class _Run:
         event = request.event
         self.now_us = inputs.now_us
         self.seed = hash64(inputs.seed)
+        self.records_dropped = records_dropped(inputs.seed)
         self.languages = request.languages
         # An event in the request takes precedence over the stored events.
         self.environment = Environment(
@@ -119,7 +123,7 @@ class _Run:
 
     def decide_scope(self, scope: CompiledScope, item_count: int, recorder: TraceRecorder | None) -> Proposition:
         """Return at most `item_count` options, best first, or the fallback."""
-        options, positions = self._options(scope, item_count, recorder)
+        options, positions, dropped = self._options(scope, item_count, recorder)
         if self.duplicate_filter is not None:
             self.duplicate_filter.add([option.offer.id for option in options], scope, positions)
             self.caps.count_proposed([option.offer for option in options], scope.placement.id)
@@ -131,6 +135,7 @@ class _Run:
             placement=scope.placement,
             options=tuple(options),
             fallback=fallback,
+            dropped=dropped,
         )
 
     def _fallback_content(self, scope: CompiledScope) -> Component | None:
@@ -155,17 +160,19 @@ class _Run:
 
     def _options(
         self, scope: CompiledScope, item_count: int, recorder: TraceRecorder | None
-    ) -> tuple[list[OfferChoice], Bits]:
-        """Return the options and the bitset of their positions."""
+    ) -> tuple[list[OfferChoice], Bits, tuple[int, ...]]:
+        """Return the options, the bitset of their positions, and the counts of `ScopeAnswer.dropped`."""
         options: list[OfferChoice] = []
         positions: Bits = 0
         rank = 0
-        seen, rejected, accepted = 0, 0, 0
+        seen, rejected, accepted, skipped = 0, 0, 0, 0
+        decided_groups = 0
         in_date = scope.pool.calendar.open_at(self.now_us)
         for group in scope.groups:
             is_full = rank >= item_count
             if is_full and recorder is None:
                 break
+            decided_groups += not is_full
             group_offers: list[tuple[CompiledCriterion, Bits]] = []
             for criterion in group:
                 candidates = criterion.candidate_bits & in_date
@@ -180,6 +187,8 @@ class _Run:
             for scored in self._ranked(scope, group_offers, recorder, count_faults=not is_full):
                 component = self._content_or_skip(scope, scored, recorder, count_faults=rank < item_count)
                 if component is None:
+                    if rank < item_count:
+                        skipped |= 1 << scored.position
                     continue
                 rank += 1
                 offer, formula = scored.candidate.bound_offer.offer, scored.formula
@@ -191,6 +200,7 @@ class _Run:
                             component=component,
                             score=None if formula is None else scored.score,
                             formula=None if formula is None else formula.id,
+                            criterion=_criterion_of(group_offers, scored),
                         )
                     )
                 if recorder is not None:
@@ -201,7 +211,31 @@ class _Run:
                 seen |= eligible
         # An offer that is eligible under any criterion is not ineligible.
         self.ineligible.add(scope.pool, without(rejected, accepted))
-        return options, positions
+        dropped = self._dropped(scope, decided_groups, skipped) if self.records_dropped else ()
+        return options, positions, dropped
+
+    def _dropped(self, scope: CompiledScope, groups: int, skipped: Bits) -> tuple[int, ...]:
+        """Return the counts of `ScopeAnswer.dropped` in the first groups.
+
+        `skipped`: offers that were ranked high enough but are duplicates or have no content.
+        """
+        open_offers = scope.pool.calendar.open_at(self.now_us)
+        candidates, in_date, qualified, eligible = 0, 0, 0, 0
+        for group in scope.groups[:groups]:
+            for criterion in group:
+                candidates |= criterion.candidate_bits
+                offers = criterion.candidate_bits & open_offers
+                in_date |= offers
+                offers = self.eligibility.eligible_for_criterion(criterion.constraint, scope.pool, offers)
+                qualified |= offers
+                eligible |= self.eligibility.eligible(scope.pool, offers)
+        within_limits = self._within_limits(scope, eligible)
+        clashes, skipped_clashes = 0, 0
+        if self.duplicate_filter is not None:
+            clashes = self.duplicate_filter.count_clashes(scope, within_limits)
+            skipped_clashes = self.duplicate_filter.count_clashes(scope, skipped)
+        sizes = [offers.bit_count() for offers in (candidates, in_date, qualified, eligible, within_limits)]
+        return (*map(sub, sizes, sizes[1:]), clashes, skipped.bit_count() - skipped_clashes)
 
     def _eligible(self, scope: CompiledScope, criterion: CompiledCriterion, in_date: Bits) -> Bits:
         """Return the candidates for which the criterion's and their own constraints hold."""
@@ -323,6 +357,17 @@ def _score_by_priority(
             positions = scope.pool.positions(scope.pool.without(offers, formula_positions))
     if positions:
         best_scores.add(positions, [priorities[index] for index in positions], criterion.formula)
+
+
+def _criterion_of(group: list[tuple[CompiledCriterion, Bits]], scored: ScoredCandidate) -> int:
+    """Return the place of the criterion that gave an offer its score; of several, the first."""
+    if len(group) == 1:
+        return group[0][0].position
+    criteria = [criterion for criterion, offers in group if offers >> scored.position & 1]
+    for criterion in criteria:
+        if (criterion.formula or scored.candidate.formula) is scored.formula:
+            return criterion.position
+    return criteria[0].position
 
 
 def _rank_reason(rank: int, item_count: int, scored: ScoredCandidate) -> str:

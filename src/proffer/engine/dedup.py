@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from proffer.engine.index.bitset import Bits
+from proffer.engine.index.bitset import Bits, without
 from proffer.engine.index.pool import Pool
 from proffer.engine.snapshot import CompiledScope
 from proffer.model.request import DecisionRequest
@@ -55,6 +55,19 @@ class DuplicateFilter:
             if self._is_clash(earlier, scope):
                 clashing |= offers
         return clashing
+
+    def count_clashes(self, scope: CompiledScope, offers: Bits) -> int:
+        """Return how many of these offers of the scope's pool clash."""
+        clashing = self.already_given(scope) & offers
+        other_pools = {
+            offer
+            for offer, earlier_scopes in self._scopes_by_offer.items()
+            if any(earlier.pool is not scope.pool and self._is_clash(earlier, scope) for earlier in earlier_scopes)
+        }
+        if not other_pools:
+            return clashing.bit_count()
+        positions = scope.pool.positions(without(offers, clashing))
+        return clashing.bit_count() + sum(scope.pool.offers[key].offer.id in other_pools for key in positions)
 
     def add(self, offers: Iterable[str], scope: CompiledScope, positions: Bits) -> None:
         """Record the offers given to a scope; `positions` are their bits in its pool."""

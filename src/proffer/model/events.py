@@ -11,6 +11,7 @@ from proffer.model.capping import CapKey
 from proffer.model.identity import IdentityKey
 from proffer.model.ids import RANDOM_DIGITS
 from proffer.model.request import DecisionRequest
+from proffer.model.trace import Stage
 
 EDGE = "edge"
 """The interface in which every scope has its own proposition id."""
@@ -62,10 +63,12 @@ def edge_token(decision: str, index: int) -> str:
 
 
 class Selection(Struct, frozen=True, kw_only=True, array_like=True):
-    """A delivered offer: version, rank, score, formula and component.
+    """A delivered offer: version, rank, score, formula, component and criterion.
 
     `score` is None if the priority ranked it. `component` is the index among the components of the
-    offer's representation for the placement; None without content.
+    offer's representation for the placement; None without content. `criterion` is the index among the
+    criteria of the decision; None for a fallback. `token` is the item's tracking token where it is not
+    the derived `item_token`. Stored as a list: new members are appended.
     """
 
     offer: str
@@ -74,10 +77,50 @@ class Selection(Struct, frozen=True, kw_only=True, array_like=True):
     score: float | None = None
     formula: str | None = None
     component: int | None = None
+    criterion: int | None = None
+    token: str | None = None
+
+
+class LearnedRanking(Struct, frozen=True, kw_only=True, array_like=True):
+    """What a learned ranking used, so that its propensities can be computed later.
+
+    `state`: number of the model state. `draw`: traffic kind × 64 + head. `won`, `other`: heads of this and
+    of the second traffic kind that put the first selection first; −1: not computed. `arms`: bit i is set if
+    arm i of the state was eligible. `features`: numbers of the active features.
+    """
+
+    state: int
+    draw: int
+    won: int
+    other: int
+    arms: bytes = b""
+    features: bytes = b""
+
+
+DROPPED_STAGES = (
+    Stage.CALENDAR,
+    Stage.CRITERION,
+    Stage.ELIGIBILITY,
+    Stage.CAPPING,
+    Stage.DEDUP,
+    Stage.CONTENT,
+)
+"""The stages of `ScopeAnswer.dropped`, in order."""
+
+
+def records_dropped(decision: str) -> bool:
+    """Return whether a decision records `dropped`: one in 16, those whose id ends in 0."""
+    return decision.endswith("0")
 
 
 class ScopeAnswer(Struct, frozen=True, kw_only=True, array_like=True):
-    """The result of one scope: selections, best first, or the fallback; ids and versions."""
+    """The result of one scope: selections, best first, or the fallback; ids and versions.
+
+    `dropped`: candidates excluded at each of `DROPPED_STAGES`, in decisions that record it
+    (`records_dropped`); a candidate of several criteria counts once, at the latest stage that it reached.
+    Offers beyond those needed are not checked for content. `learned`: set if a model ranked. `arm`: number
+    of the experiment (0: the holdout) and of its arm. Stored as a list: new members are appended.
+    """
 
     decision: str
     decision_etag: int
@@ -85,6 +128,9 @@ class ScopeAnswer(Struct, frozen=True, kw_only=True, array_like=True):
     placement_etag: int
     selections: tuple[Selection, ...] = ()
     fallback: Selection | None = None
+    dropped: tuple[int, ...] = ()
+    learned: LearnedRanking | None = None
+    arm: tuple[int, int] | None = None
 
     @property
     def delivered(self) -> tuple[Selection, ...]:
@@ -99,7 +145,10 @@ class DecisionEvent(Struct, frozen=True, kw_only=True):
     valid requested ones, primary first. `subject` is whose counters were incremented, set when recorded:
     a customer, an identity, or None. `attributes` and `events` are the customer data that the decision
     read. `redacted`: all data about the customer was removed. `unavailable_data`: what was missing while
-    the database was down: `counters`, or `customer` too.
+    the database was down: `counters`, or `customer` too. `meaning`: version of the rule language's meaning
+    (`proffer.pql.MEANING_VERSION`). `thresholds`: computed limits of the caps that have one, by counter.
+    `trust`: bit i is set if identity i counts as proven; None: all do. `policies`: the contact policies
+    that took part.
     """
 
     id: str
@@ -118,6 +167,10 @@ class DecisionEvent(Struct, frozen=True, kw_only=True):
     subject: int | IdentityKey | None = None
     unavailable_data: str = ""
     redacted: bool = False
+    meaning: int = 1
+    thresholds: Mapping[CapKey, int] = field(default_factory=dict)
+    trust: int | None = None
+    policies: Sequence[Any] = ()
 
     @property
     def seed(self) -> str:

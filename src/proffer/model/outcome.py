@@ -14,13 +14,15 @@ from proffer.model.trace import ScopeTrace
 class OfferChoice(Struct, frozen=True, kw_only=True):
     """An option: offer and component. `score` is set only by a formula or model (R20).
 
-    `formula` is the id of the formula that scored it, if any.
+    `formula` is the id of the formula that scored it, if any. `criterion` is the index of the criterion
+    among those of the decision.
     """
 
     offer: PersonalizedOffer
     component: Component
     score: float | None = None
     formula: str | None = None
+    criterion: int | None = None
 
 
 class FallbackChoice(Struct, frozen=True, kw_only=True):
@@ -31,12 +33,16 @@ class FallbackChoice(Struct, frozen=True, kw_only=True):
 
 
 class Proposition(Struct, frozen=True, kw_only=True):
-    """The result of one scope: `options`, best first, or `fallback` if there are none."""
+    """The result of one scope: `options`, best first, or `fallback` if there are none.
+
+    `dropped` counts excluded candidates in decisions that record it; see `ScopeAnswer`.
+    """
 
     decision: Decision
     placement: Placement
     options: tuple[OfferChoice, ...]
     fallback: FallbackChoice | None
+    dropped: tuple[int, ...] = ()
 
 
 class UnknownScope(Struct, frozen=True, kw_only=True):

@@ -13,6 +13,7 @@ A scope is decided in four steps (`_Scope.propose`):
    the requested number; if there are none, the fallback offer.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -25,6 +26,7 @@ from proffer.model.collection import Collection
 from proffer.model.constraint import AudienceRef, Constraint, ConstraintType
 from proffer.model.content import Component, component_in_language
 from proffer.model.decision import Criterion, Decision
+from proffer.model.events import DROPPED_STAGES, records_dropped
 from proffer.model.lifecycle import DecisionStatus, OfferStatus
 from proffer.model.offer import FallbackOffer, PersonalizedOffer
 from proffer.model.outcome import (
@@ -266,6 +268,7 @@ class _ScoredOffer:
     offer: PersonalizedOffer
     score: float
     formula: RankingFormula | None
+    criterion: int
 
     @property
     def basis(self) -> str:
@@ -289,12 +292,17 @@ class _Scope:
 
     def propose(self) -> Proposition:
         seen: set[str] = set()
+        without_content, dropped = 0, (0,) * len(DROPPED_STAGES)
         for group in self.groups():
             is_full = len(self.ranked) >= self.item_count
             for scored in self.rank(self.eligible_offers(group, seen, count_faults=not is_full)):
-                self.admit(scored)
+                is_needed = len(self.ranked) < self.item_count
+                without_content += self.admit(scored) is Stage.CONTENT and is_needed
                 seen.add(scored.offer.id)
             if not is_full:  # later groups are evaluated for the trace only
+                excluded = self.exclusions.keys() - {scored.offer.id for scored in self.ranked}
+                stages = Counter(self.farthest_exclusion(key)[0] for key in excluded)
+                dropped = (*(stages[stage] for stage in DROPPED_STAGES[:-1]), without_content)
                 self.ineligible = {
                     key for key in self.exclusions if self.farthest_exclusion(key)[0] in INELIGIBLE_STAGES
                 }
@@ -305,6 +313,7 @@ class _Scope:
                 component=component,
                 score=scored.score if scored.formula is not None else None,
                 formula=scored.formula.id if scored.formula is not None else None,
+                criterion=scored.criterion,
             )
             for scored in self.ranked[: self.item_count]
             if (component := self.component(scored.offer)) is not None
@@ -314,6 +323,7 @@ class _Scope:
             placement=self.placement,
             options=options,
             fallback=None if options else FallbackChoice(offer=self.fallback, component=self.component(self.fallback)),
+            dropped=dropped if records_dropped(self.request.inputs.seed) else (),
         )
 
     def groups(self) -> Iterator[list[Criterion]]:
@@ -333,7 +343,9 @@ class _Scope:
                 if failure is not None:
                     self.add_exclusion(offer, *failure)
                 elif offer.id not in seen:
-                    scored = _ScoredOffer(offer, *self.request.score(criterion, offer, count_faults=count_faults))
+                    score, formula = self.request.score(criterion, offer, count_faults=count_faults)
+                    place = next(i for i, other in enumerate(self.decision.criteria) if other is criterion)
+                    scored = _ScoredOffer(offer, score, formula, place)
                     if offer.id not in best_by_id or scored.score > best_by_id[offer.id].score:
                         best_by_id[offer.id] = scored
         return best_by_id
@@ -389,7 +401,8 @@ class _Scope:
             ),
         )
 
-    def admit(self, scored: "_ScoredOffer") -> None:
+    def admit(self, scored: "_ScoredOffer") -> Stage:
+        """Rank an offer or exclude it; return the stage."""
         offer = scored.offer
         clash = next(
             (scope for earlier, scope in self.request.proposed if self.is_clash(offer, earlier, scope)),
@@ -398,14 +411,16 @@ class _Scope:
         if clash is not None:
             where = f"`{clash.decision.name}` in `{clash.placement.name}`"
             self.add_exclusion(offer, Stage.DEDUP, f"already proposed by decision {where}")
-        elif self.component(offer) is None:
+            return Stage.DEDUP
+        if self.component(offer) is None:
             self.add_exclusion(
                 offer,
                 Stage.CONTENT,
                 f"the representation has no content of the type of placement `{self.placement.name}`",
             )
-        else:
-            self.ranked.append(scored)
+            return Stage.CONTENT
+        self.ranked.append(scored)
+        return Stage.RANKED
 
     def is_clash(self, offer: PersonalizedOffer, earlier: PersonalizedOffer, scope: "_Scope") -> bool:
         """Return whether the offer may not repeat a scope's offer (spec 4.5)."""

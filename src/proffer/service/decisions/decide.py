@@ -25,6 +25,7 @@ from proffer.model.outcome import DecisionOutcome
 from proffer.model.placement import Placement
 from proffer.model.profile import Profile
 from proffer.model.request import DecisionRequest, RequestedScope
+from proffer.pql import MEANING_VERSION
 from proffer.service.decisions.context_check import context_violations
 from proffer.service.decisions.degraded import (
     WITHOUT_COUNTERS,
@@ -364,6 +365,7 @@ def _recorded_event(
         attributes=attributes,
         events=events,
         usage=inputs.usage.counts,
+        meaning=MEANING_VERSION,
     )
 
 

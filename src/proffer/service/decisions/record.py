@@ -59,6 +59,7 @@ def _answer(scope: Proposition) -> ScopeAnswer:
                     score=option.score,
                     formula=option.formula,
                     component=_component_index(option.offer, placement.id, option.component),
+                    criterion=option.criterion,
                 )
                 for rank, option in enumerate(scope.options, 1)
             ]
@@ -70,6 +71,7 @@ def _answer(scope: Proposition) -> ScopeAnswer:
             etag=fallback.offer.etag,
             component=_component_index(fallback.offer, placement.id, fallback.component),
         ),
+        dropped=scope.dropped,
     )
 
 

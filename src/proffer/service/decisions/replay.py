@@ -32,6 +32,9 @@ from proffer.service.runtime.clock import Clock
 from proffer.store.errors import StoreUnavailable
 from proffer.store.ports import CapStore
 
+_FIRST_WITH_CRITERIA = 2
+"""Events of this and later meanings record the criterion of each selection."""
+
 
 @dataclass(frozen=True, slots=True)
 class ScopeDifference:
@@ -175,11 +178,11 @@ class _Comparison:
         self._names = names
 
     def differences(self, outcome: DecisionOutcome) -> tuple[ScopeDifference, ...]:
-        """Return the scopes whose result differs from the recorded one. All fields are compared."""
+        """Return the scopes whose result differs from the recorded one. All members of results are compared."""
         differences = []
         answers = recorded_answers(outcome)
         for index, (before, after) in enumerate(zip(self._event.answers, answers, strict=True)):
-            if before == after:
+            if self._result(before) == self._result(after):
                 continue
             request_scope = self._event.request.scopes[index]
             differences.append(
@@ -193,6 +196,15 @@ class _Comparison:
                 )
             )
         return tuple(differences)
+
+    def _result(self, answer: ScopeAnswer | None) -> ScopeAnswer | None:
+        """Return what is compared: no statistics, and criteria only if the event records them."""
+        if answer is None:
+            return None
+        selections = answer.selections
+        if self._event.meaning < _FIRST_WITH_CRITERIA:
+            selections = tuple(structs.replace(selection, criterion=None) for selection in selections)
+        return structs.replace(answer, selections=selections, dropped=())
 
     def _describe(self, answer: ScopeAnswer | None) -> tuple[str, ...]:
         """Return one text per offer of a scope's result."""
@@ -245,6 +257,7 @@ def _selection_changes(before: Selection, after: Selection, verdict: Verdict | N
         ("version", before.etag, after.etag),
         ("rank", before.rank, after.rank),
         ("score", before.score, after.score),
+        ("criterion", before.criterion, None if before.criterion is None else after.criterion),
     ):
         if recorded != current:
             yield f"{label} has {field} {current}, recorded {recorded}"

@@ -1,18 +1,21 @@
 """Encoding of decision events; the events of a commit are compressed together in packs.
 
-An event is a MessagePack list in a fixed order. A pack is a compressed list of events, each with the
-subject it was counted for; its first byte is the format version.
+An event is a MessagePack list in a fixed order, as are its answers and their selections. New members are
+appended, and the last ones are missing if empty and in events of earlier versions. A pack is a compressed list
+of events, each with the subject it was counted for; its first byte is the format version.
 """
 
 import re
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import msgspec
 
+from proffer.model.capping import CapKey
 from proffer.model.events import (
     DecisionEvent,
+    LearnedRanking,
     ScopeAnswer,
     Selection,
     decision_time_ms,
@@ -33,6 +36,12 @@ PACK_SPAN_MS = 60_000
 """Maximum time span of the decisions in a pack, in ms."""
 
 
+_DEFAULTS: list[Any] = ["", 1, (), None, ()]
+"""Defaults of the members that events of earlier versions lack."""
+_SELECTION_FIELDS = Selection.__struct_fields__
+_LEARNED_FIELDS = LearnedRanking.__struct_fields__
+
+
 class EventHeader(msgspec.Struct, array_like=True, gc=False):
     """Leading fields of an encoded event: what the index of edge proposition ids needs."""
 
@@ -51,6 +60,9 @@ _decode_pack = msgspec.msgpack.Decoder(list[tuple[msgspec.Raw, int | tuple[str, 
 
 def encode_event(event: DecisionEvent) -> EncodedEvent:
     """Encode an event without its subject. The subject is known only when the event is counted."""
+    rare_fields: tuple[Any, ...] = ()
+    if event.thresholds or event.trust is not None or event.policies:
+        rare_fields = (_counter_rows(event.thresholds), event.trust, event.policies)
     return encode(
         (
             event.id,
@@ -58,16 +70,18 @@ def encode_event(event: DecisionEvent) -> EncodedEvent:
             event.decided_us,
             event.revision,
             event.surface,
-            event.request,  # as a list, as answers and selections are
-            event.answers,
+            event.request,  # as a list
+            [None if answer is None else _answer_row(answer) for answer in event.answers],
             event.identities,
             event.request_id,
             event.customer_found,
             event.attributes,
             event.events,
-            [(*key, count) for key, count in event.usage.items()],
+            _counter_rows(event.usage),
             event.redacted,
             event.unavailable_data,
+            event.meaning,
+            *rare_fields,
         )
     )
 
@@ -90,6 +104,7 @@ def decode_event(text: bytes | msgspec.Raw, subject: Any = None) -> DecisionEven
         redacted,
         *added_fields,
     ) = decode(text)
+    unavailable_data, meaning, thresholds, trust, policies = added_fields + _DEFAULTS[len(added_fields) :]
     return DecisionEvent(
         id=key,
         container=container,
@@ -110,11 +125,51 @@ def decode_event(text: bytes | msgspec.Raw, subject: Any = None) -> DecisionEven
         customer_found=customer_found,
         attributes=attributes,
         events=tuple(events),
-        usage={(offer, name, placement): count for offer, name, placement, count in usage},
+        usage=_counts(usage),
         subject=IdentityKey(*subject) if isinstance(subject, tuple) else subject,
         redacted=redacted,
-        unavailable_data=added_fields[0] if added_fields else "",
+        unavailable_data=unavailable_data,
+        meaning=meaning,
+        thresholds=_counts(thresholds),
+        trust=trust,
+        policies=tuple(policies),
     )
+
+
+def _answer_row(answer: ScopeAnswer) -> tuple[Any, ...]:
+    row = (
+        answer.decision,
+        answer.decision_etag,
+        answer.placement,
+        answer.placement_etag,
+        [_selection_row(selection) for selection in answer.selections],
+        None if answer.fallback is None else _selection_row(answer.fallback),
+    )
+    if answer.learned is not None or answer.arm is not None:
+        return (*row, answer.dropped, answer.learned, answer.arm)
+    return (*row, answer.dropped) if answer.dropped else row
+
+
+def _selection_row(selection: Selection) -> tuple[Any, ...]:
+    row = (
+        selection.offer,
+        selection.etag,
+        selection.rank,
+        selection.score,
+        selection.formula,
+        selection.component,
+    )
+    if selection.token is not None:
+        return (*row, selection.criterion, selection.token)
+    return row if selection.criterion is None else (*row, selection.criterion)
+
+
+def _counter_rows(counts: Mapping[CapKey, int]) -> list[tuple[str, str, str, int]]:
+    return [(*key, count) for key, count in counts.items()]
+
+
+def _counts(rows: Iterable[tuple[str, str, str, int]]) -> dict[CapKey, int]:
+    return {(offer, name, placement): count for offer, name, placement, count in rows}
 
 
 def _to_answer(
@@ -124,6 +179,9 @@ def _to_answer(
     placement_etag: int,
     selections: Sequence[Any],
     fallback: Any,
+    dropped: Iterable[int] = (),
+    learned: Iterable[Any] | None = None,
+    arm: tuple[int, int] | None = None,
 ) -> ScopeAnswer:
     return ScopeAnswer(
         decision=decision,
@@ -132,12 +190,14 @@ def _to_answer(
         placement_etag=placement_etag,
         selections=tuple(_to_selection(selection) for selection in selections),
         fallback=None if fallback is None else _to_selection(fallback),
+        dropped=tuple(dropped),
+        learned=None if learned is None else LearnedRanking(**dict(zip(_LEARNED_FIELDS, learned, strict=True))),
+        arm=None if arm is None else (arm[0], arm[1]),
     )
 
 
 def _to_selection(fields: Sequence[Any]) -> Selection:
-    offer, etag, rank, score, formula, component = fields
-    return Selection(offer=offer, etag=etag, rank=rank, score=score, formula=formula, component=component)
+    return Selection(**dict(zip(_SELECTION_FIELDS, fields, strict=False)))
 
 
 def encode_pack(events: Iterable[tuple[EncodedEvent, int | IdentityKey | None]]) -> bytes:
