@@ -95,6 +95,11 @@ they are in the zone of the evaluation.
 | `t occurs between a and b` | between both, inclusive; if `b` is a day, the whole day is included |
 | `t occurs on date(2024, 12, 31)`, `t occurs today` | within that day |
 | `t occurs last month` | within that calendar period; also `this` and `next` |
+
+A month or year is complete at the same day and time; if the month has no such day, at the start of the next month.
+So somebody born on 29 February is 18 on 1 March, for `age`, for the differences in months and years, and for
+`birthDate occurs >= 18 years before now`. Adding and subtracting take the last day of the month instead:
+31 March minus one month is 28 February, which `occurs <= 1 month before` includes.
 """
 
 

@@ -69,7 +69,7 @@ def _subtract(unit: str, example: str, expected: str) -> Function:
         parameter_kinds=(ValueKind.LOCAL, ValueKind.INTEGER),
         returns=ValueKind.TIME,
         method=False,
-        doc=f"The time minus a number of {unit}s.",
+        doc=f"The time minus a number of {unit}s." + (f" {dates.CLAMPED}" if unit in times.MONTHS_PER_UNIT else ""),
         examples={f"{name}({example})": expected},
         body=lambda env, local, amount: times.shift_local(local, -amount, unit, env.tz),
         with_env=True,

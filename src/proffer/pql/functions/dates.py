@@ -12,6 +12,11 @@ from proffer.pql.values.environment import Environment
 from proffer.pql.values.java_dates import format_time, parse_with_pattern
 from proffer.pql.values.values import Value
 
+_COMPLETE = (
+    "Complete at the same day and time; if the month has no such day, at the start of the next month: "
+    "for 29 February, on 1 March."
+)
+CLAMPED = "If the month has no such day, its last day."
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -50,7 +55,8 @@ def _add(unit: str, example: str, expected: str) -> Function:
         parameter_kinds=(ValueKind.LOCAL, ValueKind.INTEGER),
         returns=ValueKind.TIME,
         method=False,
-        doc=f"The time plus a number of {unit}s, which may be negative.",
+        doc=f"The time plus a number of {unit}s, which may be negative."
+        + (f" {CLAMPED}" if unit in times.MONTHS_PER_UNIT else ""),
         examples={f"{name}({example})": expected},
         body=lambda env, local, amount: times.shift_local(local, amount, unit, env.tz),
         with_env=True,
@@ -87,13 +93,8 @@ def _diff(
     )
 
 
-def _whole_months(end: datetime, start: datetime) -> int:
-    """Return the whole months between two times, truncated towards zero."""
-    if end < start:
-        return -_whole_months(start, end)
-    months = (end.year - start.year) * 12 + end.month - start.month
-    reached = times.shift_months(start, months)
-    return months if reached is None or reached <= end else months - 1
+def _whole_years(end: datetime, start: datetime) -> int:
+    return int(times.whole_months(end, start) / 12)
 
 
 def _truncate(unit: str, example: str) -> Function:
@@ -137,13 +138,13 @@ def _set(name: str, part: str, doc: str, example: str, expected: str) -> Functio
     )
 
 
-def _age(name: str, unit: str, difference: Callable[[datetime, datetime], int]) -> Function:
+def _age(name: str, doc: str, difference: Callable[[datetime, datetime], int]) -> Function:
     return function(
         name,
         parameter_kinds=(ValueKind.LOCAL,),
         returns=ValueKind.INTEGER,
         method=False,
-        doc=f"The whole {unit} from the time to now.",
+        doc=doc,
         examples={f"{name}(now)": 0},
         body=lambda env, local: None if (now := times.to_zone(env.now, env.tz)) is None else difference(now, local),
         with_env=True,
@@ -269,9 +270,10 @@ FUNCTIONS = (
     _add("day", '"2024-11-01T17:19:51Z", -1', "2024-10-31T17:19:51Z"),
     _add("month", '"2024-01-31", 1', "2024-02-29T00:00:00Z"),
     _add("year", '"2024-02-29", 1', "2025-02-28T00:00:00Z"),
-    _age("age", "years", lambda now, then: int(_whole_months(now, then) / 12)),
-    _age("ageInMonths", "months", _whole_months),
-    _age("ageInDays", "days", lambda now, then: int((now - then) / timedelta(days=1))),
+    _age("age", f"The whole years from the time to now. {_COMPLETE}", _whole_years),
+    _age("ageInYears", "The whole years from the time to now. Alias of `age`.", _whole_years),
+    _age("ageInMonths", f"The whole months from the time to now. {_COMPLETE}", times.whole_months),
+    _age("ageInDays", "The whole days from the time to now.", lambda now, then: int((now - then) / timedelta(days=1))),
     function(
         "compareDates",
         parameter_kinds=(ValueKind.LOCAL, ValueKind.LOCAL),
@@ -305,15 +307,15 @@ FUNCTIONS = (
     _difference("day", 86400),
     _diff(
         "diffInMonths",
-        "The whole months from the second time to the first, truncated towards zero.",
-        _whole_months,
+        f"The whole months from the second time to the first, truncated towards zero. {_COMPLETE}",
+        times.whole_months,
         'diffInMonths("2024-11-01", "2024-08-01")',
         3,
     ),
     _diff(
         "diffInYears",
-        "The whole years from the second time to the first, truncated towards zero.",
-        lambda end, start: int(_whole_months(end, start) / 12),
+        f"The whole years from the second time to the first, truncated towards zero. {_COMPLETE}",
+        _whole_years,
         'diffInYears("2024-11-01", "2020-11-02")',
         3,
     ),

@@ -5,7 +5,7 @@ interval.
 """
 
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, tzinfo
 
 from proffer.pql.values import times
 from proffer.pql.values.environment import Environment
@@ -42,26 +42,44 @@ def within(
     is_before: bool,
     anchor: Value,
 ) -> bool:
-    """Evaluate `<= 3 days before now`: side of the anchor, and distance against the amount."""
+    """Evaluate `<= 3 days before now`: side of the anchor, and distance against the amount.
+
+    Months and longer units are complete as `age` counts them (R49). `<=` and `>` before an anchor subtract
+    instead: 28 February is one month before 31 March, as well as at least one month.
+    """
     moment, start = times.as_instant(subject, env.tz), _boundary(env, anchor, end=not is_before)
     if moment is None or start is None or (moment > start if is_before else moment < start):
         return False
+    if unit in times.MONTHS_PER_UNIT:
+        moment, start = times.wall_time(moment, env.tz), times.wall_time(start, env.tz)
+        if moment is None or start is None:
+            return False
+        # Clocks that are put back may show an earlier time for a later instant.
+        moment = min(moment, start) if is_before else max(moment, start)
     step = -1 if is_before else 1
-    bound = times.shift_within_range(start, step * amount, unit, env.tz)
-    if sign in ("=", "!="):
-        next_bound = times.shift_within_range(start, step * (amount + 1), unit, env.tz)
-        equals_amount = next_bound < moment <= bound if is_before else bound <= moment < next_bound
-        return equals_amount if sign == "=" else not equals_amount
-    is_near, is_far = (moment >= bound, moment < bound) if is_before else (moment <= bound, moment > bound)
+    bound = _complete_bound(start, step * amount, unit, env.tz)
+    is_complete = moment <= bound if is_before else moment >= bound
     match sign:
-        case "<=":
-            return is_near
-        case "<":
-            return is_near and moment != bound
         case ">=":
-            return is_far or moment == bound
+            return is_complete
+        case "<":
+            return not is_complete
+        case "=" | "!=":
+            next_bound = _complete_bound(start, step * (amount + 1), unit, env.tz)
+            is_next_complete = moment <= next_bound if is_before else moment >= next_bound
+            return (is_complete and not is_next_complete) is (sign == "=")
         case _:
-            return is_far
+            if is_before and unit in times.MONTHS_PER_UNIT:
+                bound = times.shift_months(start, -amount * times.MONTHS_PER_UNIT[unit]) or times.EARLIEST_WALL_TIME
+            return (moment < bound if is_before else moment > bound) is (sign == ">")
+
+
+def _complete_bound(start: datetime, amount: int, unit: str, zone: tzinfo) -> datetime:
+    """Return the nearest time at which the units are complete. `start` is naive for months and longer units."""
+    months = times.MONTHS_PER_UNIT.get(unit)
+    if months is None:
+        return times.shift_within_range(start, amount, unit, zone)
+    return times.shift_whole_months(start, amount * months)
 
 
 def beside(env: Environment, subject: Value, is_before: bool, anchor: Value) -> bool:

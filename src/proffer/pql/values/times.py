@@ -13,6 +13,7 @@ Time: TypeAlias = date | datetime
 
 EARLIEST = datetime.min.replace(tzinfo=UTC)
 LATEST = datetime.max.replace(tzinfo=UTC)
+EARLIEST_WALL_TIME, LATEST_WALL_TIME = EARLIEST.replace(tzinfo=None), LATEST.replace(tzinfo=None)
 
 _ISO = re.compile(
     r"\d{4}-\d{2}-\d{2}(?P<time>[Tt ]\d{2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?(?P<zone>[Zz]|[+-]\d{2}(?::?\d{2})?)?)?",
@@ -26,7 +27,7 @@ _FIXED_UNITS = {
     "day": timedelta(days=1),
     "week": timedelta(weeks=1),
 }
-_MONTHS_PER_UNIT = {"month": 1, "year": 12, "decade": 120, "century": 1200, "millennium": 12000}
+MONTHS_PER_UNIT = {"month": 1, "year": 12, "decade": 120, "century": 1200, "millennium": 12000}
 
 
 @lru_cache(maxsize=8192)
@@ -81,6 +82,12 @@ def to_zone(instant: datetime, zone: tzinfo) -> datetime | None:
         return None
 
 
+def wall_time(instant: datetime, zone: tzinfo) -> datetime | None:
+    """Return what the clocks of the zone show, as a naive time."""
+    local = to_zone(instant, zone)
+    return None if local is None else local.replace(tzinfo=None)
+
+
 def make_date(year: int, month: int, day: int) -> date | None:
     """Return a calendar day; None if it does not exist."""
     try:
@@ -102,7 +109,7 @@ def shift(moment: datetime, amount: int, unit: str, zone: tzinfo) -> datetime | 
     try:
         if unit in _FIXED_UNITS:
             return (moment.astimezone(UTC) + amount * _FIXED_UNITS[unit]).astimezone(zone)
-        return shift_months(moment.astimezone(zone), amount * _MONTHS_PER_UNIT[unit])
+        return shift_months(moment.astimezone(zone), amount * MONTHS_PER_UNIT[unit])
     except (ValueError, OverflowError):
         return None
 
@@ -130,6 +137,32 @@ def shift_months(local: datetime, months: int) -> datetime | None:
     return None
 
 
+def whole_months(end: datetime, start: datetime) -> int:
+    """Return the whole months between two local times, truncated towards zero (R49).
+
+    A month is complete when its day and time are reached; where the month lacks that day, at the start of
+    the first of the next.
+    """
+    if end < start:
+        return -whole_months(start, end)
+    months = (end.year - start.year) * 12 + end.month - start.month
+    return months - ((end.day, end.time()) < (start.day, start.time()))
+
+
+def shift_whole_months(naive: datetime, months: int) -> datetime:
+    """Return the nearest naive time that is this number of whole months away, as `whole_months` counts.
+
+    It is the earliest if `months` is positive, the latest if it is negative; clamped to the years 1 to 9999.
+    """
+    shifted = shift_months(naive, months)
+    if shifted is None:
+        return LATEST_WALL_TIME if months > 0 else EARLIEST_WALL_TIME
+    if shifted.day == naive.day:
+        return shifted
+    first_of_next = floor(shifted, "day") + timedelta(days=1)
+    return first_of_next if months > 0 else first_of_next - timedelta.resolution
+
+
 def shift_within_range(moment: datetime, amount: int, unit: str, zone: tzinfo) -> datetime:
     """Like `shift`, but clamped to `EARLIEST` and `LATEST`."""
     shifted_moment = shift(moment, amount, unit, zone)
@@ -155,7 +188,7 @@ def floor(local: datetime, unit: str) -> datetime:
         case "month":
             return midnight.replace(day=1)
         case _:
-            years = _MONTHS_PER_UNIT[unit] // 12
+            years = MONTHS_PER_UNIT[unit] // 12
             return midnight.replace(year=max(1, midnight.year // years * years), month=1, day=1)
 
 
