@@ -6,7 +6,7 @@ the extra `columns` and is not imported here.
 """
 
 from proffer.pql.cases import CaseResult, run_case
-from proffer.pql.check.schema import Schema, parse_type, schema_with
+from proffer.pql.check.schema import XDM_FIELDS, Schema, parse_type, schema_with
 from proffer.pql.compile import (
     CompiledFormula,
     CompiledRule,
@@ -23,6 +23,7 @@ from proffer.pql.values.environment import Environment
 
 __all__ = [
     "MEANING_VERSION",
+    "XDM_FIELDS",
     "CaseResult",
     "CompileErrors",
     "CompiledFormula",

@@ -210,7 +210,7 @@ def test_a_loaded_schema_decides_what_may_be_saved_and_what_still_counts(tmp_pat
         if fields is None:
             await services.schemas.remove(access, "profile")
         else:
-            await services.schemas.load(access, "profile", fields)
+            await services.schemas.load(access, "profile", fields, force=True)
 
     with server(opening=opening) as client:
         scope = small_library(client)

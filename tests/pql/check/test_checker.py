@@ -3,7 +3,7 @@
 import pytest
 
 from proffer.pql import CompiledRule, Diagnostic, check_text, compile_rule, render_diagnostic
-from proffer.pql.check.schema import Schema
+from proffer.pql.check.schema import Schema, schema_with
 from proffer.pql.syntax.diagnostics import Severity
 
 STRICT = Schema.of({"profile": {"person": {"age": "integer", "tier": "text: gold|silver"}, "tags": ["text"]}})
@@ -41,6 +41,18 @@ def test_a_given_schema_is_certain() -> None:
 def test_a_tenant_namespace_is_open() -> None:
     """Nothing is said of fields that belong to a tenant."""
     assert found("_acme.anything.at.all = 1") == []
+
+
+def test_an_object_with_other_fields_is_open_and_types_those_it_names() -> None:
+    """The type of the other fields is the one of `*`; audiences and identities are always declared."""
+    schema = schema_with(
+        {"profile": {"person": {"age": "integer", "*": "any"}, "scores": {"a": "text", "*": "number"}}}
+    )
+
+    assert found('person.city = "Ulm"', schema=schema) == []
+    assert found('person.age = "x" or scores.b = "x"', schema=schema) == [("warning", "pql.never-true")] * 2
+    assert found('segmentMembership.get("ups").get("x").status = "exited"', schema=schema) == []
+    assert found("homeAddress.city = 1", schema=schema) == [("error", "pql.unknown-field")]
 
 
 @pytest.mark.parametrize(

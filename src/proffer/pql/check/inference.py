@@ -134,7 +134,7 @@ class Inference:
             return of.item
         if not isinstance(of, ObjectType):
             return ANY
-        field_type = of.fields.get(node.name)
+        field_type = of.fields.get(node.name, of.other)
         if field_type is None and not node.name.startswith("_") and node.name not in self.reported_fields:
             self.reported_fields.add(node.name)
             help_ = did_you_mean(node.name, of.fields)
@@ -274,7 +274,7 @@ class Inference:
             if isinstance(first_type.type, MapType):
                 return first_type.type.item
             if isinstance(first_type.type, ObjectType) and isinstance(key, Literal):
-                return first_type.type.fields.get(str(key.value), ANY)
+                return first_type.type.fields.get(str(key.value), first_type.type.other or ANY)
         return type_of_kind(function.returns)
 
     def require_kind(self, kind: ValueKind, name: str, node: Node, inferred: InferredType) -> None:

@@ -58,8 +58,8 @@ class Schema:
         """Build a schema from plain data: `{"profile": {"person": {"age": "integer"}}}`.
 
         A type is one of `text integer number boolean date date-time any`; `text: a|b` for a text with
-        known values; a list of one type for an array; `{"*": type}` for a map; an object for an object.
-        Raises `ValueError` for anything else.
+        known values; a list of one type for an array; `{"*": type}` for a map; an object for an object,
+        where `*` is the type of the fields that it does not name. Raises `ValueError` for anything else.
         """
         roots = {root: parse_type(description) for root, description in declared.items()}
         return cls(roots, frozenset(roots) if strict else frozenset())
@@ -87,9 +87,8 @@ def parse_type(description: Any) -> Type:
     elif isinstance(description, Mapping):
         if set(description) == {"*"}:
             return MapType(item=parse_type(description["*"]))
-        return ObjectType(
-            fields={name: parse_type(field_description) for name, field_description in description.items()}
-        )
+        types = {name: parse_type(field_description) for name, field_description in description.items()}
+        return ObjectType(other=types.pop("*", None), fields=types)
     raise ValueError(f"{description!r} is not a type")
 
 
@@ -140,9 +139,11 @@ _MEMBERSHIP = {
     "validUntil": "date-time",
     "version": "text",
     "payload": "any",
+    "enrichment": {"*": "any"},
 }
 _MEASURE = {"value": "number", "id": "text"}
 _CONSENT = {"val": "text", "time": "date-time", "reason": "text"}
+_SERVER_FIELDS = {"identityMap": _IDENTITIES, "segmentMembership": {"*": {"*": _MEMBERSHIP}}}
 
 _PROFILE = {
     "person": {
@@ -176,9 +177,8 @@ _PROFILE = {
         "lifetimePurchases": "number",
         "adjustments": "any",
     },
-    "identityMap": _IDENTITIES,
+    **_SERVER_FIELDS,
     "identities": ["any"],
-    "segmentMembership": {"*": {"*": _MEMBERSHIP}},
     "consents": {
         "marketing": {"*": "any"},
         "collect": _CONSENT,
@@ -323,16 +323,22 @@ _OFFER = {
     "representations": ["any"],
 }
 
-XDM = Schema.of({"profile": _PROFILE, "xEvent": _EVENT, "offer": _OFFER}, strict=False)
+XDM_FIELDS: Mapping[str, Any] = {"profile": _PROFILE, "xEvent": _EVENT, "offer": _OFFER}
+"""The fields of `XDM`, in the format of `Schema.of`."""
+
+XDM = Schema.of(XDM_FIELDS, strict=False)
 """The built-in schema. It covers only a part of XDM, so unknown fields are warnings."""
 
 
 def schema_with(declared: Mapping[str, Any]) -> Schema:
     """Return the built-in schema with the declared roots replaced, strictly.
 
-    `declared` has the format of `Schema.of`. Undeclared tenant namespaces (`_acme`) are not checked.
+    `declared` has the format of `Schema.of`. Undeclared tenant namespaces (`_acme`) are not checked; identities
+    and audiences, which the server adds to profiles, are always declared.
     """
     if not declared:
         return XDM
+    if "profile" in declared:
+        declared = {**declared, "profile": {**_SERVER_FIELDS, **declared["profile"]}}
     tenant = Schema.of(declared)
     return Schema({**XDM.roots, **tenant.roots}, tenant.strict)

@@ -53,9 +53,13 @@ class MapType(Type):
 
 @dataclass(frozen=True, slots=True)
 class ObjectType(Type):
-    """An object with known fields. `fields` is ignored by equality: the tables are large."""
+    """An object with known fields, which equality ignores: the tables are large.
+
+    `other`: the type of all other fields; None if there are none.
+    """
 
     fields: Mapping[str, Type] = field(default_factory=dict, compare=False)
+    other: Type | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
         return "object"

@@ -40,7 +40,7 @@ def context_violations(
 
 def _check_object(fields: Mapping[str, Any], data: Mapping[str, Any], path: str) -> Iterator[Violation]:
     for name, value in data.items():
-        declared = fields.get(name.removeprefix("xdm:"), fields.get(name))
+        declared = fields.get(name.removeprefix("xdm:"), fields.get(name, fields.get("*")))
         if declared is None:
             yield _violation("unknown-field", f"the schema has no field `{name[:100]}`", f"{path}.{name[:100]}")
         else:

@@ -1,6 +1,6 @@
 """Check, format and describe rules and formulas: the interfaces' and CLI's access to the language."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +27,7 @@ from proffer.pql import (
     schema_with,
 )
 from proffer.pql.syntax.diagnostics import sort_diagnostics
-from proffer.service.rules.json_schema import fields_of, looks_like_json_schema
+from proffer.service.rules.json_schema import SchemaFields, SchemaFile, fields_of
 
 CUSTOM_QUERY_ROOTS = frozenset({"body", "header", "xEvent"})
 """Roots in the rule of a custom cap: the event, alone or as an ingestion message (spec 1.5.1)."""
@@ -148,8 +148,7 @@ def expression_violations(version: Instance, catalog: Catalog | CatalogOverlay) 
         return _cap_violations(version)
     if version.kind not in {EntityKind.RULE, EntityKind.FORMULA}:
         return []
-    entity = parse_entity(version)
-    assert isinstance(entity, EligibilityRule | RankingFormula)
+    entity = expression_entity(version)
     if isinstance(entity, EligibilityRule):
         expression, kind, members = entity.condition, "rule", ("xdm:condition", "condition")
     else:
@@ -161,6 +160,13 @@ def expression_violations(version: Instance, catalog: Catalog | CatalogOverlay) 
     value = "xdm:value" if "xdm:value" in version.document[member] else "value"
     text = expression if isinstance(expression, str) else ""
     return violations_of(compiled.diagnostics, text, f"$.{member}.{value}")
+
+
+def expression_entity(version: Instance) -> EligibilityRule | RankingFormula:
+    """Return the rule or formula of a version."""
+    entity = parse_entity(version)
+    assert isinstance(entity, EligibilityRule | RankingFormula)
+    return entity
 
 
 def _cap_violations(offer: Instance) -> list[Violation]:
@@ -194,20 +200,24 @@ def _unknown_event_fields(query: CompiledRule, path: str) -> list[Violation]:
 
 def profile_schema(content: Any) -> Schema:
     """Return the schema of rules for profiles with these fields. Raises `Invalid`."""
-    return schema_with({"profile": read_fields(content)})
+    return schema_with({"profile": read_schema([SchemaFile("", content)]).fields})
 
 
-def read_fields(content: Any) -> Mapping[str, Any]:
-    """Return the fields of a JSON Schema or field-to-type mapping. Raises `Invalid`."""
-    reason: str | None = "expected an object of fields"
-    fields: Mapping[str, Any] = {}
-    if isinstance(content, Mapping) and content:
-        fields = fields_of(content) if looks_like_json_schema(content) else dict(content)
-        reason = type_problem(fields)
+def read_schema(files: Sequence[SchemaFile]) -> SchemaFields:
+    """Return the fields that JSON Schemas, or field-to-type mappings, declare together. Raises `Invalid`."""
+    for file in files:
+        if not isinstance(file.content, Mapping) or not file.content:
+            raise _no_fields("expected an object of fields", file.address)
+    declared = fields_of(files)
+    reason = type_problem(declared.fields)
     if reason is not None:
-        remedy = 'give a JSON Schema, or fields with types such as `{"person": {"age": "integer"}}`'
-        raise Invalid.of([Violation(code="schema-file", message=reason, path="$", help=remedy)])
-    return fields
+        raise _no_fields(reason, files[0].address)
+    return declared
+
+
+def _no_fields(reason: str, address: str) -> Invalid:
+    remedy = 'give a JSON Schema, or fields with types such as `{"person": {"age": "integer"}}`'
+    return Invalid.of([Violation(code="schema-file", message=reason, path=address or "$", help=remedy)])
 
 
 def expressions(
