@@ -1,17 +1,22 @@
 """`proffer decide`: one decision and why, without a trace of it; or one on record, made again."""
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from starlette.testclient import TestClient
 
 from cli.commands import Proffer
-from proffer.app import create_app
+from proffer.app import DEV_CONTAINER, create_app
 from proffer.config import Settings
+from proffer.model.events import new_decision_id
 from proffer.model.ids import EntityKind
+from proffer.pql import MEANING_VERSION
 from proffer.store.common import proposition_index as edge_ids
+from proffer.store.sqlite.store import SqliteStore
 from proffer.testing import builders as b
 from proffer.wire.scope import encode_scope
 from support.decisions import a_library, always, ask, offer_ids, proposition
@@ -151,6 +156,56 @@ def test_a_replay_gives_what_is_on_record(proffer: Proffer, database: str) -> No
     assert "replayed with the recorded inputs: the same, to the last bit" in after.out
     assert "with today's library: 1 of 1 scopes differ" in after.out
     assert "`gold` now has rank 2" in after.out
+
+
+def test_a_replay_of_another_meaning_says_so_first(proffer: Proffer, database: str) -> None:
+    """The sentence and what changed precede the result, so a different result is not taken for a wrong record."""
+    with on(database) as client:
+        gold, silver = (always(b.an_offer(name, priority=priority)) for name, priority in (("gold", 1), ("silver", 2)))
+        a_library(client, gold, silver)
+        made = proposition(ask(client))
+
+    async def store_as_decided_by_another(meaning: int, offer: str) -> str:
+        store = await SqliteStore.open(Path(database.removeprefix("sqlite:///")))
+        event = await store.decision_event(DEV_CONTAINER, made)
+        assert event is not None
+        assert event.answers[0] is not None
+        (selection,) = event.answers[0].selections
+        event = replace(
+            event,
+            id=new_decision_id(event.decided_us),
+            meaning=meaning,
+            answers=(replace(event.answers[0], selections=(replace(selection, offer=offer),)),),
+        )
+        await store.record(DEV_CONTAINER, event)
+        await store.close()
+        return event.id
+
+    for meaning, offer, age, code in (
+        (1, GOLD, "an earlier", 1),
+        (3, GOLD, "a later", 1),
+        (1, SILVER, "an earlier", 0),
+    ):
+        stored = asyncio.run(store_as_decided_by_another(meaning, offer))
+
+        ran = proffer("decide", "--replay", stored, "--database", database)
+
+        assert ran.code == code, ran.out
+        lines = ran.out.splitlines()
+        assert lines[0].startswith(f"This decision was made by {age} version of Proffer, with version {meaning} ")
+        assert any("Date-times are instants" in line for line in lines) is (meaning == 1)
+        assert ("NOT the same (rules and formulas had version" in ran.out) is (code == 1)
+
+        with on(database) as client:
+            answer = client.get(f"/api/propositions/{stored}/replay").json()
+        assert next(iter(answer)) == "meaning"
+        assert answer["meaning"] == {
+            "recorded": meaning,
+            "used": MEANING_VERSION,
+            "note": lines[0],
+            "changes": [line.removeprefix("- ") for line in lines if line.startswith("- ")],
+        }
+    assert not proffer("decide", "--replay", made, "--database", database).out.startswith("This decision was made")
 
 
 def test_an_erased_customer_is_not_replayed(proffer: Proffer, database: str) -> None:

@@ -56,6 +56,10 @@ def assert_reproduced(client: TestClient, proposition: str) -> Any:
     answer = client.get(f"/api/propositions/{proposition}/replay")
     assert answer.status_code == 200, answer.text
     replay = answer.json()
+    assert next(iter(replay)) == "meaning"
+    assert replay["meaning"]["recorded"] == 1
+    assert "version 1 of the meaning" in replay["meaning"]["note"]
+    assert any("Date-times are instants" in change for change in replay["meaning"]["changes"])
     assert (replay["reproduced"], replay["asItWas"]) == (True, []), replay
     return replay
 

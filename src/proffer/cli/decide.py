@@ -150,6 +150,10 @@ def _trace_lines(trace: ScopeTrace) -> Iterator[str]:
 
 def _print_replay(replay: Replay) -> None:
     event = replay.event
+    if replay.meaning_note is not None:
+        typer.echo(replay.meaning_note)
+        for change in replay.meaning_changes:
+            typer.echo(f"- {change}")
     typer.echo(f"decision {event.id} of {format_timestamp(event.decided_us)}, library at revision {event.revision}")
     names = replay.names
     for index, answer in enumerate(event.answers):
@@ -165,6 +169,8 @@ def _print_replay(replay: Replay) -> None:
         for line in _trace_lines(replay.traces[index]):
             typer.echo(f"    {line}")
     verdict = "the same, to the last bit" if replay.reproduced else "NOT the same"
+    if replay.meaning_note is not None and not replay.reproduced:
+        verdict += f" (rules and formulas had version {event.meaning} of their meaning)"
     typer.echo(f"replayed with the recorded inputs: {verdict}")
     _print_differences(replay.as_recorded, names)
     circumstances = "today's library, customer, counters and time"

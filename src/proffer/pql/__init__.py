@@ -16,7 +16,7 @@ from proffer.pql.compile import (
     compile_rule,
     read_condition,
 )
-from proffer.pql.meaning import MEANING_VERSION
+from proffer.pql.meaning import MEANING_VERSION, changes_of_meaning
 from proffer.pql.run.explain import ExplainStep, explain
 from proffer.pql.syntax.diagnostics import Diagnostic, Severity, position_of, render_diagnostic
 from proffer.pql.values.environment import Environment
@@ -33,6 +33,7 @@ __all__ = [
     "ExplainStep",
     "Schema",
     "Severity",
+    "changes_of_meaning",
     "check_text",
     "compile_formula",
     "compile_rule",

@@ -1,16 +1,30 @@
-"""The version of the meaning of the rule language."""
+"""The version of what rules and formulas mean, and what each version changed."""
 
 MEANING_VERSION = 2
-"""Version of what rules and formulas mean. A decision event without one was decided by version 1.
+"""Version of what rules and formulas mean. A decision event without one was decided by version 1."""
 
-Version 2 differs from version 1 in this:
+_CHANGES: dict[int, tuple[str, ...]] = {
+    2: (
+        (
+            "Types come from the schema, not from the value: a comparison uses the declared type of a field, and "
+            "numbers, Booleans and texts that cannot be read as one type are not comparable. Before, the right side "
+            "was converted to the type of the value on the left."
+        ),
+        (
+            "Date-times are instants: `=`, order, `in`, `min`, `max`, `distinct`, `topN` and `bottomN` compare the "
+            "instant, whatever the offset and precision. Before, two texts were compared as texts."
+        ),
+        "`toTimeZone` keeps its zone for whatever reads the time.",
+        (
+            "Whole months and years are complete when the day of the month is reached, or on the first day of the next "
+            "month if the month lacks that day."
+        ),
+    ),
+}
+"""What each version changed."""
 
-- Types come from the schema, not from the value: a comparison uses the declared type of a field, and numbers,
-  Booleans and texts that cannot be read as one type are not comparable. Version 1 converted the right side to
-  the type of the value on the left.
-- Date-times are instants: `=`, order, `in`, `min`, `max`, `distinct`, `topN` and `bottomN` compare the instant,
-  whatever the offset and precision. Version 1 compared two texts as texts.
-- `toTimeZone` keeps its zone for whatever reads the time.
-- Whole months and years are complete when the day of the month is reached, or on the first day of the next month
-  if the month lacks that day.
-"""
+
+def changes_of_meaning(first: int, second: int) -> tuple[str, ...]:
+    """Return what changed between two versions, in either direction; unknown versions add nothing."""
+    versions = range(min(first, second) + 1, max(first, second) + 1)
+    return tuple(change for version in versions for change in _CHANGES.get(version, ()))

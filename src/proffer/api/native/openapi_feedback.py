@@ -159,6 +159,18 @@ SCHEMAS |= {
         "description": "Differences by scope; empty lists if the stored decision is reproduced.",
         "type": "object",
         "properties": {
+            "meaning": {
+                "description": "Only if the decision was made with another version of the meaning of rules and "
+                "formulas than the replay uses: then a result that differs does not mean that the record is wrong.",
+                "type": "object",
+                "properties": {
+                    "recorded": {"type": "integer"},
+                    "used": {"type": "integer"},
+                    "note": {"type": "string"},
+                    "changes": {"type": "array", "items": {"type": "string"}},
+                },
+                "required": ["recorded", "used", "note", "changes"],
+            },
             "propositionId": {"type": "string"},
             "decisionId": {"type": "string"},
             "revision": {"type": "integer"},
@@ -385,7 +397,8 @@ OPERATIONS = [
         group=GROUP,
         summary="Replay a decision",
         about="Repeats the decision three times: with the library of its revision and all recorded inputs, which "
-        "gives the same result (`asItWas` is empty); with today's library and the recorded inputs; and with today's "
+        "gives the same result (`asItWas` is empty) unless `meaning` says that rules and formulas meant something else "
+        "then; with today's library and the recorded inputs; and with today's "
         "library, customer, counters and time. `explanation` gives, for every candidate of the first run, its stage "
         "and the reason. Nothing is counted. Needs `profiles:read`.",
         parameters=[_PROPOSITION_PARAMETER, SANDBOX],

@@ -15,7 +15,7 @@ from proffer.api.kit.permissions import OperationRoutes, RouteSpec
 from proffer.api.native.openapi_feedback import OPERATIONS
 from proffer.auth.principal import Permission
 from proffer.model.trace import ScopeTrace
-from proffer.service.decisions.replay import ReplayService, ScopeDifference
+from proffer.service.decisions.replay import Replay, ReplayService, ScopeDifference
 from proffer.service.event_log.export import EventExport
 from proffer.service.library.registry import AuthorizedContainer, ContainerRegistry
 
@@ -49,6 +49,7 @@ class PropositionRoutes:
         replayed = await self._replay.replay(access, _proposition(call))
         return json_response(
             {
+                **_meaning(replayed),
                 "propositionId": _proposition(call),
                 "decisionId": replayed.event.id,
                 "revision": replayed.event.revision,
@@ -64,6 +65,20 @@ class PropositionRoutes:
 
 def _proposition(call: ApiCall) -> str:
     return str(call.request.path_params["proposition"])
+
+
+def _meaning(replayed: Replay) -> dict[str, Any]:
+    """Return the member that says that the decision was made with another meaning of rules."""
+    if replayed.meaning_note is None:
+        return {}
+    return {
+        "meaning": {
+            "recorded": replayed.event.meaning,
+            "used": replayed.meaning,
+            "note": replayed.meaning_note,
+            "changes": list(replayed.meaning_changes),
+        }
+    }
 
 
 def _differences(differences: Sequence[ScopeDifference]) -> list[dict[str, Any]]:

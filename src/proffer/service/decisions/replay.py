@@ -19,6 +19,7 @@ from proffer.model.ids import canonical
 from proffer.model.outcome import DecisionOutcome
 from proffer.model.profile import Profile, ProfileIdentity
 from proffer.model.trace import ScopeTrace, Stage, Verdict
+from proffer.pql import MEANING_VERSION, changes_of_meaning
 from proffer.service.customers.profiles import ProfileService
 from proffer.service.decisions.decide import usage_for
 from proffer.service.decisions.degraded import DegradedSnapshotCache
@@ -55,7 +56,8 @@ class Replay:
     `as_recorded`: with the recorded inputs; empty if reproduced. `current_library`: with the current
     library, otherwise as recorded. `current_state`: library, customer, counters and time as they are
     now; the recorded profile if the customer is not stored (`customer_stored`). `names`: current
-    names by id. `traces`: one trace per scope of the first replay.
+    names by id. `traces`: one trace per scope of the first replay. All rules and formulas are evaluated with
+    today's meaning; if the decision was made with another, `meaning_note` says so.
     """
 
     event: DecisionEvent
@@ -69,6 +71,29 @@ class Replay:
     @property
     def reproduced(self) -> bool:
         return not self.as_recorded
+
+    @property
+    def meaning(self) -> int:
+        """The version of the meaning of rules and formulas that the replay used."""
+        return MEANING_VERSION
+
+    @property
+    def meaning_changes(self) -> tuple[str, ...]:
+        """What changed in the meaning of rules and formulas since the decision."""
+        return changes_of_meaning(self.event.meaning, MEANING_VERSION)
+
+    @property
+    def meaning_note(self) -> str | None:
+        """The sentence that precedes the replay of a decision with another meaning; else None."""
+        recorded = self.event.meaning
+        if recorded == MEANING_VERSION:
+            return None
+        age = "an earlier" if recorded < MEANING_VERSION else "a later"
+        return (
+            f"This decision was made by {age} version of Proffer, with version {recorded} of the meaning of rules and "
+            f"formulas; this replay uses version {MEANING_VERSION}. A different result does not mean that the record "
+            "is wrong."
+        )
 
 
 class ReplayService:
