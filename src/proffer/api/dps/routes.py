@@ -49,7 +49,7 @@ class DpsRoutes:
             collection, _, rest = operation.path.removeprefix(f"{PREFIX}/").partition("/")
             permission, handler = handlers[operation.method, rest]
             table.append((operation.name, permission, partial(handler, collection=collection)))
-        endpoints = OperationRoutes(OPERATIONS, PREFIX).in_sandbox(self._registry, table)
+        endpoints = OperationRoutes(OPERATIONS, PREFIX).in_sandbox(self._registry, table, sees_all_writes=True)
         return Surface(name="dps", prefix=PREFIX, endpoints=endpoints)
 
     async def create(self, call: ApiCall, access: AuthorizedContainer, collection: str) -> Response:

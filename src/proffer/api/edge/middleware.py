@@ -82,7 +82,7 @@ class EdgeMiddleware:
         request_id = request_id_for(request, query)
         stream: AuthorizedDatastream | None = None
         try:
-            stream = self._find_stream(version, query)
+            stream = await self._find_stream(version, query)
             self._check_origin(stream, request)
             if stream.datastream.access is EdgeAccess.AUTHENTICATED:
                 await self._authenticate(stream, request)
@@ -112,7 +112,7 @@ class EdgeMiddleware:
             )
         return with_common_headers(response, request, request_id)
 
-    def _find_stream(self, version: str, query: Mapping[str, str]) -> AuthorizedDatastream:
+    async def _find_stream(self, version: str, query: Mapping[str, str]) -> AuthorizedDatastream:
         datastream_id = ""
         for name in _DATASTREAM_PARAMETERS[version]:
             datastream_id = datastream_id or query.get(name, "")
@@ -121,7 +121,9 @@ class EdgeMiddleware:
                 f"the datastream is missing: `?{_DATASTREAM_PARAMETERS[version][0]}=…`",
                 code="EXEG-0002-400",
             )
-        stream = self._datastreams.find(datastream_id) if len(datastream_id) <= _MAX_DATASTREAM_ID else None
+        stream = None
+        if len(datastream_id) <= _MAX_DATASTREAM_ID:
+            stream = await self._datastreams.find_latest(datastream_id)
         if stream is None:
             raise Malformed(f"there is no datastream `{datastream_id[:100]}`", code="EXEG-0003-400")
         if not stream.datastream.enabled:

@@ -38,7 +38,7 @@ class IngestRoutes:
         return Surface(
             name="ingest",
             prefix=PREFIX,
-            endpoints=OperationRoutes(OPERATIONS, PREFIX).authorized(table, self._authorize),
+            endpoints=OperationRoutes(OPERATIONS, PREFIX).authorized(self._registry, table, self._authorize),
             status_overrides={Kind.INVALID: 400},
         )
 

@@ -9,6 +9,7 @@ from starlette.responses import Response
 from proffer.api.kit.endpoints import ApiCall, Endpoint, Handler
 from proffer.auth.policy import require_permission
 from proffer.auth.principal import Permission
+from proffer.errors import Conflict, Invalid, NotFound, Stale, Unavailable
 from proffer.service.library.registry import AuthorizedContainer, ContainerRegistry
 from proffer.wire.openapi import Operation
 
@@ -16,6 +17,7 @@ ContainerHandler: TypeAlias = Callable[[ApiCall, AuthorizedContainer], Awaitable
 ContainerResolver: TypeAlias = Callable[[ApiCall, Permission | None], AuthorizedContainer]
 RouteSpec: TypeAlias = tuple[str, Permission | None, ContainerHandler]
 """Name of the operation, required permission (None: read access is enough), handler."""
+_MAY_BE_OUTDATED = '111 proffer "the database is not available: this is the last known state"'
 
 
 def requires(permission: Permission, handler: Handler) -> Handler:
@@ -41,28 +43,71 @@ class OperationRoutes:
         path = operation.path.removeprefix(self.prefix)
         return Endpoint(method=operation.method, path=path, handler=handler)
 
-    def authorized(self, table: Iterable[RouteSpec], resolve: ContainerResolver) -> list[Endpoint]:
-        """Return endpoints whose handlers get the container that `resolve` authorizes."""
+    def authorized(
+        self,
+        registry: ContainerRegistry,
+        table: Iterable[RouteSpec],
+        resolve: ContainerResolver,
+        *,
+        sees_all_writes: bool = False,
+    ) -> list[Endpoint]:
+        """Return endpoints whose handlers get the container that `resolve` authorizes.
+
+        With `sees_all_writes` a handler sees every write whose receipt was sent before the request
+        arrived, in any process. Otherwise only an unknown container is looked for in the store (R50).
+        """
 
         def authorizing_handler(permission: Permission | None, handler: ContainerHandler) -> Handler:
-            return lambda call: handler(call, resolve(call, permission))
+            def handle(call: ApiCall) -> Awaitable[Response]:
+                try:
+                    access = resolve(call, permission)
+                except NotFound:
+                    return handle_latest(call)
+                return handler(call, access)
+
+            async def handle_latest(call: ApiCall) -> Response:
+                await registry.see_all_writes()
+                return await handler(call, resolve(call, permission))
+
+            async def handle_after_all_writes(call: ApiCall) -> Response:
+                try:
+                    await registry.see_all_writes()
+                except Unavailable as outage:
+                    return await _handle_from_memory(handle, call, outage)
+                return await handler(call, resolve(call, permission))
+
+            return handle_after_all_writes if sees_all_writes else handle
 
         return [self.endpoint(name, authorizing_handler(permission, handler)) for name, permission, handler in table]
 
-    def in_container(self, registry: ContainerRegistry, table: Iterable[RouteSpec]) -> list[Endpoint]:
+    def in_container(
+        self, registry: ContainerRegistry, table: Iterable[RouteSpec], *, sees_all_writes: bool = False
+    ) -> list[Endpoint]:
         """Return endpoints whose path names the container, as `{container}`."""
 
         def resolve(call: ApiCall, permission: Permission | None) -> AuthorizedContainer:
             container_id = call.request.scope["path_params"]["container"]
             return registry.authorize(call.principal, container_id, permission)
 
-        return self.authorized(table, resolve)
+        return self.authorized(registry, table, resolve, sees_all_writes=sees_all_writes)
 
-    def in_sandbox(self, registry: ContainerRegistry, table: Iterable[RouteSpec]) -> list[Endpoint]:
+    def in_sandbox(
+        self, registry: ContainerRegistry, table: Iterable[RouteSpec], *, sees_all_writes: bool = False
+    ) -> list[Endpoint]:
         """Return endpoints of the container of the caller's sandbox (`x-sandbox-name`)."""
 
         def resolve(call: ApiCall, permission: Permission | None) -> AuthorizedContainer:
             sandbox = call.header(b"x-sandbox-name")
             return registry.authorize_sandbox(call.principal, sandbox, permission)
 
-        return self.authorized(table, resolve)
+        return self.authorized(registry, table, resolve, sees_all_writes=sees_all_writes)
+
+
+async def _handle_from_memory(handler: Handler, call: ApiCall, outage: Unavailable) -> Response:
+    """Respond from memory, with a `Warning` header; a refusal that the store could lift becomes the outage."""
+    try:
+        response = await handler(call)
+    except (NotFound, Conflict, Stale, Invalid):
+        raise outage from None
+    response.headers["Warning"] = _MAY_BE_OUTDATED
+    return response

@@ -40,7 +40,7 @@ class ChangeRoutes:
         return Surface(
             name="changes",
             prefix="/api",
-            endpoints=OperationRoutes(OPERATIONS, "/api").in_sandbox(self._registry, table),
+            endpoints=OperationRoutes(OPERATIONS, "/api").in_sandbox(self._registry, table, sees_all_writes=True),
         )
 
     async def changes(self, call: ApiCall, access: AuthorizedContainer) -> Response:

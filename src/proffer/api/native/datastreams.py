@@ -45,7 +45,7 @@ class DatastreamRoutes:
         return Surface(
             name="datastreams",
             prefix="/api",
-            endpoints=OperationRoutes(OPERATIONS, "/api").in_sandbox(self._registry, table),
+            endpoints=OperationRoutes(OPERATIONS, "/api").in_sandbox(self._registry, table, sees_all_writes=True),
         )
 
     async def list_all(self, _: ApiCall, access: AuthorizedContainer) -> Response:

@@ -36,7 +36,7 @@ class PropositionRoutes:
         return Surface(
             name="record",
             prefix="/api",
-            endpoints=OperationRoutes(OPERATIONS, "/api").in_sandbox(self._registry, table),
+            endpoints=OperationRoutes(OPERATIONS, "/api").in_sandbox(self._registry, table, sees_all_writes=True),
         )
 
     async def decision(self, call: ApiCall, access: AuthorizedContainer) -> Response:

@@ -1,5 +1,6 @@
 """`/api/rules`: check a rule or formula, for editors (Proffer extension, R31)."""
 
+from contextlib import suppress
 from typing import Any
 
 from starlette.responses import Response
@@ -9,7 +10,7 @@ from proffer.api.kit.json_body import json_response
 from proffer.api.kit.permissions import OperationRoutes, requires
 from proffer.api.native.openapi_rules import OPERATIONS
 from proffer.auth.principal import Permission, Principal
-from proffer.errors import Invalid
+from proffer.errors import Invalid, Unavailable
 from proffer.service.library.registry import AuthorizedContainer, ContainerRegistry
 from proffer.service.rules.check import CheckResult, check, schema_of
 from proffer.validation import (
@@ -56,6 +57,8 @@ class RuleRoutes:
         findings = validate(CHECK_SHAPE, body)
         if findings:
             raise Invalid.of(findings)
+        with suppress(Unavailable):  # checked against the last known schema then
+            await self._registry.see_all_writes()
         access = self._authorize_container(call.principal, body.get("container"))
         checked = check(
             body["value"],

@@ -50,6 +50,7 @@ class OdsRoutes(OdeRoutes):
         # This interface has one request version; the schema's version is ignored.
         media = parse_content_type(call.header(b"content-type"))
         request = translate.read(media, body, newest_only=True)
+        await self._service.see_scopes(access, request.scopes, partial=call.flag("partial"))
         placements = self._service.placements(access, [scope.placement for scope in request.scopes])
         apply_placement_defaults(request, placements)
         return await self.decide_and_respond(call, access, request, partial(select_fields, request))

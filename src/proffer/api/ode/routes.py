@@ -68,7 +68,9 @@ class OdeRoutes:
             self._service.validate_context(access, request.context_entries, request.context_path)
         profile = await self._profiles.resolve(access, request.profile, request.policy_id, path=request.profile_path)
         if request.is_older:
-            request.expand(self._service.scopes_of(access, request.decisions))
+            request.expand(await self._service.scopes_of(access, request.decisions))
+        else:
+            await self._service.see_scopes(access, request.scopes, partial=call.flag("partial"))
         try:
             result = await self._service.decide(
                 access,
@@ -92,7 +94,7 @@ class OdeRoutes:
         decisions = call.request.query_params.getlist("activityId")
         if not 1 <= len(decisions) <= ode.MAX_SCOPES:
             raise Malformed(f"name 1 to {ode.MAX_SCOPES} decisions: `?activityId=…`", code="bad-parameter")
-        offers = self._service.offers(access, decisions)
+        offers = await self._service.offers(access, decisions)
         return BytesResponse(translate.write_offers(offers, _instances_url(call, access)))
 
     async def diagnostics(self, call: ApiCall, access: AuthorizedContainer) -> Response:

@@ -51,7 +51,7 @@ class AudienceRoutes:
             ("startEstimate", Permission.PROFILES_READ, self.preview),
             ("getEstimate", Permission.PROFILES_READ, self.estimate),
         ]
-        return OperationRoutes(OPERATIONS, PREFIX).in_sandbox(self._registry, table)
+        return OperationRoutes(OPERATIONS, PREFIX).in_sandbox(self._registry, table, sees_all_writes=True)
 
     async def create(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         """POST: define an audience."""

@@ -42,7 +42,7 @@ class DescriptorRoutes:
         return Surface(
             name="schema-registry",
             prefix=PREFIX,
-            endpoints=OperationRoutes(OPERATIONS, PREFIX).in_sandbox(self._registry, table),
+            endpoints=OperationRoutes(OPERATIONS, PREFIX).in_sandbox(self._registry, table, sees_all_writes=True),
         )
 
     async def list(self, call: ApiCall, access: AuthorizedContainer) -> Response:

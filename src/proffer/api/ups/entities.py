@@ -39,7 +39,7 @@ class EntityRoutes:
             ("getEntities", Permission.PROFILES_READ, self.post),
             ("eraseEntity", Permission.PROFILES_WRITE, self.delete),
         ]
-        return OperationRoutes(OPERATIONS, PREFIX).in_sandbox(self._registry, table)
+        return OperationRoutes(OPERATIONS, PREFIX).in_sandbox(self._registry, table, sees_all_writes=True)
 
     async def get(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         """GET: one customer, or the events of one customer."""

@@ -39,7 +39,7 @@ class CustomerSettingsRoutes:
             ("createNamespace", Permission.LIBRARY_WRITE, self.create_namespace),
             ("getNamespace", Permission.LIBRARY_READ, self.namespace),
         ]
-        return OperationRoutes(OPERATIONS, PREFIX).in_sandbox(self._registry, table)
+        return OperationRoutes(OPERATIONS, PREFIX).in_sandbox(self._registry, table, sees_all_writes=True)
 
     async def policies(self, _: ApiCall, access: AuthorizedContainer) -> Response:
         children = [

@@ -61,7 +61,7 @@ class XcoreRoutes:
             endpoints=[
                 routes.endpoint("getHome", self.home),
                 routes.endpoint("getHomeSlash", self.home),
-                *routes.in_container(self._registry, table),
+                *routes.in_container(self._registry, table, sees_all_writes=True),
             ],
             status_overrides={Kind.STALE: 409},  # R1
         )

@@ -131,6 +131,32 @@ class DecideService:
         if violations:
             raise Invalid.of(violations)
 
+    async def see_scopes(
+        self, access: AuthorizedContainer, scopes: Iterable[RequestedScope], *, partial: bool = False
+    ) -> None:
+        """Look in the store for scopes that are not live here, before they are called unknown (R50).
+
+        Raises `StoreUnavailable` if the look fails, unless `partial`.
+        """
+        decisions = access.state.publisher.snapshot.decisions
+        for scope in scopes:
+            playable = decisions.get(scope.decision)
+            if playable is None or scope.placement not in playable.scopes:
+                break
+        else:
+            return
+        try:
+            await self._registry.see_all_writes()
+        except StoreUnavailable:
+            if not partial:
+                raise
+
+    async def _see_decisions(self, access: AuthorizedContainer, names: Iterable[str]) -> None:
+        """Look in the store for decisions that are not live here. Raises `StoreUnavailable`."""
+        snapshot = access.state.publisher.snapshot
+        if not all(_has_scopes(snapshot, canonical(name)) for name in names):
+            await self._registry.see_all_writes()
+
     async def decide(
         self,
         access: AuthorizedContainer,
@@ -280,11 +306,12 @@ class DecideService:
             if placement in snapshot.placements
         ]
 
-    def scopes_of(self, access: AuthorizedContainer, decisions: Sequence[str]) -> list[list[RequestedScope]]:
+    async def scopes_of(self, access: AuthorizedContainer, decisions: Sequence[str]) -> list[list[RequestedScope]]:
         """Return the scopes of each decision, in order: what a request without placements means (R36).
 
         A decision without any now gets one without a placement, which will be unknown.
         """
+        await self._see_decisions(access, decisions)
         snapshot = access.state.publisher.snapshot
         scopes: list[list[RequestedScope]] = []
         for key in map(canonical, decisions):
@@ -293,8 +320,9 @@ class DecideService:
             scopes.append([RequestedScope(key, placement) for placement in placements or [""]])
         return scopes
 
-    def offers(self, access: AuthorizedContainer, decisions: Sequence[str]) -> list[OffersOfDecision]:
+    async def offers(self, access: AuthorizedContainer, decisions: Sequence[str]) -> list[OffersOfDecision]:
         """Return the offers of these live decisions. Raises `NotFound`, naming all that are not."""
+        await self._see_decisions(access, decisions)
         snapshot = access.state.publisher.snapshot
         missing = [name for name in decisions if not _has_scopes(snapshot, canonical(name))]
         if missing:

@@ -82,6 +82,14 @@ class DatastreamService:
                 self._cache[datastream_id] = stream
         return stream
 
+    async def find_latest(self, datastream_id: str) -> AuthorizedDatastream | None:
+        """Return the datastream as `find` does; an unknown one is looked for in the store (R50)."""
+        stream = self.find(datastream_id)
+        if stream is None:
+            await self._registry.see_all_writes()
+            stream = self.find(datastream_id)
+        return stream
+
     def _load(self, key: str) -> AuthorizedDatastream | None:
         stored = self._registry.datastream(key)
         if stored is not None:

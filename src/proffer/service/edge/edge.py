@@ -143,6 +143,7 @@ class EdgeService:
         `event`: the request's event data; `is_plain`: its names have no prefixes. A scope without an
         item count takes its placement's. A `dry_run` is neither counted nor recorded.
         """
+        await self._decide.see_scopes(stream.access, scopes, partial=True)
         placements = stream.access.state.publisher.snapshot.placements
         scope_requests, item_count, allow_duplicates = [], 0, True
         for requested_scope in scopes:

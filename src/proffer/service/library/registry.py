@@ -13,10 +13,13 @@ from proffer.model.instance import Container, Instance
 from proffer.service.library.library import ContainerState, ContainerStore
 from proffer.service.runtime.clock import Clock
 from proffer.service.runtime.database_status import DatabaseStatus
+from proffer.service.runtime.shared_run import SharedRun
 from proffer.store.errors import StoreUnavailable
 from proffer.telemetry import log_failure
 
 DEFAULT_SANDBOX = "prod"
+_MAX_WAIT_S = 2.0
+"""How long a request waits for the store's revisions."""
 
 
 class AuthorizedContainer(Struct, frozen=True):
@@ -45,6 +48,7 @@ class ContainerRegistry:
         self.changes = 0
         """Increases whenever a container is added or changes."""
         self._watcher: asyncio.Task[None] | None = None
+        self._shared_catch_up = SharedRun(self._catch_up_with_caps)
 
     async def start(self) -> None:
         """Read every container and begin to watch for changes."""
@@ -62,6 +66,7 @@ class ContainerRegistry:
             self._watcher.cancel()
             await asyncio.wait([self._watcher])
             self._watcher = None
+        await self._shared_catch_up.stop()
         for state in self._open.values():
             await state.drain()
             state.publisher.close()
@@ -81,6 +86,26 @@ class ContainerRegistry:
                     errors.append(error)
         if errors:
             raise errors[0]
+
+    async def see_all_writes(self) -> None:
+        """Apply every write that any process committed before this call (R50).
+
+        Concurrent callers share one read of the store. Raises `StoreUnavailable` at once during an
+        outage, and after `_MAX_WAIT_S` seconds without a result.
+        """
+        if self.database_status.outage is not None:
+            raise StoreUnavailable(self.database_status.outage)
+        try:
+            async with asyncio.timeout(_MAX_WAIT_S):
+                await self._shared_catch_up.wait()
+        except TimeoutError:
+            raise StoreUnavailable(f"the database did not answer within {_MAX_WAIT_S:g} s") from None
+
+    async def _catch_up_with_caps(self) -> None:
+        changes = self.changes
+        await self.catch_up()
+        if self.changes != changes:
+            await self._store.catch_up(self._clock())
 
     def _count_change(self) -> None:
         self.changes += 1
