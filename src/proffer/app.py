@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -63,6 +64,7 @@ from proffer.service.library.registry import ContainerRegistry
 from proffer.service.library.schemas import SchemaService
 from proffer.service.monitoring import Monitoring
 from proffer.service.runtime.clock import Clock, wall_clock
+from proffer.service.runtime.spool_queue import SpoolQueue
 from proffer.service.runtime.tokens import TokenService
 from proffer.store.memory.store import MemoryStore
 from proffer.store.ports import Store
@@ -273,6 +275,11 @@ class Services:
         await self.feedback.close()
         await self.store.close()
 
+    def spool_queues(self) -> Sequence[SpoolQueue[Any]]:
+        """Return the queues of decisions and of feedback, where there is a spool."""
+        queues = (self.decide.spool_replayer.queue, self.feedback.spool_queue)
+        return [queue for queue in queues if queue is not None]
+
     def surfaces(self, *, dev: bool) -> list[Surface]:
         return [  # of several routes that match a path, the first counts
             OdeRoutes(self.decide, self.profiles, self.registry).surface(),
@@ -344,11 +351,13 @@ def create_app(
             FeedbackSpool(*spool_options) if settings.spool_bytes else None,
         )
         monitoring.health.add_degradation_check("database", services.registry.database_status.reason)
+        for queue in services.spool_queues():
+            monitoring.health.add_degradation_check(f"spooled-{queue.content}", queue.reason)
         try:
             await services.start(dev=settings.dev)
             services.retention.start()
             services.feedback.start()
-            monitoring.register_gauges(services.registry, services.store, clock)
+            monitoring.register_gauges(services.registry, services.store, clock, services.spool_queues())
             routes = app_routes(services, dev=settings.dev, monitoring=monitoring, metrics_token=settings.metrics_token)
             app.set_routes(routes)
             monitoring.health.started = True

@@ -107,6 +107,18 @@ WRITES_WAITING = Metric(
     ("worker",),
     MetricKind.GAUGE,
 )
+SPOOL_BYTES = Metric(
+    "proffer_spool_waiting_bytes",
+    "Size of the spooled decisions and feedback that wait to be recorded.",
+    ("content",),
+    MetricKind.GAUGE,
+)
+SPOOL_DAMAGED = Metric(
+    "proffer_spool_damaged_files",
+    "Spool files that were kept because some of their records cannot be read.",
+    ("content",),
+    MetricKind.GAUGE,
+)
 SNAPSHOT_REVISION = Metric(
     "proffer_snapshot_revision",
     "Revision of the library in force; the lowest of all workers.",

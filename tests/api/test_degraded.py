@@ -90,3 +90,25 @@ def test_answers_and_health_say_that_the_database_is_away(tmp_path: Path) -> Non
             while list((tmp_path / "spool").iterdir()):
                 assert time.monotonic() < until
                 time.sleep(0.05)
+
+
+def test_a_damaged_spool_file_is_reported(tmp_path: Path) -> None:
+    """In health, readiness and metrics, while the server stays ready; what could be read is recorded."""
+    spool = tmp_path / "spool"
+    spool.mkdir()
+    (spool / "left.spool").write_bytes(b"\0\0\0\4????torn")
+    (spool / "left.feedback").write_bytes(b"\0\0\0\4????torn")
+    settings = Settings(dev=True, database=f"sqlite:///{tmp_path / 'p.db'}", spool=str(spool), metrics=True)
+    with TestClient(create_app(settings), base_url="http://127.0.0.1:8700", client=("127.0.0.1", 1)) as client:
+        until = time.monotonic() + 20
+        while len(list(spool.glob("*.damaged"))) < 2:
+            assert time.monotonic() < until
+            time.sleep(0.02)
+        for path, status in (("/healthz", "degraded"), ("/readyz", "ready")):
+            answer = client.get(path)
+            assert (answer.status_code, answer.json()["status"]) == (200, status)
+            assert f"`{spool / 'left.spool.damaged'}`" in answer.json()["reasons"]["spooled-decisions"]
+            assert f"`{spool / 'left.feedback.damaged'}`" in answer.json()["reasons"]["spooled-feedback"]
+        metrics = client.get("/metrics").text
+        assert 'proffer_spool_damaged_files{content="decisions"} 1.0' in metrics
+        assert 'proffer_spool_waiting_bytes{content="feedback"} 0.0' in metrics

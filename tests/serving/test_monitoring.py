@@ -293,7 +293,7 @@ def test_health_says_what_is_wrong() -> None:
         assert (ready.status_code, ready.headers["retry-after"]) == (503, "1")
         assert ready.json()["reasons"] == {"disk": "it is full"}
         sight.health.add_readiness_check("disk", lambda: None)
-        assert client.get("/readyz").json() == {"status": "ready"}
+        assert client.get("/readyz").json() == {"status": "ready", "reasons": {"moon": "it is away"}}
         assert sight.read_metrics is not None
         assert sight.read_metrics().gauges[DEGRADED.name] == {("moon",): 1}
 

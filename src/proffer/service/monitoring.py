@@ -1,6 +1,7 @@
 """Health and metrics of one process."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from proffer.metrics import (
     DEGRADED,
@@ -8,6 +9,8 @@ from proffer.metrics import (
     NO_METRICS,
     SNAPSHOT_AGE,
     SNAPSHOT_REVISION,
+    SPOOL_BYTES,
+    SPOOL_DAMAGED,
     WRITES_WAITING,
     InMemoryMetrics,
     Labels,
@@ -17,6 +20,7 @@ from proffer.metrics import (
 from proffer.service.library.registry import ContainerRegistry
 from proffer.service.runtime.clock import Clock
 from proffer.service.runtime.health import Health
+from proffer.service.runtime.spool_queue import SpoolQueue
 from proffer.store.ports import GroupCommitStore, Store
 
 
@@ -36,7 +40,9 @@ class Monitoring:
             self.metrics = counters = InMemoryMetrics()
             self.read_metrics = counters.snapshot
 
-    def register_gauges(self, registry: ContainerRegistry, store: Store, clock: Clock) -> None:
+    def register_gauges(
+        self, registry: ContainerRegistry, store: Store, clock: Clock, spool_queues: Sequence[SpoolQueue[Any]] = ()
+    ) -> None:
         """Register gauges that are evaluated at each scrape."""
         if not self.metrics.enabled:
             return
@@ -55,6 +61,8 @@ class Monitoring:
         self.metrics.gauge(DEGRADED, lambda: {(name,): 1 for name in self.health.degraded_reasons()})
         self.metrics.gauge(SNAPSHOT_REVISION, revisions)
         self.metrics.gauge(SNAPSHOT_AGE, ages)
+        self.metrics.gauge(SPOOL_BYTES, lambda: {(queue.content,): queue.waiting_bytes() for queue in spool_queues})
+        self.metrics.gauge(SPOOL_DAMAGED, lambda: {(queue.content,): queue.damaged_files() for queue in spool_queues})
         if isinstance(store, GroupCommitStore):
             groups = store
             self.metrics.gauge(WRITES_WAITING, lambda: {(self.worker,): groups.pending_writes})

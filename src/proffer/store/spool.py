@@ -1,17 +1,20 @@
 """Spool files for decision and feedback events while the database is down.
 
-Each process writes its own files in one folder and locks the one it writes; an unlocked file was left by
-a process that ended, and any process may replay it. An event is on the disk before `keep` returns. A
-file is a sequence of frames: length, checksum, event. A frame cut short by a kill is ignored.
+Each process writes its own files in one folder and locks the one it writes; an unlocked file is complete
+or was left by a process that ended, and any process may drain it. An event is on the disk before `keep`
+returns. A file is a sequence of records: length, checksum, event. Records that cannot be read do not hide
+those behind them.
 """
 
 import asyncio
+import errno
 import fcntl
 import os
+import re
 import uuid
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from io import FileIO
 from pathlib import Path
@@ -23,6 +26,13 @@ from proffer.store.common.event_codec import decode_event, encode_event
 from proffer.store.common.feedback import decode_feedback, encode_feedback
 
 Event = TypeVar("Event")
+
+_MAX_FILE_BYTES = 1_000_000
+"""Size at which a file is complete: what is drained frees its space soon."""
+_DAMAGED = ".damaged"
+_HEADER_BYTES = 8
+_RECORD_START = re.compile(rb"\0(?!\0\0\0)", re.DOTALL)
+"""Possible start of a record behind a damaged one: a length between 1 and 16 MB."""
 
 
 class SpoolFull(Exception):
@@ -76,62 +86,132 @@ class FileSpool(ABC, Generic[Event]):
             self._writer = None
 
     def _write(self, events: Sequence[Event]) -> None:
-        file = self._open_file()
+        records = b"".join(_encode_record(self.encode(event)) for event in events)
+        file = self._file or self._create_file()
+        self._file = file
         start = file.tell()
-        lines = b"".join(_frame(self.encode(event)) for event in events)
-        if self._total_size() + len(lines) > self._max_bytes:
+        if self.waiting_bytes() + len(records) > self._max_bytes:
             raise SpoolFull(f"it holds at most {self._max_bytes:,} bytes")
         try:
-            file.write(lines)
-            file.flush()
+            write_all(file, records)
             os.fsync(file.fileno())
         except OSError:
-            with suppress(OSError):
-                file.truncate(start)
-                file.seek(start)
+            self._undo(file, start)
             raise
+        if start + len(records) >= _MAX_FILE_BYTES:
+            self._close_file()
 
-    def _open_file(self) -> FileIO:
-        if self._file is None:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            path = self._folder / f"{uuid.uuid4()}{self.suffix}"
-            file = path.open("xb", buffering=0)
+    def _undo(self, file: FileIO, start: int) -> None:
+        """Remove what a failed write left; if that fails, write to this file no more."""
+        try:
+            file.truncate(start)
+            file.seek(start)
+        except OSError:
+            self._close_file()
+
+    def _create_file(self) -> FileIO:
+        """Create a file that is locked before it has a name that other processes look for."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        name = uuid.uuid4()
+        private_path = self._folder / f"{name}.new"
+        file = open_unbuffered(private_path)
+        try:
             fcntl.flock(file, fcntl.LOCK_EX)
-            self._file = file
-        return self._file
+            private_path.rename(self._folder / f"{name}{self.suffix}")
+            folder = os.open(self._folder, os.O_RDONLY)
+            try:
+                os.fsync(folder)  # the name must survive a power cut, too
+            finally:
+                os.close(folder)
+        except OSError:
+            file.close()
+            raise
+        return file
 
-    def _total_size(self) -> int:
-        return sum(path.stat().st_size for path in self._folder.glob(f"*{self.suffix}"))
-
-    def is_empty(self) -> bool:
-        """Return whether no spool file contains anything. Cheap."""
-        if not self._folder.exists():
-            return True
-        return not any(path.stat().st_size for path in self._folder.glob(f"*{self.suffix}"))
-
-    async def seal(self) -> None:
-        """Close this process's file, so that it can be replayed; the next event starts a new one."""
-        while self._writer is not None:
-            await asyncio.wait([self._writer])
+    def _close_file(self) -> None:
         if self._file is not None:
-            self._file.close()
+            with suppress(OSError):  # everything acknowledged is on the disk
+                self._file.close()
             self._file = None
 
-    def unowned_files(self) -> Iterator[tuple[Path, Iterator[Event]]]:
+    def waiting_bytes(self) -> int:
+        """Return the size of all files that wait to be drained."""
+        size = 0
+        for path in self._folder.glob(f"*{self.suffix}"):
+            with suppress(FileNotFoundError):  # drained by another process meanwhile
+                size += path.stat().st_size
+        return size
+
+    def damaged_files(self) -> Sequence[Path]:
+        """Return the files that were kept because some of their records could not be read."""
+        return sorted(self._folder.glob(f"*{self.suffix}{_DAMAGED}"))
+
+    async def seal(self) -> None:
+        """Close this process's file, so that it can be drained; the next event starts a new one."""
+        while self._writer is not None:
+            await asyncio.wait([self._writer])
+        self._close_file()
+
+    def unowned_files(self) -> Iterator["WaitingFile[Event]"]:
         """Yield the files that no process writes: sealed ones, and those of ended processes.
 
-        The caller stores the events of a file and then calls `delete` for it.
+        Each is locked until the next one is requested.
         """
-        if not self._folder.exists():
-            return
         for path in sorted(self._folder.glob(f"*{self.suffix}")):
-            with suppress(FileNotFoundError, BlockingIOError), path.open("rb") as file:
+            with suppress(FileNotFoundError, BlockingIOError), path.open("rb", buffering=0) as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                yield path, map(self.decode, _parse_frames(file.read()))
+                if path.stat().st_ino == os.fstat(file.fileno()).st_ino:  # else another process drained it
+                    yield WaitingFile(path, file, self.decode)
 
-    def delete(self, path: Path) -> None:
-        """Delete a file whose events are stored."""
-        path.unlink(missing_ok=True)
+
+class WaitingFile(Generic[Event]):
+    """A spool file to drain, locked for this process."""
+
+    def __init__(self, path: Path, file: FileIO, decode: Callable[[bytes], Event]) -> None:
+        self.path = path
+        self._file = file
+        self._decode = decode
+        self.damaged = False
+        """Whether the file is to be kept: some of its records could not be read or stored."""
+
+    def batches(self, size: int) -> Iterator[list[Event]]:
+        """Yield the events of all readable records in lists of at most `size`; sets `damaged`."""
+        events: list[Event] = []
+        for record in self._records(self._file.read()):
+            try:
+                events.append(self._decode(record))
+            except (ValueError, TypeError, IndexError):
+                self.damaged = True
+            if len(events) == size:
+                yield events
+                events = []
+        if events:
+            yield events
+
+    def _records(self, content: bytes) -> Iterator[bytes]:
+        offset = 0
+        while offset < len(content):
+            record = _record_at(content, offset)
+            if record is not None:
+                yield record
+                offset += _HEADER_BYTES + len(record)
+                continue
+            is_cut_short = offset + _HEADER_BYTES + int.from_bytes(content[offset : offset + 4]) > len(content)
+            starts = (match.start() for match in _RECORD_START.finditer(content, offset + 1))
+            next_offset = next((start for start in starts if _record_at(content, start) is not None), None)
+            if next_offset is None:
+                # A record cut short at the end was not acknowledged: its writer was killed.
+                self.damaged = self.damaged or not is_cut_short
+                return
+            self.damaged = True
+            offset = next_offset
+
+    def finish(self) -> Path | None:
+        """Delete the file; keep a damaged one under another name, which is returned."""
+        if not self.damaged:
+            self.path.unlink(missing_ok=True)
+            return None
+        return self.path.rename(self.path.with_name(self.path.name + _DAMAGED))
 
 
 class Spool(FileSpool[DecisionEvent]):
@@ -162,17 +242,30 @@ class FeedbackSpool(FileSpool[tuple[str, AttributedFeedback]]):
         return container.decode(), decode_feedback(feedback)
 
 
-def _frame(text: bytes) -> bytes:
+def open_unbuffered(path: Path) -> FileIO:
+    """Create a file for unbuffered writes."""
+    return path.open("xb", buffering=0)
+
+
+def write_all(file: FileIO, content: bytes) -> None:
+    """Write all of the content: an unbuffered write may come back short without an error."""
+    remaining = memoryview(content)
+    while remaining:
+        written = file.write(remaining)
+        if not written:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        remaining = remaining[written:]
+
+
+def _encode_record(text: bytes) -> bytes:
     return len(text).to_bytes(4) + zlib.crc32(text).to_bytes(4) + text
 
 
-def _parse_frames(content: bytes) -> Iterator[bytes]:
-    offset = 0
-    while offset + 8 <= len(content):
-        size = int.from_bytes(content[offset : offset + 4])
-        check = int.from_bytes(content[offset + 4 : offset + 8])
-        text = content[offset + 8 : offset + 8 + size]
-        if len(text) < size or zlib.crc32(text) != check:
-            break  # cut short: no caller got an answer for this or later frames
-        yield text
-        offset += 8 + size
+def _record_at(content: bytes, offset: int) -> bytes | None:
+    """Return the record at this offset; None where there is no sound one."""
+    start = offset + _HEADER_BYTES
+    size = int.from_bytes(content[offset : offset + 4])
+    if not size or start + size > len(content):
+        return None
+    text = content[start : start + size]
+    return text if zlib.crc32(text) == int.from_bytes(content[offset + 4 : start]) else None

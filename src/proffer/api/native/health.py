@@ -43,12 +43,12 @@ class OperationsRoutes:
         return _state_document("degraded" if degraded else "ok", degraded)
 
     async def readyz(self, _: ApiCall) -> Response:
-        """GET /readyz: 200 if ready for requests, else 503 with reasons."""
+        """GET /readyz: 200 if ready for requests, with the reasons for a degraded state, else 503 with reasons."""
         unready = self._health.unready_reasons()
         if unready:
             detail = "; ".join(unready.values())
             raise Unavailable(detail, code="not-ready", extra={"reasons": unready})
-        return _state_document("ready", {})
+        return _state_document("ready", self._health.degraded_reasons())
 
     async def metrics(self, call: ApiCall) -> Response:
         """GET /metrics: requires the metrics token, or without one a caller on loopback."""

@@ -41,7 +41,7 @@ OPERATIONS = [
         group=GROUP,
         summary="Check that the server is ready",
         about="For load balancers. Needs no token. The server is not ready while it loads its libraries and after "
-        "SIGTERM.",
+        "SIGTERM. With 200, `reasons` says what is degraded, as `/healthz` does.",
         responses={
             200: json_answer("The server accepts requests.", _status_schema("ready"), {"status": "ready"}),
         },

@@ -112,30 +112,30 @@ class SpoolReplayer:
     def __init__(self, store: CapStore, database_status: DatabaseStatus, spool: Spool | None) -> None:
         self._store = store
         self._database_status = database_status
-        self._queue = None if spool is None else SpoolQueue(spool, self._record)
+        self.queue = None if spool is None else SpoolQueue(spool, self._record)
         database_status.has_spool = spool is not None
 
     @property
     def pending(self) -> bool:
         """Whether the spool may hold decisions, possibly from an earlier process."""
-        return self._queue is not None and self._queue.pending
+        return self.queue is not None and self.queue.pending
 
     async def add(self, event: DecisionEvent) -> None:
         """Write a decision to the spool; it is on disk when this returns.
 
         Raises `StoreUnavailable` without a spool or if it is full: the request is not answered.
         """
-        if self._queue is None:
+        if self.queue is None:
             raise StoreUnavailable(self._database_status.outage or "the database is not available")
-        await self._queue.add([event])
+        await self.queue.add([event])
 
     async def replay(self) -> None:
         """Record the spooled decisions, then mark the database as available."""
         if self._database_status.outage is None and not self.pending:
             return
         try:
-            if self._queue is not None:
-                await self._queue.drain()
+            if self.queue is not None:
+                await self.queue.drain()
             self._database_status.record_recovery()
         except StoreUnavailable as error:
             self._database_status.record_failure(error)
@@ -153,5 +153,5 @@ class SpoolReplayer:
 
     async def close(self) -> None:
         """Close the spool; its decisions stay for the next process."""
-        if self._queue is not None:
-            await self._queue.close()
+        if self.queue is not None:
+            await self.queue.close()

@@ -87,7 +87,7 @@ class FeedbackService:
         spool: FeedbackSpool | None = None,
     ) -> None:
         self._store = store
-        self._spool_queue = None if spool is None else SpoolQueue(spool, self._record_spooled)
+        self.spool_queue = None if spool is None else SpoolQueue(spool, self._record_spooled)
         registry.on_poll(self.replay_spool)
         self._metrics = metrics
         self._registry = registry
@@ -109,22 +109,22 @@ class FeedbackService:
         batcher = self._batchers.get(container)
         if batcher is None:
             batcher = self._batchers[container] = WriteBatcher(partial(self._record_batch, state))
-        if self._spool_queue is None:
+        if self.spool_queue is None:
             return await batcher.submit(events)
         if self._registry.database_status.outage is None:
             with suppress(StoreUnavailable):
                 return await batcher.submit(events)
         now_us = self._clock()
         pending = [AttributedFeedback(feedback=event, received_us=now_us) for event in events]
-        await self._spool_queue.add([(container, attributed) for attributed in pending])
+        await self.spool_queue.add([(container, attributed) for attributed in pending])
         return [FeedbackResult(attributed, is_duplicate=False, is_spooled=True) for attributed in pending]
 
     async def replay_spool(self) -> None:
         """Record the spooled events; runs after the spooled decisions were recorded."""
-        if self._spool_queue is None or self._registry.database_status.outage is not None:
+        if self.spool_queue is None or self._registry.database_status.outage is not None:
             return
         with suppress(StoreUnavailable):  # unavailable again: repeated later; recorded events count once
-            await self._spool_queue.drain()
+            await self.spool_queue.drain()
 
     async def _record_spooled(self, events: Sequence[tuple[str, AttributedFeedback]]) -> None:
         states = {state.container.id: state for state in self._registry.all_states()}
@@ -178,8 +178,8 @@ class FeedbackService:
 
     async def close(self) -> None:
         """Close the spool; its events stay for the next process."""
-        if self._spool_queue is not None:
-            await self._spool_queue.close()
+        if self.spool_queue is not None:
+            await self.spool_queue.close()
 
     async def attribute_late(self) -> int:
         """Attribute events of the last day whose decisions were recorded late; return how many."""

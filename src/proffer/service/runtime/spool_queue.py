@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from itertools import islice
 from typing import Generic
 
+from proffer.errors import Busy, Unavailable
 from proffer.store.errors import StoreUnavailable
-from proffer.store.spool import Event, FileSpool, SpoolFull
+from proffer.store.spool import Event, FileSpool, SpoolFull, WaitingFile
+from proffer.telemetry import log_failure, log_warning
 
 _BATCH = 500
 """Events recorded together while the queue is drained."""
@@ -33,16 +34,69 @@ class SpoolQueue(Generic[Event]):
         self.pending = True
 
     async def drain(self) -> None:
-        """Record the events of all files that no process writes, and delete these files."""
+        """Record the events of all files that no process writes, and delete these files.
+
+        Raises `StoreUnavailable`. Files with events that cannot be read or recorded are kept.
+        """
         if not self.pending:
             return
-        if not self._spool.is_empty():
+        if self._spool.waiting_bytes():
             await self._spool.seal()
-            for path, events in self._spool.unowned_files():
-                while batch := list(islice(events, _BATCH)):
-                    await self._record(batch)
-                self._spool.delete(path)
-        self.pending = not self._spool.is_empty()
+            for file in self._spool.unowned_files():
+                await self._drain_file(file)
+        self.pending = self._spool.waiting_bytes() > 0
+
+    async def _drain_file(self, file: WaitingFile[Event]) -> None:
+        batches = file.batches(_BATCH)
+        while (batch := await asyncio.to_thread(next, batches, None)) is not None:
+            try:
+                await self._record(batch)
+            except (Unavailable, Busy):
+                raise
+            except Exception:  # noqa: BLE001 - one event must not hold up the others
+                await self._record_singly(file, batch)
+        kept_path = file.finish()
+        if kept_path is not None:
+            log_warning(
+                f"a spool file with {self._spool.content} is damaged: what could be read is recorded, "
+                f"and the file is kept as `{kept_path}`"
+            )
+
+    async def _record_singly(self, file: WaitingFile[Event], events: Sequence[Event]) -> None:
+        for event in events:
+            try:
+                await self._record([event])
+            except (Unavailable, Busy):
+                raise
+            except Exception as error:  # noqa: BLE001 - logged, and the file is kept
+                file.damaged = True
+                log_failure(f"an event of `{file.path}` cannot be recorded", error)
+
+    @property
+    def content(self) -> str:
+        """What the queue contains: `decisions` or `feedback`."""
+        return self._spool.content
+
+    def waiting_bytes(self) -> int:
+        """Return the size of what all processes still have to record."""
+        return self._spool.waiting_bytes()
+
+    def damaged_files(self) -> int:
+        """Return the number of files kept because they are damaged."""
+        return len(self._spool.damaged_files())
+
+    def reason(self) -> str | None:
+        """Return what waits and what is damaged for the health report, or None."""
+        reasons = []
+        if waiting := self.waiting_bytes():
+            reasons.append(f"{waiting:,} bytes of {self.content} wait to be recorded")
+        if damaged := self._spool.damaged_files():
+            names = ", ".join(f"`{path}`" for path in damaged[:3])
+            reasons.append(
+                f"{len(damaged)} spool files of {self.content} are damaged ({names}): what could be read is "
+                "recorded; examine them, then remove them"
+            )
+        return "; ".join(reasons) or None
 
     async def close(self) -> None:
         """Finish the writes in progress; the events stay for the next process."""
