@@ -78,7 +78,7 @@ def test_the_four_datasets_say_what_the_library_says(proffer: Proffer, database:
     assert said["contents"][0]["components"][0]["content"] == "gold"
     assert said["cappingConstraint"] == {"globalCap": 3}
     assert said["frequencyCappingConstraints"] == [
-        {"limit": 2, "scope": "profile", "entity": "offer", "events": ["click"]}
+        {"index": 1, "limit": 2, "scope": "profile", "entity": "offer", "events": ["click"]}
     ]
     (decision,) = rows(out, "decisions")
     (criterion,) = decision["_experience"]["decisioning"]["criteria"]

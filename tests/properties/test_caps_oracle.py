@@ -66,7 +66,8 @@ steps = st.one_of(
 class Fact:
     """One thing that one limit has counted: of whom, in which period, by which decision."""
 
-    limit: tuple[str, object]
+    limit: int
+    in_total: bool
     offer: str
     place: str
     period: int
@@ -80,15 +81,36 @@ class Naive:
 
     facts: list[Fact] = field(default_factory=list)
     limits: dict[str, list[CapLimit]] = field(default_factory=dict)
-    first_in_force: dict[object, int] = field(default_factory=dict)
+    first_in_force: dict[int, int] = field(default_factory=dict)
+    counters: dict[tuple[str, str], int] = field(default_factory=dict)
+    had: dict[str, list[tuple[int, CapLimit]]] = field(default_factory=dict)
+    newest_counter: int = 0
     owners: dict[IdentityKey, int] = field(default_factory=dict)
     newest: int = 0
     held: dict[str, tuple[str, int]] = field(default_factory=dict)
 
     def limit(self, offer: str, found: list[CapLimit], now: int) -> None:
-        self.limits[offer] = found
+        has = [(self.counters.pop((offer, one.name)), one) for one in self.limits.get(offer, [])]
+        left = [(True, *one) for one in sorted(has, key=by_age)]
+        left += [(False, *one) for one in sorted(self.had.get(offer, []), key=by_age, reverse=True)]
+        for likeness in ("name", "limit", "identity"):
+            for one in found:
+                fits = [
+                    (has_it, counter, other)
+                    for has_it, counter, other in left
+                    if one.identity == other.identity
+                    and (likeness == "identity" or (has_it and getattr(one, likeness) == getattr(other, likeness)))
+                ]
+                if fits and (offer, one.name) not in self.counters:
+                    left.remove(fits[0])
+                    self.counters[offer, one.name] = fits[0][1]
         for one in found:
-            self.first_in_force.setdefault((offer, repr(one.definition)), now)
+            if (offer, one.name) not in self.counters:
+                self.newest_counter += 1
+                self.counters[offer, one.name] = self.newest_counter
+            self.first_in_force.setdefault(self.counters[offer, one.name], now)
+        self.limits[offer] = found
+        self.had[offer] = [(counter, other) for _, counter, other in left]
 
     def link(self, identities: Sequence[IdentityKey]) -> None:
         keys = sorted({self.owners[one] for one in identities if one in self.owners})
@@ -111,7 +133,7 @@ class Naive:
     def period(self, offer: str, limit: CapLimit, now: int) -> int:
         if limit.repeat is None:
             return 0
-        anchor = self.first_in_force[offer, repr(limit.definition)]
+        anchor = self.first_in_force[self.counters[offer, limit.name]]
         return (self.unit(limit.repeat, now) - self.unit(limit.repeat, anchor)) // limit.repeat.count
 
     @staticmethod
@@ -126,7 +148,7 @@ class Naive:
     def used(self, offer: str, limit: CapLimit, place: str, reach: list[object], now: int) -> int:
         apart = limit.entity is CapEntity.PLACEMENT
         return sum(
-            fact.limit == (limit.name, limit.definition)
+            fact.limit == self.counters[offer, limit.name]
             and fact.offer == offer
             and (not apart or fact.place == place)
             and fact.period == self.period(offer, limit, now)
@@ -162,9 +184,9 @@ class Naive:
                 if not limit.placements or place in limit.placements:
                     whose = reach[0] if reach else None
                     period = self.period(offer, limit, now)
-                    meaning = (limit.name, limit.definition)
-                    if limit.scope is CapScope.GLOBAL or whose is not None:
-                        self.facts.append(Fact(meaning, offer, place, period, whose, decision))
+                    counter, in_total = self.counters[offer, limit.name], limit.scope is CapScope.GLOBAL
+                    if in_total or whose is not None:
+                        self.facts.append(Fact(counter, in_total, offer, place, period, whose, decision))
         if ttl is not None:
             self.held[decision] = ("held", now + ttl)
         return True
@@ -200,10 +222,14 @@ class Naive:
         for fact in self.facts:
             if fact.whose not in gone:
                 kept.append(fact)
-            elif fact.limit[1][1] == CapScope.GLOBAL.value:  # type: ignore[index]
+            elif fact.in_total:
                 fact.whose = None
                 kept.append(fact)
         self.facts = kept
+
+
+def by_age(one: tuple[int, CapLimit]) -> int:
+    return one[0]
 
 
 async def compare(store: Store, program: Sequence[Any]) -> None:

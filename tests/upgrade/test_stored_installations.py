@@ -93,6 +93,22 @@ def test_limits_that_were_reached_stay_reached(installation: Installation) -> No
         assert option_ids(decide(client, ann)) == [[FALLBACK]]
 
 
+def test_limits_that_were_reached_stay_reached_when_they_move(installation: Installation) -> None:
+    """A limit that was stored without an index keeps its count when others are put before it or removed."""
+    ann = request((LIMITS, "home"), who="ann@example.org")
+    path = "/frequencyCappingConstraints"
+    new_limit = {"limit": 70, "scope": "global", "entity": "offer"}
+    with serving(installation.database, installation.spool) as client:
+        for key, operation in (
+            ("12", {"op": "add", "path": f"{path}/0", "value": new_limit}),
+            ("12", {"op": "remove", "path": f"{path}/0"}),
+            ("13", {"op": "add", "path": f"{path}/0", "value": new_limit}),
+        ):
+            offer_path = f"/data/core/dps/offers/{offer_id(key)}?offer-type=personalized"
+            client.patch(offer_path, json=[operation]).raise_for_status()
+            assert option_ids(decide(client, ann)) == [[FALLBACK]], operation
+
+
 def test_decisions_on_record_are_reproduced(installation: Installation) -> None:
     """Recorded decisions of the decisioning API and the edge are reproduced.
 

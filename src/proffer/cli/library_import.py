@@ -131,7 +131,7 @@ def _print_report(label: str, report: LoadReport, *, dry_run: bool, ids: IdPolic
             entity_id = after.id if ids is IdPolicy.KEEP else ""
             print_object_change("would be created", after.kind, after.name, entity_id, ())
         else:
-            difference = document_changes(before.document, after.document)
+            difference = document_changes(after.kind, before.document, after.document)
             print_object_change("would be changed", after.kind, after.name, after.id, difference)
     refused_note = f"; {len(report.errors)} would be refused" if report.errors else ""
     typer.echo(f"{label}: {format_report(report)}{refused_note}; dry run, nothing was written")

@@ -101,7 +101,7 @@ class CapLimit:
     """At most `limit` events. `name` is unique within the offer (`globalCap`, `profileCap`, `1`…).
 
     `placements` are those in which it counts; empty means all. `custom_rule` is the PQL rule that
-    selects custom events.
+    selects custom events. A limit that is not `enabled` neither counts nor excludes.
     """
 
     name: str
@@ -112,6 +112,7 @@ class CapLimit:
     events: frozenset[str] = field(default=frozenset({CapEvent.DECISIONING.value}))
     custom_rule: str | None = None
     repeat: Repeat | None = None
+    enabled: bool = True
 
     def counts_in(self, placement: str) -> bool:
         """Return whether events in this placement count for this limit."""
@@ -126,11 +127,10 @@ class CapLimit:
         return 0 if self.repeat is None else self.repeat.start(anchor_us, now_us)
 
     @property
-    def definition(self) -> tuple[object, ...]:
-        """All attributes except `limit`. Counts are kept while this stays equal."""
+    def identity(self) -> tuple[object, ...]:
+        """What the limit counts. Across edits, it is the same limit while this stays equal (R46)."""
         repeat = self.repeat
         return (
-            self.name,
             self.scope.value,
             self.entity.value,
             sorted(self.placements),
@@ -138,6 +138,42 @@ class CapLimit:
             self.custom_rule,
             None if repeat is None else [repeat.unit.value, repeat.count],
         )
+
+
+def match_limits(limits: Sequence[CapLimit], earlier: Sequence[CapLimit]) -> list[int | None]:
+    """Return for each limit the position of the earlier one that it continues (R46).
+
+    Only limits of equal identity match. Of several, a limit continues that of its name, else one that is
+    equal in everything, else the first. An empty name is unknown.
+    """
+    matches: list[int | None] = [None] * len(limits)
+    earlier_identities = [limit.identity for limit in earlier]
+    for agrees in (_has_same_name, _differs_in_name_only, _always):
+        for position, limit in enumerate(limits):
+            if matches[position] is None:
+                matches[position] = next(
+                    (
+                        number
+                        for number, candidate in enumerate(earlier)
+                        if number not in matches
+                        and earlier_identities[number] == limit.identity
+                        and agrees(limit, candidate)
+                    ),
+                    None,
+                )
+    return matches
+
+
+def _has_same_name(limit: CapLimit, other: CapLimit) -> bool:
+    return limit.name != "" and limit.name == other.name
+
+
+def _differs_in_name_only(limit: CapLimit, other: CapLimit) -> bool:
+    return replace(limit, name=other.name) == other
+
+
+def _always(_limit: CapLimit, _other: CapLimit) -> bool:
+    return True
 
 
 class OfferLimits(tuple[tuple[str, CapLimit], ...]):
@@ -158,7 +194,7 @@ NO_LIMITS = OfferLimits()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OfferCaps:
-    """All limits of one offer version, in force once it is written.
+    """All limits of one offer version. Those that are enabled are in force once it is written.
 
     Without limits, none is in force any more. Periods are anchored when the offer is first `approved`.
     """

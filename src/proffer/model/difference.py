@@ -1,7 +1,9 @@
 """Difference of two documents as a JSON Patch (RFC 6902)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
+
+import msgspec
 
 Operation = dict[str, Any]
 
@@ -58,6 +60,13 @@ def _json_equal(first: Any, second: Any) -> bool:
     if isinstance(first, list) and isinstance(second, list):
         return len(first) == len(second) and all(map(_json_equal, first, second))
     return isinstance(first, bool) == isinstance(second, bool) and bool(first == second)
+
+
+def is_same_json(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
+    """Return whether both are the same JSON, regardless of member order; 1 is not `true`."""
+    if first != second:
+        return False
+    return msgspec.json.encode(dict(first), order="sorted") == msgspec.json.encode(dict(second), order="sorted")
 
 
 def _child_pointer(path: str, name: str) -> str:

@@ -48,6 +48,7 @@ Entity = (
     | FieldSchema
 )
 Document = Mapping[str, Any]
+CAPS_MEMBER = "xdm:frequencyCappingConstraints"
 
 
 def parse_entity(instance: Instance) -> Entity:
@@ -168,7 +169,7 @@ def _offer(instance: Instance) -> PersonalizedOffer:
         tags=frozenset(canonical(tag) for tag in document.get("xdm:tags") or ()),
         ranking=_ranking(document["xdm:rank"].get("xdm:order") or {}),
         attributes=_formula_attributes(instance),
-        caps=tuple(_caps(document)),
+        caps=tuple(limit for limit in limits_of(document) if limit.enabled),
     )
 
 
@@ -296,30 +297,32 @@ def _constraint(document: Document) -> Constraint:
     return Constraint(type=kind, audiences=audiences)
 
 
-def _caps(document: Document) -> list[CapLimit]:
+def limits_of(document: Document) -> list[CapLimit]:
+    """Return the limits of an offer's document, those that are not enabled included."""
     legacy = document.get("xdm:cappingConstraint") or {}
     caps = [
         CapLimit(name=name, limit=legacy[f"xdm:{name}"], scope=scope)
         for name, scope in (("globalCap", CapScope.GLOBAL), ("profileCap", CapScope.PROFILE))
         if legacy.get(f"xdm:{name}") is not None
     ]
-    cap_documents = document.get("xdm:frequencyCappingConstraints") or ()
-    for name, cap in zip(_cap_names(cap_documents), cap_documents, strict=True):
-        if cap.get("xdm:enabled", True):
-            placement_ids = [cap.get("xdm:placement"), *(cap.get("xdm:placements") or ())]
-            caps.append(
-                CapLimit(
-                    name=name,
-                    limit=first_present(cap, "xdm:limit", "xdm:count"),
-                    scope=CapScope(cap["xdm:scope"]),
-                    entity=CapEntity(cap["xdm:entity"]),
-                    placements=frozenset(canonical(placement_id) for placement_id in placement_ids if placement_id),
-                    events=frozenset(cap.get("xdm:events") or (CapEvent.DECISIONING.value,)),
-                    custom_rule=cap.get("xdm:customQuery"),
-                    repeat=_repeat(cap.get("xdm:repeat") or {}),
-                )
-            )
-    return caps
+    cap_documents = document.get(CAPS_MEMBER) or ()
+    return caps + [read_limit(cap, name) for name, cap in zip(cap_names(cap_documents), cap_documents, strict=True)]
+
+
+def read_limit(cap: Document, name: str) -> CapLimit:
+    """Return the limit of one entry of `xdm:frequencyCappingConstraints`."""
+    placement_ids = [cap.get("xdm:placement"), *(cap.get("xdm:placements") or ())]
+    return CapLimit(
+        name=name,
+        limit=first_present(cap, "xdm:limit", "xdm:count"),
+        scope=CapScope(cap["xdm:scope"]),
+        entity=CapEntity(cap["xdm:entity"]),
+        placements=frozenset(canonical(placement_id) for placement_id in placement_ids if placement_id),
+        events=frozenset(cap.get("xdm:events") or (CapEvent.DECISIONING.value,)),
+        custom_rule=cap.get("xdm:customQuery"),
+        repeat=_repeat(cap.get("xdm:repeat") or {}),
+        enabled=cap.get("xdm:enabled", True),
+    )
 
 
 def _repeat(document: Document) -> Repeat | None:
@@ -336,7 +339,7 @@ def offer_caps(instance: Instance) -> OfferCaps:
     window = _window(document.get("xdm:selectionConstraint") or {})
     return OfferCaps(
         offer=instance.key,
-        limits=tuple(_caps(document)),
+        limits=tuple(limits_of(document)),
         approved=document["xdm:status"] == OfferStatus.APPROVED,
         start_us=window.start_us,
         end_us=window.end_us,
@@ -344,7 +347,7 @@ def offer_caps(instance: Instance) -> OfferCaps:
     )
 
 
-def _cap_names(caps: Sequence[Document]) -> Iterator[str]:
+def cap_names(caps: Sequence[Document]) -> Iterator[str]:
     """Yield a unique name for each cap; equal names would share a counter.
 
     The name is the cap's index, else its position in the list, else the next unused number.

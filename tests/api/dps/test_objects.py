@@ -60,6 +60,8 @@ def test_what_was_created_is_read_as_it_was_written(client: TestClient, document
     if document["id"] == OFFER:  # understood in both spellings, shown in the documented one
         selection = expected["selectionConstraint"]
         expected["selectionConstraint"] = {**selection, "profileConstraintType": "eligibilityRule"}
+        (cap,) = expected["frequencyCappingConstraints"]
+        expected["frequencyCappingConstraints"] = [{**cap, "index": 1}]  # assigned (R46)
     assert {name: read[name] for name in document} == expected
 
 

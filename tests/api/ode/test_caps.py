@@ -150,6 +150,105 @@ def test_a_lowered_cap_holds_for_the_next_decision() -> None:
             assert given(client) is expected
 
 
+DPS_OFFER = f"/data/core/dps/offers/{FOR_ALL}?offer-type=personalized"
+CAPS = "xdm:frequencyCappingConstraints"
+
+
+def dps_patch(client: TestClient, *operations: dict[str, Any]) -> Any:
+    return client.patch(DPS_OFFER, json=list(operations))
+
+
+def test_a_limit_keeps_its_count_wherever_it_moves() -> None:
+    """Another limit is put before it, it is moved, switched off and on, raised, and the one before it removed."""
+    path = "/frequencyCappingConstraints"
+    with capped(a_cap(1, "profile")) as client:
+        assert [given(client) for _ in range(2)] == [True, False]
+        for operation in (
+            {"op": "add", "path": f"{path}/0", "value": a_cap(50, enabled=True)},
+            {"op": "move", "from": f"{path}/1", "path": f"{path}/0"},
+            {"op": "move", "from": f"{path}/1", "path": f"{path}/0"},
+            {"op": "add", "path": f"{path}/1/enabled", "value": True},
+            {"op": "remove", "path": f"{path}/0"},
+            {"op": "replace", "path": f"{path}/0/index", "value": 9},
+            {"op": "remove", "path": f"{path}/0/index"},
+        ):
+            assert dps_patch(client, operation).status_code == 200
+            assert not given(client), operation
+        off, on, more = ({"op": "add", "path": f"{path}/0/enabled", "value": value} for value in (False, True, True))
+        dps_patch(client, off)
+        assert given(client, who="bob")
+        dps_patch(client, on)
+        assert [given(client, who=who) for who in ("ann", "bob")] == [False, True]
+        dps_patch(client, more, {"op": "replace", "path": f"{path}/0/limit", "value": 2})
+        assert [given(client) for _ in range(2)] == [True, False]
+
+
+def test_a_replaced_document_keeps_the_counts_of_its_limits() -> None:
+    """A document without indexes, in another order; and the older form of a limit that counts the same."""
+    with capped(a_cap(9), a_cap(1, "profile")) as client:
+        assert [given(client) for _ in range(2)] == [True, False]
+        path = instance_of(client, "personalized-offer", FOR_ALL)
+        stored = client.get(path).json()["_instance"]
+        assert [cap["xdm:index"] for cap in stored[CAPS]] == [1, 2]
+        plain = [without_index(cap) for cap in stored[CAPS]]
+        for sent in (
+            {**stored, CAPS: plain[::-1]},
+            {**stored, CAPS: plain[1:]},
+            {**stored, CAPS: [], "xdm:cappingConstraint": {"xdm:profileCap": 1}},
+        ):
+            answer = client.put(path, json=sent)
+            assert answer.status_code == 200, answer.text
+            assert "begins at 0" not in answer.headers.get("Warning", "")
+            assert not given(client)
+
+
+def without_index(cap: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in cap.items() if name != "xdm:index"}
+
+
+def test_a_document_without_indexes_is_the_stored_one() -> None:
+    """It makes no new version; what else it changes does."""
+    with capped(a_cap(9), a_cap(1, "profile")) as client:
+        path = instance_of(client, "personalized-offer", FOR_ALL)
+        before = client.get(path)
+        stored = before.json()["_instance"]
+        same = {**stored, CAPS: [without_index(cap) for cap in stored[CAPS]]}
+        for answer in (
+            client.put(path, json=same),
+            dps_patch(client, {"op": "remove", "path": "/frequencyCappingConstraints/0/index"}),
+        ):
+            assert (answer.status_code, answer.headers["ETag"]) == (200, before.headers["ETag"])
+        assert client.get(path).json() == before.json()
+        renamed = client.put(path, json={**same, "xdm:name": "renamed"})
+        assert renamed.headers["ETag"] != before.headers["ETag"]
+
+
+def test_a_limit_that_counts_something_else_begins_at_0_with_a_warning() -> None:
+    """The receipt names the limit; a limit that goes on, and a new offer, have no warning."""
+    with capped(a_cap(1, "profile")) as client:
+        assert [given(client) for _ in range(2)] == [True, False]
+        path = "/frequencyCappingConstraints/0"
+        raised = dps_patch(client, {"op": "replace", "path": f"{path}/limit", "value": 1})
+        assert "begins at 0" not in raised.headers.get("Warning", "")
+        answer = dps_patch(client, {"op": "add", "path": f"{path}/repeat", "value": {"enabled": True, "unit": "week"}})
+        assert "limit `1`" in answer.headers["Warning"]
+        assert "begins at 0" in answer.headers["Warning"]
+        assert given(client)
+        dps_patch(client, {"op": "remove", "path": f"{path}/repeat"})
+        assert not given(client), "it is the limit that the offer had before"
+
+
+def test_an_earlier_version_that_is_restored_has_its_counts(tmp_path: Path) -> None:
+    """Its limit counted before, whatever the offer had meanwhile."""
+    with capped(a_cap(1, "profile")) as client:
+        assert [given(client) for _ in range(2)] == [True, False]
+        etag = client.get(DPS_OFFER).headers["ETag"].strip('"')
+        dps_patch(client, {"op": "replace", "path": "/frequencyCappingConstraints", "value": [a_cap(50)]})
+        assert given(client)
+        client.post(f"/api/revisions/{FOR_ALL}/{etag}/restore").raise_for_status()
+        assert not given(client)
+
+
 def test_what_is_reserved_counts_until_it_comes_back() -> None:
     """The answer says until when; unconfirmed, it is there again."""
     hand = Hand()

@@ -10,7 +10,8 @@ from proffer.app import Services
 from proffer.engine.compile.compiler import SnapshotBuilder
 from proffer.errors import Conflict, Invalid
 from proffer.model.ids import SERVED_KINDS, EntityKind
-from proffer.service.library.load import SECTIONS, LoadReport, load
+from proffer.service.library.diff import diff_libraries
+from proffer.service.library.load import SECTIONS, LoadReport, library_entries, load
 from support.containers import access_to, make, open_services, tag
 
 HTML = "https://ns.adobe.com/experience/offer-management/content-component-html"
@@ -119,6 +120,37 @@ async def test_what_differs_is_replaced() -> None:
             1,
             7,
         )
+
+
+async def test_a_limit_without_an_index_is_the_one_that_has_it() -> None:
+    """The server gives the index; a file without it changes nothing, and one in another order keeps it."""
+    caps = [
+        {"xdm:limit": 5, "xdm:scope": scope, "xdm:entity": "offer", "xdm:enabled": True}
+        for scope in ("global", "profile")
+    ]
+    member = "xdm:frequencyCappingConstraints"
+    async with open_services() as services:
+        assert await loaded(services, {"offers": [offer("o", **{member: caps})]}) == (1, 0, 0)
+        assert await loaded(services, {"offers": [offer("o", **{member: caps})]}) == (0, 0, 1)
+        access = access_to(services)
+        (stored,) = access.state.catalog.of_kind(EntityKind.OFFER).values()
+        assert [cap["xdm:index"] for cap in stored.document[member]] == [1, 2]
+        assert await loaded(services, {"offers": [offer("o", **{member: caps[::-1]})]}) == (0, 1, 0)
+        (stored,) = access.state.catalog.of_kind(EntityKind.OFFER).values()
+        assert [cap["xdm:index"] for cap in stored.document[member]] == [2, 1]
+
+
+def test_an_index_that_one_library_lacks_is_no_difference() -> None:
+    """In either direction; another order of the limits is one."""
+    caps = [{"xdm:limit": 5, "xdm:scope": scope, "xdm:entity": "offer"} for scope in ("global", "profile")]
+    indexed = [{**cap, "xdm:index": index} for index, cap in enumerate(caps, 1)]
+    plain, full, turned = (
+        library_entries({"offers": [offer("o", **{"xdm:frequencyCappingConstraints": found})]})
+        for found in (caps, indexed, indexed[::-1])
+    )
+    assert not list(diff_libraries(plain, full))
+    assert not list(diff_libraries(full, plain))
+    assert list(diff_libraries(full, turned))
 
 
 async def test_an_id_that_is_nobodys_is_a_new_object() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from proffer.model.difference import difference
 from proffer.model.ids import EntityKind, canonical
 from proffer.model.instance import Instance
+from proffer.model.limit_index import with_indexes
 from proffer.service.library.load import SECTIONS, Entry
 
 LibraryContent = dict[str, list[Mapping[str, Any]]]
@@ -50,7 +51,7 @@ def diff_libraries(before: Sequence[Entry], after: Sequence[Entry]) -> Iterator[
         assert document is not None
         action = "added" if old_document is None else "removed" if new_document is None else "changed"
         document_difference = (
-            document_changes(old_document, new_document)
+            document_changes(key[0], old_document, new_document)
             if old_document is not None and new_document is not None
             else []
         )
@@ -64,8 +65,13 @@ def diff_libraries(before: Sequence[Entry], after: Sequence[Entry]) -> Iterator[
             )
 
 
-def document_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the changes from the first document to the second, ignoring `@id`."""
+def document_changes(kind: EntityKind, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the changes from the first document to the second, ignoring `@id`.
+
+    An index of a limit that only one of them has is no change (R46).
+    """
+    if kind is EntityKind.OFFER:
+        before, after = with_indexes(before, before), with_indexes(after, before)
     return difference(_without_id(before), _without_id(after))
 
 

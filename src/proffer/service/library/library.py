@@ -28,7 +28,10 @@ class ContainerStore(CatalogStore, CapStore, Protocol):
 
 
 CatalogChange: TypeAlias = Callable[[CatalogOverlay, int], Instance]
-"""Returns the version to write, from the catalog overlay and the time; raises to refuse."""
+"""Returns the version to write, from the catalog overlay and the time; raises to refuse.
+
+The current version means that there is nothing to write.
+"""
 
 MAX_GROUP = 64
 _MAX_ATTEMPTS = 20
@@ -129,10 +132,11 @@ class ContainerState:
                 except Exception as error:  # noqa: BLE001 - an error must not affect other changes
                     refused.append((error, future))
                 else:
-                    draft.add(version)
+                    if version.revision == draft.next_revision:
+                        draft.add(version)
                     accepted.append((version, future))
             try:
-                if accepted:
+                if draft.versions:
                     await self._store.commit(
                         self.container.id,
                         self.catalog.revision,

@@ -7,12 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-import msgspec
-
 from proffer.errors import Invalid, ProfferError, Violation
 from proffer.model.catalog import Catalog
 from proffer.model.ids import KIND_LABELS, EntityKind, canonical
 from proffer.model.instance import Instance
+from proffer.model.limit_index import is_same_document
 from proffer.service.library.check_templates import template_violations
 from proffer.service.library.objects import CatalogService, WriteReceipt
 from proffer.service.library.registry import AuthorizedContainer
@@ -174,7 +173,7 @@ async def load_entries(
             written = receipt.instance
             name_index.add(written)
             counts = report.created
-        elif _is_same_json({**document, "@id": before.id}, before.document):
+        elif is_same_document(kind, {**document, "@id": before.id}, before.document):
             receipt, written, counts = None, before, report.unchanged
         else:
             receipt = await catalog.revise(access, before.instance_id, _constant(document), importing=True)
@@ -283,13 +282,6 @@ def _match(
             ]
         )
     return matches[0] if matches else None
-
-
-def _is_same_json(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
-    """Return whether both are the same JSON, regardless of member order; 1 is not `true`."""
-    if first != second:
-        return False
-    return msgspec.json.encode(dict(first), order="sorted") == msgspec.json.encode(dict(second), order="sorted")
 
 
 def _file_violation(path: str, message: str, remedy: str) -> Violation:

@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 from proffer.auth.principal import Principal
 from proffer.errors import Invalid, NotFound, Stale, Violation
 from proffer.model.catalog import CatalogOverlay
+from proffer.model.difference import is_same_json
 from proffer.model.ids import (
     INTERNAL_KINDS,
     KIND_LABELS,
@@ -18,6 +19,7 @@ from proffer.model.ids import (
 )
 from proffer.model.instance import Actor, Instance
 from proffer.model.integrity import check_unique, check_unreferenced, version_violations
+from proffer.model.limit_index import with_indexes
 from proffer.service.library.check_templates import template_violations
 from proffer.service.library.registry import AuthorizedContainer
 from proffer.service.library.warnings import write_warnings
@@ -91,6 +93,7 @@ class CatalogService:
                 document={**document, "@id": requested_id if "@id" in document else entity_id},
             )
             _validate(draft, version, importing=importing)
+            version = _with_indexes(version, {})
             warnings[:] = write_warnings(draft, None, version, importing=importing)
             return version
 
@@ -106,7 +109,10 @@ class CatalogService:
         *,
         importing: bool = False,
     ) -> WriteReceipt:
-        """Replace an object's document with the result of `revision`. Its `@id` cannot change."""
+        """Replace an object's document with the result of `revision`. Its `@id` cannot change.
+
+        A document that only lacks the stored indexes of limits is the stored one: nothing is written (R46).
+        """
         replaced: list[Instance] = []
         warnings: list[Violation] = []
 
@@ -129,6 +135,10 @@ class CatalogService:
             version = replace(_next_version(before, draft, now_us, access.principal), document=document)
             _validate(draft, version, importing=importing)
             replaced[:] = [before]
+            indexed = _with_indexes(version, before.document)
+            if indexed is not version and is_same_json(indexed.document, before.document):
+                return before
+            version = indexed
             warnings[:] = write_warnings(draft, before, version, importing=importing)
             return version
 
@@ -182,6 +192,14 @@ def _validate(draft: CatalogOverlay, version: Instance, *, importing: bool) -> N
     if violations:
         raise Invalid.of(violations)
     check_unique(draft, version)
+
+
+def _with_indexes(version: Instance, stored: Document) -> Instance:
+    """Return the version with an index for each limit of an offer, else itself."""
+    if version.kind is not EntityKind.OFFER:
+        return version
+    document = with_indexes(version.document, stored)
+    return version if document is version.document else replace(version, document=document)
 
 
 def _require(instance: Instance | None, instance_id: str, condition: Precondition) -> Instance:

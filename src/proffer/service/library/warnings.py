@@ -5,10 +5,13 @@ from collections.abc import Callable, Iterable, Iterator
 import msgspec
 
 from proffer.errors import Violation
+from proffer.model.capping import match_limits
 from proffer.model.catalog import CatalogOverlay
 from proffer.model.documents import WARN_OFFER_BYTES
 from proffer.model.ids import EntityKind
 from proffer.model.instance import Instance
+from proffer.model.parse import CAPS_MEMBER
+from proffer.service.library.library import safe_offer_caps
 
 
 def write_warnings(
@@ -36,4 +39,21 @@ def _size_warnings(_catalog: CatalogOverlay, _before: Instance | None, after: In
         )
 
 
-_CHECKERS: tuple[Callable[[CatalogOverlay, Instance | None, Instance], Iterable[Violation]], ...] = ()
+def _limit_warnings(_catalog: CatalogOverlay, before: Instance | None, after: Instance) -> Iterator[Violation]:
+    """Yield a warning for each limit of a changed offer that continues no limit of it (R46)."""
+    if after.kind is not EntityKind.OFFER or before is None:
+        return
+    limits, earlier_limits = safe_offer_caps(after).limits, safe_offer_caps(before).limits
+    for limit, match in zip(limits, match_limits(limits, earlier_limits), strict=True):
+        if limit.enabled and match is None:
+            yield Violation(
+                code="limit-begins-anew",
+                message=f"what limit `{limit.name}` counts is new: it begins at 0, so that customers who had the offer "
+                "can get it again",
+                path=f"$.{CAPS_MEMBER if limit.name.isdigit() else 'xdm:cappingConstraint'}",
+                help="to go on counting, leave its scope, entity, events, customQuery, repeat and placements as they "
+                "were; a limit that the offer had earlier goes on in any case",
+            )
+
+
+_CHECKERS: tuple[Callable[[CatalogOverlay, Instance | None, Instance], Iterable[Violation]], ...] = (_limit_warnings,)

@@ -6,7 +6,7 @@ updates the counters.
 """
 
 from collections.abc import Iterable, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple, TypeAlias
 
 import msgspec
@@ -26,6 +26,7 @@ from proffer.model.capping import (
     Reservation,
     ReservationState,
     lifetime_end,
+    match_limits,
 )
 from proffer.model.identity import IdentityKey
 from proffer.store.errors import StaleRevision
@@ -288,7 +289,10 @@ def sum_counters(first: CounterValue, second: CounterValue | None, now_us: int) 
 
 
 class StoredLimit(NamedTuple):
-    """A limit of an offer as stored; `max_count` is None while it is not in force."""
+    """A limit of an offer as stored; `max_count` is None while it is not in force.
+
+    A limit that the offer no longer has is stored without a name.
+    """
 
     counter: int
     name: str
@@ -302,29 +306,39 @@ class StoredLimit(NamedTuple):
 def changed_limits(rows: Iterable[StoredLimit], caps: OfferCaps, new_counter: int) -> list[StoredLimit]:
     """Return the stored limits that an offer's caps add or change.
 
-    New ones are numbered from `new_counter`. A limit with an unchanged definition keeps its counter and
-    anchor; one with another definition gets a new counter, which starts at 0.
+    New ones are numbered from `new_counter`. A limit that continues a stored one keeps its counter and
+    anchor (R46), also one that the offer had earlier. Another gets a new counter, which starts at 0.
     """
     changed: list[StoredLimit] = []
-    limit_by_key = {(row.name, row.definition): row for row in rows}
-    wanted_limits = {(limit.name, encode_definition(limit)): limit for limit in caps.limits}
-    for key, limit in wanted_limits.items():
-        row = limit_by_key.get(key)
-        if row is None:
-            row = StoredLimit(new_counter, *key, None, None, None, None)
+    # Of equal limits, those that the offer has go before those that it had, newest first.
+    stored = sorted(rows, key=lambda row: (row.name == "", -row.counter if row.name == "" else row.counter))
+    earlier = [replace(decode_definition(row.definition, row.max_count), name=row.name) for row in stored]
+    matches = match_limits(caps.limits, earlier)
+    for limit, match in zip(caps.limits, matches, strict=True):
+        definition = encode_definition(limit)
+        if match is None:
+            before = StoredLimit(new_counter, limit.name, definition, None, None, None, None)
             new_counter += 1
-        anchor = row.anchor_us
-        if anchor is None and caps.approved:
+        else:
+            before = stored[match]
+        anchor = before.anchor_us
+        if anchor is None and caps.approved and limit.enabled:
             anchor = caps.moment_us
-        row = row._replace(max_count=limit.limit, anchor_us=anchor, start_us=caps.start_us, end_us=caps.end_us)
-        if row != limit_by_key.get(key):
+        row = before._replace(
+            name=limit.name,
+            definition=definition,
+            max_count=limit.limit if limit.enabled else None,
+            anchor_us=anchor,
+            start_us=caps.start_us,
+            end_us=caps.end_us,
+        )
+        if match is None or row != before:
             changed.append(row)
-    changed += [
-        row._replace(max_count=None)
-        for key, row in limit_by_key.items()
-        if key not in wanted_limits and row.max_count is not None
+    return changed + [
+        row._replace(name="", max_count=None)
+        for number, row in enumerate(stored)
+        if number not in matches and (row.name, row.max_count) != ("", None)
     ]
-    return changed
 
 
 def check_not_outdated(container: str, current: int, revision: int) -> None:
@@ -361,8 +375,8 @@ def to_active_limit(offer: str, row: StoredLimit) -> ActiveLimit | None:
 
 
 def encode_definition(limit: CapLimit) -> bytes:
-    """Encode a limit without its maximum, canonically: equal definitions give equal bytes."""
-    return msgspec.json.encode(limit.definition)
+    """Encode the name and identity of a limit, canonically: equal ones give equal bytes."""
+    return msgspec.json.encode((limit.name, *limit.identity))
 
 
 _decode_definition = msgspec.json.Decoder(
@@ -378,15 +392,17 @@ _decode_definition = msgspec.json.Decoder(
 ).decode
 
 
-def decode_definition(text: bytes, max_count: int) -> CapLimit:
+def decode_definition(text: bytes, max_count: int | None) -> CapLimit:
+    """Decode a stored limit; it is not enabled without a maximum."""
     name, scope, entity, placements, events, custom, repeat = _decode_definition(text)
     return CapLimit(
         name=name,
-        limit=max_count,
+        limit=max_count or 0,
         scope=scope,
         entity=entity,
         placements=frozenset(placements),
         events=frozenset(events),
         custom_rule=custom,
         repeat=None if repeat is None else Repeat(*repeat),
+        enabled=max_count is not None,
     )

@@ -31,8 +31,9 @@ PUT_LIMITS = """
         end_us, changed)
     SELECT $1, a.*, pg_current_xact_id()::text::bigint FROM unnest($2::text[], $3::bigint[], $4::text[],
         $5::bytea[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[]) a
-    ON CONFLICT (counter) DO UPDATE SET most = excluded.most, anchor_us = excluded.anchor_us,
-        start_us = excluded.start_us, end_us = excluded.end_us, changed = excluded.changed"""
+    ON CONFLICT (counter) DO UPDATE SET name = excluded.name, definition = excluded.definition,
+        most = excluded.most, anchor_us = excluded.anchor_us, start_us = excluded.start_us,
+        end_us = excluded.end_us, changed = excluded.changed"""
 UPDATE_TOTALS_END = """
     UPDATE cap_totals SET expires_us = $1, moved = nextval('cap_moves'),
         mover = pg_current_xact_id()::text::bigint

@@ -21,8 +21,9 @@ PUT_LIMIT = """
     INSERT INTO cap_limits (container_id, offer, counter, name, definition, most, anchor_us, start_us,
         end_us, changed)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-    ON CONFLICT (counter) DO UPDATE SET most = excluded.most, anchor_us = excluded.anchor_us,
-        start_us = excluded.start_us, end_us = excluded.end_us, changed = excluded.changed"""
+    ON CONFLICT (counter) DO UPDATE SET name = excluded.name, definition = excluded.definition,
+        most = excluded.most, anchor_us = excluded.anchor_us, start_us = excluded.start_us,
+        end_us = excluded.end_us, changed = excluded.changed"""
 CAP_REVISION = "SELECT revision FROM cap_revisions WHERE container_id = ?"
 PUT_CAP_REVISION = """
     INSERT INTO cap_revisions (container_id, revision) VALUES (?, ?)
