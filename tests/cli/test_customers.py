@@ -88,7 +88,23 @@ def test_a_list_is_uploaded_enriches_and_is_replaced(proffer: Proffer, database:
     assert count('enrichment.tier = "platinum"') == "1"
 
 
-@pytest.mark.parametrize("content", ["mail,tier\np1@x\n", "mail,tier\n,gold\n", "mail\n\n \n"])
+def test_a_list_that_loses_most_members_needs_an_option(proffer: Proffer, database: str, tmp_path: Path) -> None:
+    """The numbers and the option are named; nobody has left before."""
+    listed = tmp_path / "list.csv"
+    listed.write_text("mail;n\n" + "".join(f"p{number}@x;1\n" for number in range(3)), encoding="utf-8")
+    options = ("--namespace", "email", "--database", database)
+    audience = proffer("audiences", "upload", "Loyal", listed, *options).out.split()[1].rstrip(":")
+    listed.write_text("mail;n\np1@x;1\n", encoding="utf-8")
+    refused = proffer("audiences", "upload", audience, listed, *options)
+    forced = proffer("audiences", "upload", audience, listed, "--replace-all", "--delimiter", ";", *options)
+
+    assert refused.code == 1
+    assert "the list has 1 customers and the audience has 3 members" in refused.err
+    assert "--replace-all" in refused.err
+    assert forced.out == f"audience {audience}: 1 members, 2 removed\n"
+
+
+@pytest.mark.parametrize("content", ["mail,tier\np1@x\n", "mail,tier\n,gold\n", "mail,tier\n \u00a0,gold\n"])
 def test_a_list_with_a_wrong_line_is_refused_whole(
     proffer: Proffer, database: str, tmp_path: Path, content: str
 ) -> None:

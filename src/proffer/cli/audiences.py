@@ -8,12 +8,13 @@ from typing import Annotated
 import typer
 
 from proffer.app import DEV_ORGANISATION, DEV_SANDBOX, Services
-from proffer.cli.customers import progress_bar
+from proffer.cli.customers import Delimiter, progress_bar
 from proffer.cli.database import Database, Org, Sandbox, open_container, with_services
 from proffer.errors import NotFound
 from proffer.model.identity import IdentityKey
-from proffer.service.customers.audience_upload import parse_upload
+from proffer.service.customers.audience_upload import ListFormat, parse_upload
 from proffer.service.customers.audiences import Estimate, EvaluationResult
+from proffer.service.customers.delimiters import parse_delimiter
 
 app = typer.Typer(help="Manage audiences (segments).", no_args_is_help=True)
 
@@ -67,35 +68,47 @@ def upload(
     namespace: Annotated[str, typer.Option(help="The namespace of the identities.")],
     identity: Annotated[
         str | None,
-        typer.Option(help="The column with the identities.", show_default="the first column"),
+        typer.Option(
+            help="The column with the identities.",
+            show_default="the one named like the namespace, else the first",
+        ),
     ] = None,
+    delimiter: Delimiter = None,
+    replace_all: Annotated[
+        bool,
+        typer.Option(
+            "--replace-all", help="Accept a file with fewer than half as many customers as the audience has members."
+        ),
+    ] = False,
     database: Database = None,
     org: Org = DEV_ORGANISATION,
     sandbox: Sandbox = DEV_SANDBOX,
 ) -> None:
     """Replace the members of a list audience with the customers in a CSV file."""
-    for _ in _read_rows(file, identity):
-        pass  # the whole file is validated before any membership changes
+    separator = parse_delimiter(delimiter)
 
     async def work(services: Services, _: object) -> tuple[str, EvaluationResult]:
         access = await open_container(services, org, sandbox)
         code = services.profiles.key(access, namespace, "x").namespace
+        format_ = ListFormat(namespace=code, column=identity, delimiter=separator)
+        # Read the whole file before any membership changes.
+        listed = sum(1 for _ in _read_rows(file, format_))
         key = audience
         audience_ids = {instance.instance_id for instance in services.audiences.all_audiences(access)}
         if audience.lower() not in audience_ids:
             document = {"name": audience, "expression": {"type": "LIST"}}
             key = (await services.audiences.create(access, document)).instance.instance_id
-        members = ((IdentityKey(code, person), columns) for person, columns in _read_rows(file, identity))
-        return key, await services.audiences.upload(access, key, members)
+        rows = _read_rows(file, format_)
+        return key, await services.audiences.upload(access, key, rows, listed=listed, replace_all=replace_all)
 
     key, result = with_services(database, work, libraries=True)
     typer.echo(f"audience {key}: {result.customers:,} members, {result.changed:,} removed")
 
 
-def _read_rows(file: Path, identity: str | None) -> Iterator[tuple[str, dict[str, str]]]:
+def _read_rows(file: Path, format_: ListFormat) -> Iterator[tuple[IdentityKey, dict[str, str]]]:
     try:
         text = file.open(encoding="utf-8-sig", newline="")
     except OSError as error:
         raise NotFound(f"cannot read `{file}`: {error.strerror}", code="file-not-found") from None
     with text:
-        yield from parse_upload(text, str(file), identity)
+        yield from parse_upload(text, str(file), format_)

@@ -2,12 +2,17 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
     from rich.progress import Progress
+
+Delimiter = Annotated[
+    str | None,
+    typer.Option(help="The delimiter of CSV files: `,`, `;`, `|` or `tab`.", show_default="detected"),
+]
 
 
 def parse_identity(text: str) -> tuple[str, str]:

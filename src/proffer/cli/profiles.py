@@ -7,11 +7,12 @@ from typing import Annotated
 import typer
 
 from proffer.app import DEV_ORGANISATION, DEV_SANDBOX, Services
-from proffer.cli.customers import parse_identity, progress_bar
+from proffer.cli.customers import Delimiter, parse_identity, progress_bar
 from proffer.cli.database import Database, Org, Sandbox, open_container, with_services
 from proffer.errors import NotFound
 from proffer.model.customer import ErasureResult
 from proffer.model.identity import IdentityField
+from proffer.service.customers.delimiters import parse_delimiter
 from proffer.service.imports.files import RowFile, open_file
 from proffer.service.imports.run import ImportProgress, ImportResult
 from proffer.service.library.registry import AuthorizedContainer
@@ -37,9 +38,11 @@ def import_files(
             metavar="PATH=NAMESPACE",
         ),
     ] = None,
+    delimiter: Delimiter = None,
 ) -> None:
     """Import profile records. After a crash, the same command continues where it stopped."""
-    row_files = [open_file(path) for path in files]
+    separator = parse_delimiter(delimiter)
+    row_files = [open_file(path, separator) for path in files]
     fields = _parse_identity_fields(identity or [])
 
     async def work(services: Services, _: object) -> None:

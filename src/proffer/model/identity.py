@@ -1,8 +1,8 @@
 """Identities: namespaces, identity maps, identity fields of schemas, and XIDs.
 
-Namespace codes are case-insensitive (`email`, `Email`); ids are case-sensitive. An XID is an identity
-encoded as one text, as the profile access API returns it. A schema may declare identity fields; records
-of that schema need no identity map.
+Namespace codes are case-insensitive (`email`, `Email`); ids are case-sensitive, and blanks around them do not
+count. An XID is an identity encoded as one text, as the profile access API returns it. A schema may declare
+identity fields; records of that schema need no identity map.
 """
 
 import base64
@@ -20,6 +20,12 @@ MAX_LINKED_IDENTITIES = 50
 """Maximum identities of one customer. A record that would link more is rejected."""
 MAX_MAP_IDENTITIES = 1000
 """Maximum identities in one identity map."""
+
+BLANKS = (
+    "\t\n\v\f\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u200b"
+    "\u2028\u2029\u202f\u205f\u2060\u3000\ufeff"
+)
+"""Blanks that do not count around an id: white space, no-break and zero-width spaces, byte order marks."""
 
 STANDARD_NAMESPACES: Mapping[str, str] = {
     "AAID": "Adobe Analytics visitor",
@@ -107,6 +113,11 @@ class Namespaces:
         return sorted(self._codes.values(), key=str.lower)
 
 
+def trim_id(text: str) -> str:
+    """Return an id without blanks around it."""
+    return text.strip(BLANKS)
+
+
 def encode_xid(identity: IdentityKey) -> str:
     """Encode an identity as one text."""
     text = f"{identity.namespace}\0{identity.id}".encode()
@@ -120,7 +131,8 @@ def parse_xid(text: str) -> IdentityKey | None:
         namespace, separator, key = plain.decode().partition("\0")
     except (binascii.Error, ValueError):
         return None
-    return IdentityKey(namespace, key) if separator and key else None
+    trimmed = trim_id(key)
+    return IdentityKey(namespace, trimmed) if separator and trimmed else None
 
 
 def read_identity_map(
@@ -174,8 +186,8 @@ def declared_identities(
             if not isinstance(text, str) or len(text) > MAX_ID or "\0" in text:
                 message = f"the schema declares an identity here: text of at most {MAX_ID:,} characters"
                 violations.append(_type_violation(json_path(*field.path), message))
-            elif text.strip():
-                key = IdentityKey(code, text)
+            elif trimmed := trim_id(text):
+                key = IdentityKey(code, trimmed)
                 primary_by_key[key] = primary_by_key.get(key, False) or field.primary
     primary_keys = sorted(key for key, primary in primary_by_key.items() if primary)
     secondary_keys = sorted(key for key, primary in primary_by_key.items() if not primary)
@@ -221,9 +233,9 @@ def _read_key(code: str, entry: Any) -> IdentityKey | None:
     if not isinstance(entry, Mapping):
         return None
     key = entry.get("id", entry.get("xdm:id"))
-    if not isinstance(key, str) or not 0 < len(key) <= MAX_ID or "\0" in key or not key.strip():
+    if not isinstance(key, str) or len(key) > MAX_ID or "\0" in key or not (trimmed := trim_id(key)):
         return None
-    return IdentityKey(code, key)
+    return IdentityKey(code, trimmed)
 
 
 def _entry_violation(entry: Any, at: str) -> Violation:
@@ -231,7 +243,7 @@ def _entry_violation(entry: Any, at: str) -> Violation:
     if not isinstance(entry, Mapping):
         return _type_violation(at, "expected an identity: an object with an `id`")
     key = entry.get("id", entry.get("xdm:id"))
-    if isinstance(key, str) and key.strip():
+    if isinstance(key, str) and trim_id(key):
         return _type_violation(f"{at}.id", f"an id must have at most {MAX_ID:,} characters and no NUL")
     return Violation(
         code="range" if isinstance(key, str) else "required",

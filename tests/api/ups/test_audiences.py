@@ -72,6 +72,65 @@ def test_a_list_is_uploaded_and_its_columns_decide(client: TestClient) -> None:
     assert [standing(client, one, gold) for one in ("new@x",)] == ["realized"]
 
 
+@pytest.mark.parametrize(
+    ("text", "query"),
+    [
+        ("email;tier\nbea@example.org;gold\n", {}),
+        ("email\ttier\nbea@example.org\tgold\n", {}),
+        ("email|tier\nbea@example.org|gold\n", {}),
+        ("\ufeffemail,tier\r\n bea@example.org\xa0, gold \r\n,\r\n", {}),
+        ("tier;E-Mail;name, given\ngold;bea@example.org;Bea, B\n", {}),
+        ("tier;contact,x;y\ngold;bea@example.org;1\n", {"delimiter": ";", "identity": "contact,x"}),
+        ("tier\tcontact\ngold\tbea@example.org\n", {"delimiter": "tab", "identity": "contact"}),
+    ],
+)
+def test_a_list_is_read_with_its_delimiter_and_without_blanks(client: TestClient, text: str, query: Any) -> None:
+    """The delimiter is told from the first line; ids and cells have no blanks around them."""
+    listed = client.post(PATH, json={"name": "Loyal", "expression": {"type": "LIST"}}).json()["id"]
+
+    assert upload(client, listed, text, **query) == {"listed": 1, "left": 0}
+    member = person(client, "bea@example.org")["entity"]["segmentMembership"]["ups"][listed]
+    assert (member["status"], member["enrichment"]["tier"]) == ("realized", "gold")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "bea@example.org;gold\nann@x;gold\n",
+        "bea@example.org\n",
+        "\xa0,tier\nbea@example.org,gold\n",
+        "C-0017\nC-0018\n",
+    ],
+)
+def test_a_list_whose_first_line_names_no_identity_is_refused(client: TestClient, text: str) -> None:
+    """The first customer is not taken for the names of the columns."""
+    listed = client.post(PATH, json={"name": "Loyal", "expression": {"type": "LIST"}}).json()["id"]
+
+    (told,) = upload(client, listed, text, 422)["report"]["violations"]
+    assert (told["code"], told["line"]) == ("header", 1)
+    assert "first line" in told["help"]
+    assert person(client, "bea@example.org") is None
+
+
+def test_a_list_of_less_than_half_the_members_needs_a_word(client: TestClient) -> None:
+    """A cut file replaces nobody unless the request says so; a list that exchanges members is taken."""
+    listed = client.post(PATH, json={"name": "Loyal", "expression": {"type": "LIST"}}).json()["id"]
+
+    def members(*numbers: int) -> str:
+        return "mail\n" + "".join(f"p{number}@x\n" for number in numbers)
+
+    assert upload(client, listed, members(*range(5))) == {"listed": 5, "left": 0}
+    problem = upload(client, listed, members(0, 0, 1), 409)
+    assert problem["type"].endswith("list-too-short")
+    assert "the list has 2 customers and the audience has 5 members: at least 3 would leave it" in problem["detail"]
+    assert standing(client, "p4@x", listed) == "realized"
+    assert upload(client, listed, members(), 409)
+    assert upload(client, listed, members(0), 400, replace="some")
+    assert upload(client, listed, members(4, 5, 6)) == {"listed": 3, "left": 4}
+    assert upload(client, listed, members(4), 409)
+    assert upload(client, listed, members(4), replace="all") == {"listed": 1, "left": 2}
+
+
 def test_wrong_lists_are_told_and_change_nothing(client: TestClient) -> None:
     """A ragged line, an empty identity, no such column, namespace or list; a rule has no list."""
     listed = client.post(PATH, json={"name": "Loyal", "expression": {"type": "LIST"}}).json()["id"]
@@ -81,6 +140,7 @@ def test_wrong_lists_are_told_and_change_nothing(client: TestClient) -> None:
     assert upload(client, listed, "mail\nann@x\n", 404, identity="x")["code"] == "no-such-column"
     assert upload(client, listed, "mail\nann@x\n", 422, namespace="nope")
     assert upload(client, listed, "mail\nann@x\n", 400, namespace="")
+    assert upload(client, listed, "mail\nann@x\n", 400, delimiter="comma")["code"] == "bad-parameter"
     assert upload(client, define(client, "city = 1"), "mail\nann@x\n", 404)
     assert person(client, "ann@x") is None
 

@@ -137,6 +137,35 @@ async def test_a_ragged_row_in_a_table_is_told(tmp_path: Path) -> None:
     assert "4 cells and the header 6" in reasons(path)[0][1]
 
 
+@pytest.mark.parametrize("delimiter", [";", "\t", "|"])
+async def test_a_table_is_read_with_its_delimiter(tmp_path: Path, delimiter: str) -> None:
+    """It is told from the names of the columns; blanks around ids, and cells of blanks, do not count."""
+    rows = [
+        ["\ufeffidentity.Email", "homeAddress.city", "_acme.plan"],
+        [" ann@x\xa0", "Ulm, Old Town", "a,b"],
+        ["bob@x", "\xa0", "c"],
+    ]
+    path = lines(tmp_path / "a.csv", [delimiter.join(row) for row in rows])
+
+    store = MemoryStore()
+    done = await bring(store, path)
+    assert (done.accepted, done.rejected) == (2, 0)
+    ann, bob = await people(store)
+    assert ann.identities == (IdentityKey("Email", "ann@x"),)
+    assert ann.attributes == {"homeAddress": {"city": "Ulm, Old Town"}, "_acme": {"plan": "a,b"}}
+    assert bob.attributes == {"_acme": {"plan": "c"}}
+
+
+async def test_an_identity_field_that_the_table_lacks_is_told_once(tmp_path: Path) -> None:
+    """Not as a reject of each row; a column that contains the field is enough."""
+    store = MemoryStore()
+    fields = (IdentityField("", ("customer", "number"), "CRMID", True),)
+    with pytest.raises(Invalid, match="no identity column found among `number`"):
+        await bring(store, lines(tmp_path / "a.csv", ["number", "7"]), fields=fields)
+    done = await bring(store, lines(tmp_path / "b.csv", ["customer:json", '"{""number"": 7}"']), fields=fields)
+    assert done.accepted == 1
+
+
 async def test_a_column_of_a_known_field_needs_no_type(tmp_path: Path) -> None:
     """XDM says that a year is a number; identities may stand under `identityMap`; a wrong cell is told."""
     path = lines(
@@ -355,7 +384,7 @@ async def test_what_the_store_refuses_is_told_with_its_row(tmp_path: Path) -> No
         ("identity.Emial,n", r"no identity namespace `Emial`"),
         ("identity.Email,n:numbr", r"`numbr` is not a column type"),
         ("identity.Email,n,n", r"two columns"),
-        ("mail;n", r"no identity column found"),
+        ("mail;n", r"no identity column found among `mail`, `n`"),
     ],
 )
 async def test_wrong_columns_are_told_once(tmp_path: Path, header: str, why: str) -> None:
@@ -381,6 +410,8 @@ def test_files_that_cannot_be_imported_are_told(tmp_path: Path) -> None:
         (tmp_path / "a.csv").write_text(content, encoding="utf-8")
         with pytest.raises(Exception, match="must name every column"):
             open_file(tmp_path / "a.csv")
+    with pytest.raises(Invalid, match="contains an id and not the names"):
+        open_file(lines(tmp_path / "b.csv", ["ann@x;Ulm", "bob@x;Bonn"]))
 
 
 async def test_imported_events_are_feedback_too(tmp_path: Path) -> None:

@@ -14,10 +14,11 @@ from proffer.api.ups.openapi_audiences import OPERATIONS
 from proffer.api.ups.routes import PREFIX
 from proffer.auth.principal import Permission
 from proffer.errors import Invalid, Malformed, ProfferError, Violation
-from proffer.model.identity import IdentityKey, unknown_namespace
+from proffer.model.identity import unknown_namespace
 from proffer.model.instance import Instance
-from proffer.service.customers.audience_upload import parse_upload
+from proffer.service.customers.audience_upload import ListFormat, parse_upload
 from proffer.service.customers.audiences import AudienceService, Estimate
+from proffer.service.customers.delimiters import parse_delimiter
 from proffer.service.customers.estimates import EstimateJobs
 from proffer.service.library.objects import WriteReceipt
 from proffer.service.library.registry import AuthorizedContainer, ContainerRegistry
@@ -82,13 +83,17 @@ class AudienceRoutes:
         code = access.state.customer_schema.namespaces.code(namespace)
         if code is None:
             raise Invalid.of([unknown_namespace("namespace", namespace)])
+        replace = query.get("replace")
+        if replace not in {None, "all"}:
+            raise Malformed("`replace` must be `all`, or left out", code="bad-parameter")
+        format_ = ListFormat(
+            namespace=code, column=query.get("identity"), delimiter=parse_delimiter(query.get("delimiter"))
+        )
         text = io.TextIOWrapper(io.BytesIO(await call.body(MAX_LIST)), "utf-8-sig", newline="")
         # Parse all lines before the upload, so that errors change nothing.
-        lines = list(parse_upload(text, "the list", query.get("identity")))
+        lines = list(parse_upload(text, "the list", format_))
         outcome = await self._audiences.upload(
-            access,
-            _key(call),
-            ((IdentityKey(code, person), columns) for person, columns in lines),
+            access, _key(call), lines, listed=len({key for key, _ in lines}), replace_all=replace == "all"
         )
         return json_response({"listed": outcome.customers, "left": outcome.changed})
 

@@ -253,8 +253,10 @@ OPERATIONS = [
         AUDIENCES,
         "Upload a list of customers",
         "For an audience with an expression of type `LIST`. A CSV file with a header, at most 16 MB, replaces the "
-        "members, known customers or not. The other columns enrich the audience. An invalid line rejects the whole "
-        "list. Needs `profiles:write`.",
+        "members, known customers or not. The other columns enrich the audience. Blanks around ids and cells do not "
+        "count. An invalid line, or a first line that does not name the columns, rejects the whole list. A list "
+        "with fewer than half as many customers as the audience has members is 409 without `replace=all`. "
+        "Needs `profiles:write`.",
         parameters=[
             _ID,
             OperationParameter(
@@ -265,7 +267,17 @@ OPERATIONS = [
             ),
             OperationParameter(
                 name="identity",
-                about="The column of the identities; default: the first.",
+                about="The column of the identities; default: the one named like the namespace, else the first.",
+            ),
+            OperationParameter(
+                name="delimiter",
+                about="`,`, `;`, `|` or `tab`; default: detected from the first line.",
+                example=";",
+            ),
+            OperationParameter(
+                name="replace",
+                about="`all`: accept a list with fewer than half as many customers as the audience has members.",
+                example="all",
             ),
         ],
         body={"text/csv": MediaTypeContent(schema={"type": "string"}, example="mail,tier\nada@example.org,gold\n")},
@@ -276,7 +288,7 @@ OPERATIONS = [
                 {"listed": 1, "left": 0},
             )
         },
-        errors=error_texts(400, 401, 403, 404, 413, 422),
+        errors=error_texts(400, 401, 403, 404, 409, 413, 422),
     ),
     _operation(
         "POST",

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from proffer.errors import Invalid, NotFound, Violation
+from proffer.errors import Conflict, Invalid, NotFound, Violation
 from proffer.model.customer import (
     EVENT_LIMITS,
     AudienceMembership,
@@ -208,16 +208,21 @@ class AudienceService:
         access: AuthorizedContainer,
         audience: str,
         lines: Iterable[tuple[IdentityKey, Document]],
+        *,
+        listed: int,
+        replace_all: bool = False,
     ) -> EvaluationResult:
-        """Replace a list audience's members by these identities with their columns.
+        """Replace a list audience's members by these identities with their columns; `listed`: how many.
 
         Unknown identities become customers without attributes. Raises `NotFound` unless the audience
-        is a list.
+        is a list, and `Conflict` if it has more than twice as many members as listed, unless `replace_all`.
         """
         state = access.state
         bound = state.customer_schema.audiences.get(audience)
         if bound is None or bound.definition.condition is not None:
             raise NotFound(f"there is no list audience `{audience}`", code="audience-not-found")
+        if not replace_all:
+            await self._check_size(state, audience, listed)
         started_us = self._clock()
         count = 0
         chunk: list[MembershipChange] = []
@@ -232,6 +237,23 @@ class AudienceService:
         removed = await self._remove_unlisted(state, audience, started_us)
         return EvaluationResult(customers=count, changed=removed)
 
+    async def _check_size(self, state: ContainerState, audience: str, listed: int) -> None:
+        """Raise `Conflict` if fewer than half as many are listed as there are members."""
+        total, _, _ = await self._store.customer_count(state.container.id)
+        if total <= 2 * listed:
+            return
+        members = after = 0
+        while page := await self._store.page(state.container.id, after, _PAGE):
+            members += sum(_is_member(customer, audience) for customer in page)
+            after = page[-1].key
+        if members > 2 * listed:
+            raise Conflict(
+                f"the list has {listed:,} customers and the audience has {members:,} members: at least "
+                f"{members - listed:,} would leave it; if the list is complete, repeat the request with `replace=all`, "
+                "or the command with `--replace-all`",
+                code="list-too-short",
+            )
+
     async def _add_members(self, state: ContainerState, chunk: Sequence[MembershipChange]) -> None:
         await self._store.apply_changes(
             state.container.id,
@@ -245,12 +267,7 @@ class AudienceService:
         """Remove members whose membership is older than the upload; return how many."""
 
         def exit_unlisted(customer: Customer, _: EventLoader, now_us: int) -> Memberships:
-            audience_membership = customer.membership.get(audience)
-            if (
-                audience_membership is None
-                or audience_membership.status is MembershipStatus.EXITED
-                or audience_membership.since_us >= started_us
-            ):
+            if not _is_member(customer, audience) or customer.membership[audience].since_us >= started_us:
                 return customer.membership
             return {
                 **customer.membership,
@@ -258,6 +275,11 @@ class AudienceService:
             }
 
         return await self._requalify_all(state, exit_unlisted)
+
+
+def _is_member(customer: Customer, audience: str) -> bool:
+    membership = customer.membership.get(audience)
+    return membership is not None and membership.status is not MembershipStatus.EXITED
 
 
 def _check_rule(document: Document) -> None:

@@ -23,6 +23,7 @@ from proffer.model.identity import (
     IdentityKey,
     Namespaces,
     too_many_identities,
+    trim_id,
     unknown_namespace,
 )
 from proffer.model.merging import (
@@ -263,11 +264,15 @@ def primary_first(namespaces: Namespaces, identities: Sequence[ProfileIdentity])
     for identity in identities:
         code = namespaces.code(identity.namespace)
         if code is not None:
-            key = IdentityKey(code, identity.id)
+            key = IdentityKey(code, trim_id(identity.id))
             primary[key] = primary.get(key, False) or identity.primary
     return sorted(primary, key=lambda key: (not primary[key], key))
 
 
 def resolve_keys(namespaces: Namespaces, identities: Sequence[tuple[str, str]]) -> list[IdentityKey]:
     """Return identity keys of (namespace, id) pairs, without those of unknown namespaces."""
-    return [IdentityKey(code, key) for namespace, key in identities if (code := namespaces.code(namespace)) is not None]
+    return [
+        IdentityKey(code, trim_id(key))
+        for namespace, key in identities
+        if (code := namespaces.code(namespace)) is not None
+    ]

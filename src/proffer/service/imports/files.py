@@ -14,6 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from proffer.errors import Invalid, Malformed, NotFound, Unsupported, Violation
+from proffer.model.identity import BLANKS
+from proffer.pql import XDM_FIELDS
+from proffer.service.customers.delimiters import detect_delimiter, is_id, no_header
 
 BLOCK_ROWS = 2_000
 """Rows that are validated together and written in one commit."""
@@ -42,11 +45,12 @@ class BrokenRow:
 
 @dataclass(frozen=True, slots=True)
 class RowFile:
-    """A file to import: its format, and its column names (CSV and Parquet)."""
+    """A file to import: its format, its column names (CSV and Parquet) and delimiter (CSV)."""
 
     path: Path
     file_format: str
     columns: tuple[str, ...] = ()
+    delimiter: str = ","
 
     @property
     def size(self) -> int:
@@ -57,12 +61,15 @@ class RowFile:
         if self.file_format == "jsonl":
             return _jsonl_blocks(self.path, position, row)
         if self.file_format == "csv":
-            return _csv_blocks(self.path, position, row)
+            return _csv_blocks(self.path, self.delimiter, position, row)
         return _parquet_blocks(self.path, position, row)
 
 
-def open_file(path: Path) -> RowFile:
-    """Open a file for import; its format follows from its name. Raises if it cannot be imported."""
+def open_file(path: Path, delimiter: str | None = None) -> RowFile:
+    """Open a file for import; its format follows from its name. Raises if it cannot be imported.
+
+    Without `delimiter`, that of a CSV file is detected from its first line.
+    """
     if not path.is_file():
         raise NotFound(f"cannot read `{path}`: there is no such file", code="file-not-found")
     match path.suffix.lower():
@@ -70,7 +77,8 @@ def open_file(path: Path) -> RowFile:
             _refuse_array(path)
             return RowFile(path, "jsonl")
         case ".csv":
-            return RowFile(path, "csv", _header(path))
+            delimiter = delimiter or _delimiter(path)
+            return RowFile(path, "csv", _header(path, delimiter), delimiter)
         case ".parquet":
             return RowFile(path, "parquet", _parquet_columns(path))
     raise Unsupported(
@@ -97,19 +105,34 @@ def _jsonl_blocks(path: Path, position: int, row: int) -> Iterator[Block]:
             row += len(lines)
 
 
-def _header(path: Path) -> tuple[str, ...]:
+def _delimiter(path: Path) -> str:
     with _csv_text(path) as file:
-        header = next(_rows(file), None)
-    if not header or isinstance(header, BrokenRow) or not all(name.strip() for name in header):
+        return detect_delimiter(file.readline(), file.readline(), _is_field)
+
+
+def _is_field(column: str) -> bool:
+    """Return whether a column has the name of an identity or of a field of the XDM core or a tenant."""
+    root = column.partition(":")[0].partition(".")[0]
+    return root.startswith("_") or root in {"identity", "identityMap"} or root in XDM_FIELDS["profile"]
+
+
+def _header(path: Path, delimiter: str) -> tuple[str, ...]:
+    with _csv_text(path) as file:
+        header = next(_rows(file, delimiter), None)
+    if not header or isinstance(header, BrokenRow) or not all(name.strip(BLANKS) for name in header):
         raise _header_error(path, "the first line of a CSV file must name every column")
-    return tuple(name.strip() for name in header)
+    columns = tuple(name.strip(BLANKS) for name in header)
+    ids = [column for column in columns if is_id(column)]
+    if ids and not any(map(_is_field, columns)):
+        raise Invalid.of([no_header(ids[0])])
+    return columns
 
 
-def _csv_blocks(path: Path, position: int, row: int) -> Iterator[Block]:
+def _csv_blocks(path: Path, delimiter: str, position: int, row: int) -> Iterator[Block]:
     """Yield blocks of a CSV file; positions count rows, as quoted fields may hold line breaks."""
     csv.field_size_limit(_MAX_ROW_LENGTH)
     with _csv_text(path) as file:
-        all_rows = _rows(file)
+        all_rows = _rows(file, delimiter)
         for _ in islice(all_rows, position + 1):
             pass
         while rows := list(islice(all_rows, BLOCK_ROWS)):
@@ -118,9 +141,9 @@ def _csv_blocks(path: Path, position: int, row: int) -> Iterator[Block]:
             row += len(rows)
 
 
-def _rows(file: io.TextIOWrapper) -> Iterator[Sequence[str] | BrokenRow]:
+def _rows(file: io.TextIOWrapper, delimiter: str) -> Iterator[Sequence[str] | BrokenRow]:
     """Yield every row; bad quoting yields a `BrokenRow`, and parsing continues at the next line."""
-    reader = csv.reader(file, strict=True)
+    reader = csv.reader(file, strict=True, delimiter=delimiter)
     while True:
         first_line = reader.line_num + 1
         try:

@@ -21,7 +21,7 @@ import msgspec
 from proffer.errors import Invalid, Malformed, ProfferError, Violation
 from proffer.model.customer import Change, EncodedRecord, ProfileRecord
 from proffer.model.feedback import Feedback
-from proffer.model.identity import IdentityField, Namespaces, unknown_namespace
+from proffer.model.identity import BLANKS, IdentityField, Namespaces, unknown_namespace
 from proffer.model.ingest_parse import IngestMessage, read_message
 from proffer.service.imports.files import BrokenRow
 
@@ -146,12 +146,23 @@ def column_violations(spec: ImportSpec) -> list[Violation]:
         for name, count in Counter(names).items()
         if count > 1
     ]
-    identified = any(name.startswith((IDENTITY, "identityMap")) for name in spec.columns)
-    if not identified and not namespaces.fields(spec.schema):
-        message = "no identity column found"
-        remedy = "name a column `identity.Email`, or pass `--identity COLUMN=Email`; separate columns with commas"
+    declared = [".".join(field.path) for field in namespaces.fields(spec.schema)]
+    if not any(
+        path.startswith((IDENTITY, "identityMap")) or any(_overlap(path, field) for field in declared)
+        for path, _, _ in parsed_columns
+    ):
+        message = f"no identity column found among {', '.join(f'`{name[:50]}`' for name in names[:20])}"
+        remedy = (
+            "name a column `identity.Email` in the first line, or pass `--identity COLUMN=Email`, and `--delimiter` "
+            "if the columns are divided wrongly"
+        )
         violations.append(Violation(code="no-identity", message=message, help=remedy))
     return violations
+
+
+def _overlap(column: str, field: str) -> bool:
+    """Return whether a column contains the field at a path, or is part of it."""
+    return f"{column}.".startswith(f"{field}.") or f"{field}.".startswith(f"{column}.")
 
 
 def row_text(row: Any) -> str:
@@ -218,7 +229,7 @@ def _from_cells(columns: Sequence[str], cells: Sequence[str]) -> dict[str, Any]:
         )
     entity: dict[str, Any] = {}
     for column, cell in zip(columns, cells, strict=True):
-        if cell:
+        if cell.strip(BLANKS):
             path, _, kind = column.partition(":")
             _put(entity, path, _parse_cell(column, kind, cell))
     return entity

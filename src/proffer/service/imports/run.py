@@ -299,6 +299,8 @@ def _import_name(file: RowFile, dataset: str, schema: str = "", fields: tuple[Id
     """Return the key of an import's checkpoint: a hash of file, dataset, schema and identity fields."""
     stat = file.path.stat()
     key = f"{file.path.resolve()}\0{stat.st_size}\0{stat.st_mtime_ns}\0{dataset}"
+    if file.delimiter != ",":
+        key += f"\0{file.delimiter}"
     if schema or fields:
         key += f"\0{schema}\0{fields}"
     return hashlib.blake2b(key.encode(), digest_size=12).hexdigest()
