@@ -77,6 +77,7 @@ def test_every_case_is_about_what_it_says(case: dict[str, Any]) -> None:
             names.get(one["id"], one["id"]),
             one.get("scope"),
             tuple(map(canonical, one["items"])) if "items" in one else None,
+            tokens=tuple(token.replace("token:", f"{event.id}.") for token in one.get("tokens", ())),
         )
         for one in case["reports"]
     ]
@@ -84,7 +85,14 @@ def test_every_case_is_about_what_it_says(case: dict[str, Any]) -> None:
 
     assert [[one.decision, one.placement, one.offer] for one in found.delivered_offers] == case["delivered"]
     assert {one.event for one in found.delivered_offers} <= {event.id}
-    missed = [[spoken.get(one.proposition, one.proposition), one.item, one.reason.value] for one in found.unattributed]
+    missed = [
+        [
+            spoken.get(one.proposition, one.proposition),
+            one.item and one.item.replace(f"{event.id}.", "token:"),
+            one.reason.value,
+        ]
+        for one in found.unattributed
+    ]
     assert missed == case["missed"]
     assert [[one.placement, one.offer] for one in found.increments] == [
         [placement, offer] for _, placement, offer in case["delivered"]
@@ -161,3 +169,6 @@ def test_a_token_names_its_decision() -> None:
     ):
         assert hinted_decision(PropositionReport(edge, hint=false)) is None
     assert hinted_decision(PropositionReport(edge)) is None
+    assert hinted_decision(PropositionReport(edge, tokens=("x", f"{key}.1.0"))) == key
+    for foreign in (f"{key}.0.0", f"{key}.1", f"{key}.1.0.0", f"{key}.1.-1", "x.1.0", f"{new_decision_id(NOON)}.1.0"):
+        assert hinted_decision(PropositionReport(edge, tokens=(foreign,))) is None

@@ -27,7 +27,8 @@ values = st.recursive(
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
-            st.sampled_from(["id", "scope", "items", "scopeDetails", "display", "propositions"]) | st.text(max_size=5),
+            st.sampled_from(["id", "scope", "items", "scopeDetails", "display", "propositions", "tokens"])
+            | st.text(max_size=5),
             inner,
             max_size=4,
         )
@@ -35,7 +36,7 @@ values = st.recursive(
     max_leaves=12,
 )
 members = st.dictionaries(
-    st.sampled_from(["propositions", "proposition", "propositionID", "propositionEventType"]),
+    st.sampled_from(["propositions", "proposition", "propositionID", "propositionEventType", "propositionAction"]),
     values,
 )
 
@@ -64,7 +65,9 @@ def test_every_case_reads_as_it_says(case: dict[str, Any]) -> None:
         return
     assert feedback is not None
     said = [
-        [one.id, one.scope, None if one.items is None else list(one.items), one.hint] for one in feedback.propositions
+        [one.id, one.scope, None if one.items is None else list(one.items), one.hint]
+        + ([list(one.tokens)] if one.tokens else [])
+        for one in feedback.propositions
     ]
     assert expect == {"kind": feedback.kind, "propositions": said}
     assert feedback.document["_id"] == "e1"

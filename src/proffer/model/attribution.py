@@ -5,7 +5,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from proffer.model.capping import CapEvent, CapLimit
-from proffer.model.events import DecisionEvent, ScopeAnswer, decision_time_ms, edge_proposition_id
+from proffer.model.events import (
+    DecisionEvent,
+    ScopeAnswer,
+    decision_time_ms,
+    edge_proposition_id,
+    read_item_token,
+)
 from proffer.model.feedback import (
     CAP_EVENT_BY_KIND,
     Feedback,
@@ -23,6 +29,7 @@ class UnattributedReason(StrEnum):
     FORGOTTEN = "forgotten-proposition"
     SCOPE = "other-scope"
     ITEM = "other-item"
+    TOKEN = "other-token"  # noqa: S105 - not a password
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +44,7 @@ class DeliveredOffer:
 
 @dataclass(frozen=True, slots=True)
 class UnattributedReport:
-    """A report that could not be attributed. `item` is None if it is about a whole proposition."""
+    """A report that could not be attributed. `item` is an id or token; None: a whole proposition."""
 
     proposition: str
     item: str | None
@@ -89,7 +96,7 @@ def attribute(
 
     A proposition older than `oldest_ms`, the oldest recorded decision, counts as deleted. Each offer of
     each scope is counted once, however often the feedback names it. An item without a scope belongs to
-    the first scope that delivered it.
+    the first scope that delivered it. A token names the offer of one scope.
     """
     event_by_delivery: dict[DeliveredOffer, DecisionEvent] = {}
     unattributed: dict[UnattributedReport, None] = {}
@@ -97,6 +104,14 @@ def attribute(
         event = events_by_id.get(report.id)
         if event is None:
             unattributed[UnattributedReport(report.id, None, _unattributed_reason(report, oldest_ms))] = None
+            continue
+        for token in report.tokens:
+            token_delivery = _delivery_of(event, report, token)
+            if token_delivery is None:
+                unattributed[UnattributedReport(report.id, token, UnattributedReason.TOKEN)] = None
+            else:
+                event_by_delivery[token_delivery] = event
+        if report.tokens and not report.items:
             continue
         answers = _reported_answers(event, report)
         if not answers:
@@ -141,9 +156,10 @@ def reported_proposition_ids(events: Sequence[Feedback]) -> list[str]:
 
 
 def hinted_decision(report: PropositionReport) -> str | None:
-    """Return the decision id of the report's token; None if there is no valid token."""
+    """Return the decision id of the report's tokens; None if there is no valid token."""
     if report.hint is None:
-        return None
+        tokens = (token for text in report.tokens if (token := read_item_token(text)) is not None)
+        return next((token.decision for token in tokens if token.belongs_to(report.id)), None)
     decision, _, index = report.hint.rpartition(".")
     if decision_time_ms(decision) is None or not (index.isascii() and index.isdigit() and len(index) < 4):
         return None
@@ -174,6 +190,17 @@ def _reported_answers(event: DecisionEvent, report: PropositionReport) -> list[S
         for answer in answers
         if scope.decision in {None, answer.decision} and scope.placement in {None, answer.placement}
     ]
+
+
+def _delivery_of(event: DecisionEvent, report: PropositionReport, text: str) -> DeliveredOffer | None:
+    """Return the delivered offer that a token names; None if the reported proposition has none."""
+    token = read_item_token(text)
+    if token is None or token.decision != event.id or not token.belongs_to(report.id):
+        return None
+    answer = event.answers[token.scope] if token.scope < len(event.answers) else None
+    if answer is None or token.item >= len(answer.delivered):
+        return None
+    return DeliveredOffer(event.id, answer.decision, answer.placement, answer.delivered[token.item].offer)
 
 
 def _deliveries(event: DecisionEvent, answer: ScopeAnswer) -> Iterator[DeliveredOffer]:

@@ -3,7 +3,7 @@
 import hashlib
 import uuid
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from msgspec import Struct, field
 
@@ -60,6 +60,33 @@ def edge_proposition_id(decision: str, index: int) -> str:
 def edge_token(decision: str, index: int) -> str:
     """Return the token that clients send back with feedback. It saves a lookup."""
     return f"{decision}.{index}"
+
+
+class ItemToken(NamedTuple):
+    """A delivered item: decision, position of the scope in the request, position in the scope's result."""
+
+    decision: str
+    scope: int
+    item: int
+
+    def belongs_to(self, proposition: str) -> bool:
+        """Return whether the item is in the proposition with this id, of the decision or of the edge."""
+        return proposition in {self.decision, edge_proposition_id(self.decision, self.scope)}
+
+
+def item_token(scope_token: str, item: int) -> str:
+    """Return the tracking token of an item, from the `edge_token` of its scope; it is not stored."""
+    return f"{scope_token}.{item}"
+
+
+def read_item_token(text: str) -> ItemToken | None:
+    """Return the parts of a tracking token; None for other texts."""
+    decision, *positions = text.split(".")
+    if len(positions) != 2 or decision_time_ms(decision) is None:
+        return None
+    if not all(position.isascii() and position.isdigit() and len(position) < 4 for position in positions):
+        return None
+    return ItemToken(decision, int(positions[0]), int(positions[1]))
 
 
 class Selection(Struct, frozen=True, kw_only=True, array_like=True):

@@ -9,7 +9,7 @@ impression or a click is in `eventType`, in `propositionEventType`, or in both.
 import base64
 import binascii
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -18,6 +18,7 @@ import msgspec
 from proffer.errors import Invalid, Violation
 from proffer.model.capping import CapEvent
 from proffer.model.customer import Attributes
+from proffer.model.events import read_item_token
 from proffer.model.identity import IdentityKey
 from proffer.model.ids import EntityKind, canonical, kind_of
 from proffer.validation import json_path
@@ -60,14 +61,15 @@ _KIND_BY_MARK = {kind.value: kind for kind in FeedbackKind if kind is not Feedba
 class PropositionReport:
     """A report on one proposition.
 
-    `items` None: all its offers. `scope` is as sent, None if absent. `hint` is the token from the
-    proposition's `scopeDetails`, if the client sent it back.
+    `items` None: all its offers, unless there are tracking `tokens` of some. `scope` is as sent, None if
+    absent. `hint` is the token from the proposition's `scopeDetails`, if the client sent it back.
     """
 
     id: str
     scope: str | None = None
     items: tuple[str, ...] | None = None
     hint: str | None = None
+    tokens: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,8 +134,8 @@ def read_feedback(
     if decisioning is None:
         return None
     violations: list[Violation] = []
-    reports = list(_read_propositions(decisioning, violations))
-    if sum(1 + len(report.items or ()) for report in reports) > MAX_REPORTED_ITEMS:
+    reports = _with_action_tokens(list(_read_propositions(decisioning, violations)), decisioning)
+    if sum(1 + len(report.items or ()) + len(report.tokens) for report in reports) > MAX_REPORTED_ITEMS:
         violations.append(_too_many_violation())
     marks = decisioning.get("propositionEventType")
     if marks is not None and not isinstance(marks, Mapping):
@@ -230,29 +232,73 @@ def _read_report(entry: Any, location: str, violations: list[Violation]) -> Prop
     if scope is not None and not isinstance(scope, str):
         violations.append(_type_violation(f"{location}.scope", "expected text"))
         scope = None
-    return PropositionReport(
-        key,
-        scope or None,
-        _read_items(entry.get("items"), f"{location}.items", violations),
-        _read_hint(entry),
-    )
+    items, tokens = _read_items(entry.get("items"), f"{location}.items", violations)
+    return PropositionReport(key, scope or None, items, _read_hint(entry), tokens)
 
 
-def _read_items(items: Any, location: str, violations: list[Violation]) -> tuple[str, ...] | None:
-    """Return the distinct item ids; None if there are none, which means all."""
+def _read_items(
+    items: Any, location: str, violations: list[Violation]
+) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:
+    """Return the distinct ids and tokens of items; an item with tokens of ours is named by these.
+
+    The ids are None if there are none, which means all.
+    """
     if items is None:
-        return None
+        return None, ()
     if not isinstance(items, list | tuple):
         violations.append(_type_violation(location, "expected a list of items"))
-        return None
+        return None, ()
     item_ids: dict[str, None] = {}
+    tokens: dict[str, None] = {}
     for index, item in enumerate(items):
+        item_tokens = [token for token in _read_tokens(item, "characteristics") if read_item_token(token) is not None]
         key = item.get("id") if isinstance(item, Mapping) else None
-        if _is_text(key):
+        if item_tokens:
+            tokens.update(dict.fromkeys(item_tokens))
+        elif _is_text(key):
             item_ids[canonical(str(key))] = None
         else:
             violations.append(_type_violation(f"{location}[{index}].id", "the id of the item is missing"))
-    return tuple(item_ids) or None
+    return tuple(item_ids) or None, tuple(tokens)
+
+
+def _with_action_tokens(
+    reports: Sequence[PropositionReport], decisioning: Mapping[str, Any]
+) -> list[PropositionReport]:
+    """Return the reports with the tokens of the event's `propositionAction`.
+
+    A token names its item in the reported proposition to which it belongs, instead of what the proposition
+    lists, or in a report of its own. Other texts are tokens of every proposition without items.
+    """
+    texts = dict.fromkeys(_read_tokens(decisioning, "propositionAction"))
+    if not texts:
+        return list(reports)
+    own_tokens = {text: token for text in texts if (token := read_item_token(text)) is not None}
+    unknown = tuple(text for text in texts if text not in own_tokens)
+
+    def with_tokens(report: PropositionReport) -> PropositionReport:
+        matches = tuple(text for text, token in own_tokens.items() if token.belongs_to(report.id))
+        if matches:
+            return replace(report, items=None, tokens=matches)
+        return replace(report, tokens=unknown) if report.items is None and not report.tokens else report
+
+    others: dict[str, tuple[str, ...]] = {}
+    for text, token in own_tokens.items():
+        if not any(token.belongs_to(report.id) for report in reports):
+            others[token.decision] = (*others.get(token.decision, ()), text)
+    other_reports = [PropositionReport(decision, tokens=tokens) for decision, tokens in others.items()]
+    return [*map(with_tokens, reports), *other_reports]
+
+
+def _read_tokens(holder: Any, name: str) -> list[str]:
+    """Return the `tokens` in a member of an object: a list of texts, or one text with commas."""
+    inner = holder.get(name) if isinstance(holder, Mapping) else None
+    tokens = inner.get("tokens") if isinstance(inner, Mapping) else None
+    if isinstance(tokens, str):
+        tokens = tokens.split(",")
+    if not isinstance(tokens, list | tuple):
+        return []
+    return [token.strip() for token in tokens if isinstance(token, str) and _is_text(token.strip())]
 
 
 def _read_hint(entry: Mapping[str, Any]) -> str | None:

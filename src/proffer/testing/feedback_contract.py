@@ -64,7 +64,7 @@ def an_event(
             kind=kind,
             at_us=at_us,
             propositions=(
-                PropositionReport(decision, "scope", (GOLD,), "hint"),
+                PropositionReport(decision, "scope", (GOLD,), "hint", ("token",)),
                 PropositionReport("p2"),
             ),
             identities=who,

@@ -228,7 +228,8 @@ class AboutDoc(Struct, omit_defaults=True):
 
 
 # `api/edge/fragments.py` builds a proposition of `id`, `scope`, `activity`, `placement`, `scopeDetails`, `items`,
-# and our own `trace` (clients pass unknown members to the page). Display events send back `scopeDetails`; if it
+# each item with its token in `characteristics.tokens` (the documented sample page reads it there; other clients pass
+# unknown members to the page), and our own `trace`. Display events send back `scopeDetails`; if it
 # is not empty, Android sends nothing else, so it contains decision and placement too.
 
 

@@ -21,6 +21,7 @@ FEEDBACK_EVENT = ObjectShape(
         "propositionId": Member(_KEY, required=True),
         "scope": Member(TextShape(min=1, max=4096)),
         "items": Member(ListShape(_KEY)),
+        "tokens": Member(ListShape(_KEY)),
         "at": Member(DateTimeShape()),
         "data": Member(MapShape(AnyShape())),
     }

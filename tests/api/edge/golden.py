@@ -21,6 +21,7 @@ FOLDER = Path(__file__).parents[3] / "spec" / "wire" / "edge"
 _MASKED_MEMBERS = {"eventToken": "<token>"}
 _MASKS = (
     (r"[0-9a-f]{8}-[0-9a-f]{4}-5[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}", "<proposition>"),
+    (r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}(?=\.\d)", "<decision>"),
     (r"[0-9a-f]{8}-[0-9a-f]{4}-[47][0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}", "<uuid>"),
     (r"(?<!\d)\d{38}(?!\d)", "<ecid>"),
     (r"CiYx?[A-Za-z0-9_-]{60,}", "<identity>"),

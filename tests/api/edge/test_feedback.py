@@ -50,6 +50,12 @@ def report(shown: Sequence[dict[str, Any]], kind: str = "display", **more: Any) 
     return body(xdm={**ANN, "eventType": event_type, "_experience": {"decisioning": decisioning}, **more})
 
 
+def report_with_tokens(shown: Sequence[dict[str, Any]], tokens: Sequence[str]) -> dict[str, Any]:
+    document = report(shown)
+    document["events"][0]["xdm"]["_experience"]["decisioning"]["propositionAction"] = {"tokens": list(tokens)}
+    return document
+
+
 def bare(proposition: dict[str, Any]) -> dict[str, Any]:
     """As the web sends it: without items."""
     return {key: proposition[key] for key in ("id", "scope", "scopeDetails")}
@@ -89,6 +95,34 @@ def test_only_the_items_that_are_named_count(client: TestClient) -> None:
     (other,) = propositions(fetch(client, asked))
     interact(client, report([bare(other)]))
     assert offers(fetch(client, asked)) == [[FALLBACK]]
+
+
+def test_a_token_names_one_item(client: TestClient) -> None:
+    """With the proposition, beside the id of an item, or alone; a token that is not ours counts nothing."""
+    asked = encode_mobile_scope(DECISION, WEB, 2)
+    (both,) = propositions(fetch(client, asked))
+    gold, silver = (item["characteristics"]["tokens"] for item in both["items"])
+    assert gold != silver
+
+    for shown, tokens in (([bare(both)], ["made-up"]), ([], ["made-up"])):
+        interact(client, report_with_tokens(shown, tokens))
+    (same,) = propositions(fetch(client, asked))
+    assert [item["id"] for item in same["items"]] == [GOLD, SILVER]
+
+    interact(client, report_with_tokens([bare(both)], silver))
+    (left,) = propositions(fetch(client, asked))
+    assert [item["id"] for item in left["items"]] == [GOLD]
+    interact(client, report_with_tokens([], gold))
+    assert offers(fetch(client, asked)) == [[FALLBACK]]
+
+
+def test_apps_send_tokens_in_their_items(client: TestClient) -> None:
+    """As one text with commas."""
+    (both,) = propositions(fetch(client, encode_mobile_scope(DECISION, WEB, 2)))
+    tokens = ",".join(item["characteristics"]["tokens"][0] for item in both["items"])
+    interact(client, report([{**bare(both), "items": [{"id": "rendered", "characteristics": {"tokens": tokens}}]}]))
+
+    assert offers(fetch(client)) == [[FALLBACK]]
 
 
 def test_a_report_counts_before_what_the_same_request_asks_for(client: TestClient) -> None:

@@ -11,7 +11,7 @@ from msgspec import UNSET, UnsetType
 from proffer.api.kit.fragments import FragmentCache, Offer, candidate_documents, is_library_content
 from proffer.model.content import Component
 from proffer.model.decision import Decision
-from proffer.model.events import edge_proposition_id, edge_token
+from proffer.model.events import edge_proposition_id, edge_token, item_token
 from proffer.model.offer import PersonalizedOffer
 from proffer.model.outcome import Proposition
 from proffer.model.placement import COMPONENT_TYPES, Placement, component_kind
@@ -41,7 +41,8 @@ class EdgeFragments:
 
         `index` is the position of the scope in the decision `proposition_id`.
         """
-        items = self._items(proposition)
+        token = edge_token(proposition_id, index)
+        items = self._items(proposition, token)
         if trace is not None:
             items = b'%b,"trace":%b' % (items, encode(candidate_documents(trace)))
         # Ids and tokens are generated here and need no escaping.
@@ -49,29 +50,28 @@ class EdgeFragments:
             b'{"id":"',
             edge_proposition_id(proposition_id, index).encode(),
             self._head(proposition.decision, proposition.placement, text),
-            edge_token(proposition_id, index).encode(),
+            token.encode(),
             b'"}},"items":',
             items,
             b"}",
         )
         return b"".join(parts)
 
-    def _items(self, proposition: Proposition) -> bytes:
-        """Encode the options, or the fallback."""
-        options = proposition.options
-        if not options:
-            fallback = proposition.fallback
-            if fallback is None:
-                return b"[]"
-            return b"[%b}]" % self._item(fallback.offer, fallback.component, proposition.placement)
-        if len(options) == 1 and options[0].score is None:
-            return b"[%b}]" % self._item(options[0].offer, options[0].component, proposition.placement)
+    def _items(self, proposition: Proposition, token: str) -> bytes:
+        """Encode the options, or the fallback, each with its tracking token."""
         parts = []
-        for choice in options:
+        for choice in proposition.options:
             item = self._item(choice.offer, choice.component, proposition.placement)
             score = choice.score
             parts.append(item if score is None else b'%b,"score":%b' % (item, encode(score)))
-        return b"[%b}]" % b"},".join(parts)
+        fallback = proposition.fallback
+        if fallback is not None:
+            parts.append(self._item(fallback.offer, fallback.component, proposition.placement))
+        items = [
+            b'%b,"characteristics":{"tokens":["%b"]}}' % (part, item_token(token, place).encode())
+            for place, part in enumerate(parts)
+        ]
+        return b"[%b]" % b",".join(items)
 
     def _head(self, decision: Decision, placement: Placement, text: str) -> bytes:
         """Encode the members between the id and the token."""

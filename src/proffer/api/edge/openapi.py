@@ -91,6 +91,7 @@ _PROPOSITION = {
             },
             "name": "A glass on the house",
             "priority": 10,
+            "characteristics": {"tokens": ["0f6a7c1e-4b55-4d0e-9a1e-0c7be0b6f001.0.0"]},
         }
     ],
 }

@@ -143,6 +143,7 @@ def _to_feedback(event: Mapping[str, Any], path: str, now_us: int) -> Feedback:
     data = normalize_event(without_prefixes(event.get("data", {})))
     experience = data.get("_experience")
     decisioning = experience.get("decisioning") if isinstance(experience, Mapping) else None
+    action = {"propositionAction": {"tokens": event["tokens"]}} if "tokens" in event else {}
     entity = {
         **data,
         "_id": event["id"],
@@ -153,6 +154,7 @@ def _to_feedback(event: Mapping[str, Any], path: str, now_us: int) -> Feedback:
             "decisioning": {
                 **(decisioning if isinstance(decisioning, Mapping) else {}),
                 "propositions": [proposition],
+                **action,
             },
         },
     }

@@ -44,6 +44,7 @@ _ABOUT_IT: JsonSchema = {
                         "forgotten-proposition",
                         "other-scope",
                         "other-item",
+                        "other-token",
                     ]
                 },
             },
@@ -271,11 +272,11 @@ OPERATIONS = [
         group=GROUP,
         summary="Report feedback",
         about="`type` is `display`, `interact`, `dismiss`, or your own event type, which makes a custom event. "
-        "Without `items` the event is about all offers of the proposition, without `scope` about all scopes; custom "
-        "queries of caps can read `data` beside these members. An event is identified by its `id`: sending it again "
-        "changes nothing. An event about an unknown proposition is stored and listed by `GET "
-        "/api/feedback/unattributed`. When the response arrives, every event is stored durably and counted for the "
-        "next decision. Needs `decisions:execute`.",
+        "Without `items` or `tokens` the event is about all offers of the proposition, without `scope` about all "
+        "scopes; a token names one item of an answer. Custom queries of caps can read `data` beside these members. An "
+        "event is identified by its `id`: sending it again changes nothing. An event about an unknown proposition is "
+        "stored and listed by `GET /api/feedback/unattributed`. When the response arrives, every event is stored "
+        "durably and counted for the next decision. Needs `decisions:execute`.",
         parameters=[SANDBOX],
         body=json_content(
             ref("Feedback"),

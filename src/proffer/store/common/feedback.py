@@ -31,7 +31,7 @@ def encode_feedback(event: AttributedFeedback) -> bytes:
         feedback.id,
         feedback.kind.value,
         feedback.at_us,
-        [(report.id, report.scope, report.items, report.hint) for report in feedback.propositions],
+        [_report_row(report) for report in feedback.propositions],
         feedback.identities,
         feedback.document,
         event.received_us,
@@ -44,6 +44,11 @@ def encode_feedback(event: AttributedFeedback) -> bytes:
     return _FORMAT + zlib.compress(encode(plain), 1)
 
 
+def _report_row(report: PropositionReport) -> tuple[Any, ...]:
+    row = (report.id, report.scope, report.items, report.hint)
+    return (*row, report.tokens) if report.tokens else row
+
+
 def decode_feedback(text: bytes) -> AttributedFeedback:
     if text[:1] != _FORMAT:
         raise ValueError("this event was written by a newer Proffer")
@@ -54,8 +59,10 @@ def decode_feedback(text: bytes) -> AttributedFeedback:
             kind=FeedbackKind(kind),
             at_us=at_us,
             propositions=tuple(
-                PropositionReport(proposition, scope, None if items is None else tuple(items), hint)
-                for proposition, scope, items, hint in reported
+                PropositionReport(
+                    proposition, scope, None if items is None else tuple(items), hint, *map(tuple, tokens)
+                )
+                for proposition, scope, items, hint, *tokens in reported
             ),
             identities=tuple(IdentityKey(*identity) for identity in identities),
             document=document,
