@@ -86,7 +86,12 @@ Where an array is expected, an object is treated as an array of one and any othe
 
 `now` is the time of the evaluation; `today`, `yesterday`, `tomorrow` and `date(2024, 12, 31)` are days in its zone.
 Weeks start on Monday. Times in a profile are texts in ISO 8601; without a zone,
-they are in the zone of the evaluation.
+they are in the zone of the evaluation, which is UTC.
+
+A time is an instant, and compares as one. Its hour, day and text depend on a zone. `toTimeZone(t, "Asia/Tokyo")` gives
+a time its own zone, and a text with an offset has one: `2026-11-30T23:30:00-05:00` is shown as 23:30. Arithmetic keeps
+it. Times in UTC, with `Z` or `+00:00`, and `now` are read in the zone of the evaluation. Days, months and years between
+two times are counted by the clocks of the start's own zone, or else of the end's.
 
 | Test | True if the time is |
 | --- | --- |

@@ -24,6 +24,8 @@ PROFILE: dict[str, Any] = {
     "loyalty": {"tier": "gold"},
     "quote": 'say "x"\n',
     "none": [],
+    "at": "2026-07-04T20:00:00Z",
+    "closes": "2026-11-30T23:30:00-05:00",
 }
 
 
@@ -57,6 +59,11 @@ def refused(text: str) -> list[tuple[int, int, str]]:
         ("{%= upperCase(loyalty.tier) %}", "GOLD"),
         ("{{offer.name}} in {{offer.characteristics.city}}", "Fibre in Ulm"),
         ("{{context.channel}} {{@{weather}.celsius}}", "web 30"),
+        ('{{formatDate(toTimeZone(profile.at, "Asia/Tokyo"), "dd MMM HH:mm")}}', "05 Jul 05:00"),
+        ('{{formatTime(toTimeZone(at, "Asia/Tokyo"), "HH:mm")}}', "05:00"),
+        ('{{toTime(toTimeZone(at, "Asia/Tokyo"))}}', "05:00:00+09:00"),
+        ('{%let there = toTimeZone(at, "Asia/Tokyo")%}{{dayOfWeek(there)}} {{there}}', "7 2026-07-05T05:00:00+09:00"),
+        ('{{formatDate(closes, "dd MMM HH:mm")}} {{closes}}', "30 Nov 23:30 2026-11-30T23:30:00-05:00"),
         ("[{{person.name.lastName}}]", "[]"),
         ('{{person.name.lastName ?: nobody.there ?: "you"}}', "you"),
         ('{{person.name.firstName ?: "you"}}', "Ada <3"),

@@ -6,7 +6,7 @@ Formulas may use them too. Locales are `en_GB`, `de_DE` and so on; unknown ones 
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import date, datetime, time
+from datetime import datetime, time
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 from zoneinfo import ZoneInfo
 
@@ -23,7 +23,6 @@ from proffer.pql.values.locales import (
 )
 from proffer.pql.values.values import Value, as_number
 
-_ROW_BY_ROW_REASON = "formatted texts are evaluated row by row"
 _CLOCK = re.compile(r"\d{2}:\d{2}(?::\d{2}(?:\.\d{1,6})?)?", re.ASCII)
 
 
@@ -57,7 +56,6 @@ def _text(name: str, kind: ValueKind, doc: str, example: str, expected: Value, b
         examples={f"{name}({example})": expected},
         body=body,
         with_env=kind is ValueKind.LOCAL,
-        row_by_row_reason=_ROW_BY_ROW_REASON,
     )
 
 
@@ -71,9 +69,8 @@ def _subtract(unit: str, example: str, expected: str) -> Function:
         method=False,
         doc=f"The time minus a number of {unit}s." + (f" {dates.CLAMPED}" if unit in times.MONTHS_PER_UNIT else ""),
         examples={f"{name}({example})": expected},
-        body=lambda env, local, amount: times.shift_local(local, -amount, unit, env.tz),
+        body=lambda _env, local, amount: times.shift_local(local, -amount, unit),
         with_env=True,
-        row_by_row_reason=_ROW_BY_ROW_REASON,
     )
 
 
@@ -122,12 +119,6 @@ def _difference(unit: str, example: str, expected: int) -> Function:
 
 
 def _parse_function(name: str, text: str, pattern: str, expected: str) -> Function:
-    def body(env: Environment, time_text: str, pattern: str | None = None) -> Value:
-        moment = times.parse_time(time_text) if pattern is None else parse_with_pattern(time_text, pattern)
-        if isinstance(moment, datetime) and moment.tzinfo is None:
-            return moment.replace(tzinfo=env.tz)
-        return moment
-
     return function(
         name,
         parameter_kinds=(ValueKind.TEXT, ValueKind.TEXT),
@@ -136,9 +127,8 @@ def _parse_function(name: str, text: str, pattern: str, expected: str) -> Functi
         method=False,
         doc="The time parsed from a text by a Java pattern, or as ISO 8601 without one; null without a match.",
         examples={f'{name}("{text}", "{pattern}")': expected, f'{name}("{expected}")': expected},
-        body=body,
+        body=dates.string_to_date,
         with_env=True,
-        row_by_row_reason=_ROW_BY_ROW_REASON,
     )
 
 
@@ -150,9 +140,8 @@ def _day_boundary(name: str, doc: str, clock: time, expected: str) -> Function:
         method=False,
         doc=doc,
         examples={f'{name}("2026-03-18T14:30:00Z")': expected},
-        body=lambda _env, local: datetime.combine(date(local.year, local.month, local.day), clock, local.tzinfo),
+        body=lambda _env, local: times.settle(datetime.combine(local.date(), clock, local.tzinfo)),
         with_env=True,
-        row_by_row_reason=_ROW_BY_ROW_REASON,
     )
 
 
@@ -164,9 +153,8 @@ def _order(name: str, doc: str, holds: Callable[[datetime, datetime], bool]) -> 
         method=False,
         doc=doc,
         examples={f'{name}("2024-12-01T00:00:00Z", "2024-12-03T00:00:00Z")': name == "isBefore"},
-        body=lambda _env, first, second: holds(first, second),
+        body=lambda _env, first, second: holds(dates.instant_of(first), dates.instant_of(second)),
         with_env=True,
-        row_by_row_reason=_ROW_BY_ROW_REASON,
     )
 
 
@@ -192,7 +180,6 @@ FUNCTIONS = (
             'formatNumber(123456.789, "en_IN")': "1,23,456.789",
         },
         body=format_number_for,
-        row_by_row_reason=_ROW_BY_ROW_REASON,
     ),
     function(
         "formatCurrency",
@@ -205,7 +192,6 @@ FUNCTIONS = (
             'formatCurrency(1234.5, "de_DE")': "1.234,50\u00a0€",
         },
         body=format_currency_for,
-        row_by_row_reason=_ROW_BY_ROW_REASON,
     ),
     _text(
         "toPercentage",
@@ -223,7 +209,6 @@ FUNCTIONS = (
         doc="The number with a given number of significant digits.",
         examples={"toPrecision(45.2367, 4)": "45.24", "toPrecision(1234.5, 2)": "1200"},
         body=format_precision,
-        row_by_row_reason=_ROW_BY_ROW_REASON,
     ),
     function(
         "toLong",
@@ -233,7 +218,6 @@ FUNCTIONS = (
         doc="The number truncated to an integer. Alias of `toInt`.",
         examples={"toLong(2.9)": 2},
         body=lambda number: as_number(int(number)),
-        row_by_row_reason=_ROW_BY_ROW_REASON,
     ),
     function(
         "formatDateTime",
@@ -246,7 +230,6 @@ FUNCTIONS = (
         },
         body=lambda _env, local, pattern: format_time(local, pattern),
         with_env=True,
-        row_by_row_reason=_ROW_BY_ROW_REASON,
     ),
     function(
         "formatTime",
@@ -262,7 +245,6 @@ FUNCTIONS = (
         },
         body=_format_time,
         with_env=True,
-        row_by_row_reason=_ROW_BY_ROW_REASON,
     ),
     _parse_function("parseDate", "18/03/2026", "dd/MM/yyyy", "2026-03-18"),
     _parse_function("parseDateTime", "18/03/2026 14:30", "dd/MM/yyyy HH:mm", "2026-03-18T14:30:00Z"),
@@ -280,7 +262,6 @@ FUNCTIONS = (
         },
         body=_parse_time,
         with_env=True,
-        row_by_row_reason=_ROW_BY_ROW_REASON,
     ),
     function(
         "toDate",
@@ -333,14 +314,19 @@ FUNCTIONS = (
         parameter_kinds=(ValueKind.LOCAL, ValueKind.TEXT),
         returns=ValueKind.TIME,
         method=False,
-        doc="The same instant in another time zone; null for an unknown zone.",
-        examples={'toTimeZone("2026-03-18T14:30:00Z", "Europe/Berlin")': "2026-03-18T15:30:00+01:00"},
+        doc="The same instant by the clocks of a zone, for whatever reads or formats it; it compares as the instant. "
+        "The zone has a name as in `Europe/Berlin`; null for an unknown one.",
+        examples={
+            'toTimeZone("2026-03-18T14:30:00Z", "Europe/Berlin")': "2026-03-18T15:30:00+01:00",
+            'extractHours(toTimeZone("2026-03-18T14:30:00Z", "Europe/Berlin"))': 15,
+        },
         body=_to_zone,
         with_env=True,
-        row_by_row_reason=_ROW_BY_ROW_REASON,
     ),
     _day_boundary("startOfDay", "The first moment of the day.", time(), "2026-03-18T00:00:00Z"),
-    _day_boundary("endOfDay", "The last microsecond of the day.", time.max, "2026-03-18T23:59:59.999999Z"),
+    _day_boundary(
+        "endOfDay", "The last microsecond of the day.", time.max.replace(fold=1), "2026-03-18T23:59:59.999999Z"
+    ),
     _order(
         "isBefore",
         "True when the first time is before the second.",
@@ -387,6 +373,5 @@ FUNCTIONS = (
         doc="The first value of a parameter in the query of a URL.",
         examples={'getUrlQueryParam("https://example.org/?a=1&b=x", "b")': "x"},
         body=_query_parameter,
-        row_by_row_reason=_ROW_BY_ROW_REASON,
     ),
 )

@@ -1,10 +1,12 @@
 """Date and time functions: construction, parts, arithmetic and differences (PQL 2.6, 2.8).
 
-Parts and calendar units use the zone of the evaluation (PQL D-TZ).
+Parts and calendar units use the zone of the time, as set by `toTimeZone` or the offset of a text, else
+the zone of the evaluation (PQL D-TZ).
 """
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 from proffer.pql.functions.registry import Function, ValueKind, function
 from proffer.pql.values import times
@@ -17,6 +19,8 @@ _COMPLETE = (
     "for 29 February, on 1 March."
 )
 CLAMPED = "If the month has no such day, its last day."
+_UTC_ZONE = ZoneInfo("UTC")
+"""UTC as the zone of a time, unlike `UTC`."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -58,17 +62,18 @@ def _add(unit: str, example: str, expected: str) -> Function:
         doc=f"The time plus a number of {unit}s, which may be negative."
         + (f" {CLAMPED}" if unit in times.MONTHS_PER_UNIT else ""),
         examples={f"{name}({example})": expected},
-        body=lambda env, local, amount: times.shift_local(local, amount, unit, env.tz),
+        body=lambda _env, local, amount: times.shift_local(local, amount, unit),
         with_env=True,
     )
 
 
-def _difference(unit: str, seconds: int) -> Function:
+def _exact_difference(unit: str, seconds: int) -> Function:
+    """Declare the difference of two instants."""
     name = f"diffIn{unit.capitalize()}s"
     return _diff(
         name,
         f"The whole {unit}s from the second time to the first, truncated towards zero.",
-        lambda end, start: int((end - start) / timedelta(seconds=seconds)),
+        lambda _env, end, start: int((instant_of(end) - instant_of(start)) / timedelta(seconds=seconds)),
         f'{name}("2024-11-01T17:19:51Z", "2024-11-01T17:19:51Z")',
         0,
     )
@@ -77,7 +82,7 @@ def _difference(unit: str, seconds: int) -> Function:
 def _diff(
     name: str,
     doc: str,
-    difference: Callable[[datetime, datetime], Value],
+    difference: Callable[[Environment, datetime, datetime], Value],
     example: str,
     expected: Value,
 ) -> Function:
@@ -88,9 +93,32 @@ def _diff(
         method=False,
         doc=doc,
         examples={example: expected},
-        body=lambda _env, first, second: difference(first, second),
+        body=difference,
         with_env=True,
     )
+
+
+def instant_of(local: datetime) -> datetime:
+    """Return a local time as an instant; times of one zone would compare by their clocks."""
+    return local.astimezone(UTC)
+
+
+def _by_calendar(count: Callable[[datetime, datetime], int]) -> Callable[[Environment, datetime, datetime], Value]:
+    """Return a difference that is counted by the clocks of one zone.
+
+    It is the start's own zone, else the end's own, else that of the evaluation.
+    """
+
+    def difference(env: Environment, end: datetime, start: datetime) -> int | None:
+        zone = (end.tzinfo if start.tzinfo is env.tz else start.tzinfo) or env.tz
+        end_by_clock, start_by_clock = times.wall_time(end, zone), times.wall_time(start, zone)
+        return None if end_by_clock is None or start_by_clock is None else count(end_by_clock, start_by_clock)
+
+    return difference
+
+
+def _whole_days(end: datetime, start: datetime) -> int:
+    return int((end - start) / timedelta(days=1))
 
 
 def _whole_years(end: datetime, start: datetime) -> int:
@@ -100,9 +128,9 @@ def _whole_years(end: datetime, start: datetime) -> int:
 def _truncate(unit: str, example: str) -> Function:
     def body(_env: Environment, local: datetime) -> datetime | None:
         if unit == "quarter":
-            return times.floor(local, "month").replace(month=(local.month - 1) // 3 * 3 + 1)
+            return times.settle(times.floor(local, "month").replace(month=(local.month - 1) // 3 * 3 + 1))
         try:
-            return times.floor(local, unit)
+            return times.settle(times.floor(local, unit))
         except OverflowError:
             return None
 
@@ -122,7 +150,7 @@ def _truncate(unit: str, example: str) -> Function:
 def _set(name: str, part: str, doc: str, example: str, expected: str) -> Function:
     def body(_env: Environment, local: datetime, value: int) -> datetime | None:
         try:
-            return local.replace(day=value) if part == "day" else local.replace(hour=value)
+            return times.settle(local.replace(day=value) if part == "day" else local.replace(hour=value))
         except (ValueError, OverflowError):
             return None
 
@@ -138,7 +166,8 @@ def _set(name: str, part: str, doc: str, example: str, expected: str) -> Functio
     )
 
 
-def _age(name: str, doc: str, difference: Callable[[datetime, datetime], int]) -> Function:
+def _age(name: str, doc: str, count: Callable[[datetime, datetime], int]) -> Function:
+    difference = _by_calendar(count)
     return function(
         name,
         parameter_kinds=(ValueKind.LOCAL,),
@@ -146,21 +175,24 @@ def _age(name: str, doc: str, difference: Callable[[datetime, datetime], int]) -
         method=False,
         doc=doc,
         examples={f"{name}(now)": 0},
-        body=lambda env, local: None if (now := times.to_zone(env.now, env.tz)) is None else difference(now, local),
+        body=lambda env, then: None if (now := times.to_zone(env.now, env.tz)) is None else difference(env, now, then),
         with_env=True,
     )
 
 
-def _string_to_date(env: Environment, text: str, pattern: str | None = None) -> Value:
-    return times.as_time(text if pattern is None else parse_with_pattern(text, pattern), env.tz)
+def string_to_date(env: Environment, text: str, pattern: str | None = None) -> Value:
+    """Return the date or time of a text in ISO 8601, or by a Java pattern."""
+    return times.as_zoned_time(text if pattern is None else parse_with_pattern(text, pattern), env.tz)
 
 
-def _to_date_time(env: Environment, text: str) -> datetime:
-    return times.as_instant(text, env.tz) or _EPOCH
+def _to_date_time(env: Environment, text: str) -> Value:
+    time = times.as_zoned_time(text, env.tz)
+    return time if isinstance(time, datetime) else times.as_instant(time, env.tz) or _EPOCH
 
 
-def _compare(first: datetime, second: datetime) -> int:
-    return (first > second) - (first < second)
+def _compare(_env: Environment, first: datetime, second: datetime) -> int:
+    first_instant, second_instant = instant_of(first), instant_of(second)
+    return (first_instant > second_instant) - (first_instant < second_instant)
 
 
 FUNCTIONS = (
@@ -241,7 +273,7 @@ FUNCTIONS = (
             'stringToDate("18/03/2026", "dd/MM/yyyy")': "2026-03-18",
             'stringToDate("soon")': None,
         },
-        body=_string_to_date,
+        body=string_to_date,
         with_env=True,
     ),
     function(
@@ -259,7 +291,7 @@ FUNCTIONS = (
         parameter_kinds=(ValueKind.LOCAL, ValueKind.TEXT),
         returns=ValueKind.TEXT,
         method=False,
-        doc="The time formatted by a Java pattern, with English names.",
+        doc="The time formatted by a Java pattern, with English names, by the clocks of its zone.",
         examples={'formatDate("2026-03-18T14:30:00Z", "dd/MM/yyyy HH:mm")': "18/03/2026 14:30"},
         body=lambda _env, local, pattern: format_time(local, pattern),
         with_env=True,
@@ -273,7 +305,7 @@ FUNCTIONS = (
     _age("age", f"The whole years from the time to now. {_COMPLETE}", _whole_years),
     _age("ageInYears", "The whole years from the time to now. Alias of `age`.", _whole_years),
     _age("ageInMonths", f"The whole months from the time to now. {_COMPLETE}", times.whole_months),
-    _age("ageInDays", "The whole days from the time to now.", lambda now, then: int((now - then) / timedelta(days=1))),
+    _age("ageInDays", "The whole days from the time to now.", _whole_days),
     function(
         "compareDates",
         parameter_kinds=(ValueKind.LOCAL, ValueKind.LOCAL),
@@ -281,7 +313,7 @@ FUNCTIONS = (
         method=False,
         doc="-1 when the first time is before the second, 0 when they are the same, 1 when it is after.",
         examples={'compareDates("2024-12-02", "2024-12-03")': -1},
-        body=lambda _env, first, second: _compare(first, second),
+        body=_compare,
         with_env=True,
     ),
     function(
@@ -291,31 +323,37 @@ FUNCTIONS = (
         method=False,
         doc="True when the first time is between the other two, ends included.",
         examples={'dateBetween("2024-12-02", "2024-12-01", "2024-12-02")': True},
-        body=lambda _env, at, low, high: low <= at <= high,
+        body=lambda _env, at, low, high: instant_of(low) <= instant_of(at) <= instant_of(high),
         with_env=True,
     ),
     _diff(
         "dateDiff",
         "The whole days from the first time to the second, truncated towards zero.",
-        lambda first, second: int((second - first) / timedelta(days=1)),
+        lambda env, first, second: _by_calendar(_whole_days)(env, second, first),
         'dateDiff("2024-12-01", "2024-12-03")',
         2,
     ),
-    _difference("second", 1),
-    _difference("minute", 60),
-    _difference("hour", 3600),
-    _difference("day", 86400),
+    _exact_difference("second", 1),
+    _exact_difference("minute", 60),
+    _exact_difference("hour", 3600),
+    _diff(
+        "diffInDays",
+        "The whole days from the second time to the first, truncated towards zero.",
+        _by_calendar(_whole_days),
+        'diffInDays("2024-11-03", "2024-11-01")',
+        2,
+    ),
     _diff(
         "diffInMonths",
         f"The whole months from the second time to the first, truncated towards zero. {_COMPLETE}",
-        times.whole_months,
+        _by_calendar(times.whole_months),
         'diffInMonths("2024-11-01", "2024-08-01")',
         3,
     ),
     _diff(
         "diffInYears",
         f"The whole years from the second time to the first, truncated towards zero. {_COMPLETE}",
-        _whole_years,
+        _by_calendar(_whole_years),
         'diffInYears("2024-11-01", "2020-11-02")',
         3,
     ),
@@ -345,7 +383,7 @@ FUNCTIONS = (
         method=False,
         doc="The same instant in Coordinated Universal Time.",
         examples={'toUTC("2024-11-01T17:19:51+01:00")': "2024-11-01T16:19:51Z"},
-        body=lambda _env, local: times.to_zone(local, UTC),
+        body=lambda _env, local: times.to_zone(local, _UTC_ZONE),
         with_env=True,
     ),
     function(

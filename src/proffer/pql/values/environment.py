@@ -59,6 +59,8 @@ class Environment:
         now = self._now
         if isinstance(now, int):
             now = self._now = _EPOCH + timedelta(microseconds=now)
+        elif now.tzinfo is not UTC:  # an instant without a zone of its own
+            now = self._now = now.astimezone(UTC)
         return now
 
     def root(self, name: str) -> Any:

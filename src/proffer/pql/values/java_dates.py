@@ -5,6 +5,8 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from functools import lru_cache
 
+from proffer.pql.values.times import in_utc_range
+
 _PATTERN_PART = re.compile(r"'((?:[^']|'')*)'|([A-Za-z])\2*|.", re.DOTALL)
 _MONTHS = (
     "January",
@@ -125,7 +127,10 @@ def _pattern_regex(pattern: str) -> re.Pattern[str] | None:
 
 
 def parse_with_pattern(text: str, pattern: str) -> date | datetime | None:
-    """Parse a time by a pattern: a date without an hour letter, naive without a zone letter."""
+    """Parse a time by a pattern: a date without an hour letter, naive without a zone letter.
+
+    An offset other than zero is kept as its zone.
+    """
     regex = _pattern_regex(pattern)
     match_ = regex.fullmatch(text) if regex is not None and len(text) < 200 else None
     if match_ is None:
@@ -149,7 +154,7 @@ def parse_with_pattern(text: str, pattern: str) -> date | datetime | None:
             int((text_by_letter.get("S") or "0").ljust(6, "0")[:6]),
         )
         offset = text_by_letter.get("X") or text_by_letter.get("Z")
-        return moment if offset is None else moment.replace(tzinfo=_zone(offset)).astimezone(UTC)
+        return in_utc_range(moment if offset is None else moment.replace(tzinfo=_zone(offset)))
     except (ValueError, OverflowError):
         return None
 

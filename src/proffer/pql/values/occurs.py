@@ -45,13 +45,16 @@ def within(
     """Evaluate `<= 3 days before now`: side of the anchor, and distance against the amount.
 
     Months and longer units are complete as `age` counts them (R49). `<=` and `>` before an anchor subtract
-    instead: 28 February is one month before 31 March, as well as at least one month.
+    instead: 28 February is one month before 31 March, as well as at least one month. The clocks are those of
+    the earlier time's own zone, else the later one's, else the evaluation's.
     """
     moment, start = times.as_instant(subject, env.tz), _boundary(env, anchor, end=not is_before)
     if moment is None or start is None or (moment > start if is_before else moment < start):
         return False
     if unit in times.MONTHS_PER_UNIT:
-        moment, start = times.wall_time(moment, env.tz), times.wall_time(start, env.tz)
+        earlier, later = (subject, anchor) if is_before else (anchor, subject)
+        zone = times.own_zone(earlier) or times.own_zone(later) or env.tz
+        moment, start = times.wall_time(moment, zone), times.wall_time(start, zone)
         if moment is None or start is None:
             return False
         # Clocks that are put back may show an earlier time for a later instant.

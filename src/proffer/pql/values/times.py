@@ -1,5 +1,8 @@
 """Time values: a `date` is a day in the zone of the evaluation, a `datetime` an instant.
 
+An instant whose `tzinfo` is the object `UTC` has no zone of its own: the clocks of the evaluation show it.
+Any other `tzinfo` is the zone of the time, for whatever reads its parts; it compares as its instant.
+
 Nothing here raises: invalid times and times outside the years 1 to 9999 are None. Only the arithmetic
 of `occurs` clamps to that range instead, so that comparisons stay meaningful.
 """
@@ -32,7 +35,10 @@ MONTHS_PER_UNIT = {"month": 1, "year": 12, "decade": 120, "century": 1200, "mill
 
 @lru_cache(maxsize=8192)
 def parse_time(text: str) -> Time | None:
-    """Parse an ISO 8601 date or date-time (naive without a zone); None if invalid."""
+    """Parse an ISO 8601 date or date-time; None if invalid.
+
+    A date-time is naive without a zone. An offset other than zero is kept as its zone.
+    """
     match_ = _ISO.fullmatch(text) if len(text) < 40 else None
     if match_ is None:
         return None
@@ -40,39 +46,58 @@ def parse_time(text: str) -> Time | None:
         if match_["time"] is None:
             return date.fromisoformat(text)
         moment = datetime.fromisoformat(text.upper())
-        return moment if moment.tzinfo is None else moment.astimezone(UTC)
-    except (ValueError, OverflowError):
+    except ValueError:
         return None
+    return in_utc_range(moment)
 
 
-def as_time(value: Any, zone: tzinfo) -> Time | None:
-    """Convert a date, date-time or ISO text to a time. Returns an aware datetime, a date, or else None."""
+def in_utc_range(moment: datetime) -> datetime | None:
+    """Return the time; None if it is outside the years 1 to 9999 in UTC."""
+    return None if moment.tzinfo is not None and _to_utc(moment) is None else moment
+
+
+def as_zoned_time(value: Any, zone: tzinfo) -> Time | None:
+    """Convert a date, date-time or ISO text to a date or a date-time, which keeps its zone; else None."""
     if isinstance(value, str):
         value = parse_time(value)
     if isinstance(value, datetime):
-        return value if value.tzinfo is not None else _naive_to_utc(value, zone)
+        return value if value.tzinfo is not None else _to_utc(value.replace(tzinfo=zone))
     return value if isinstance(value, date) else None
 
 
+def as_time(value: Any, zone: tzinfo) -> Time | None:
+    """Convert a date, date-time or ISO text to a time to compare: a date, or a date-time in UTC; else None."""
+    time = as_zoned_time(value, zone)
+    return _to_utc(time) if isinstance(time, datetime) else time
+
+
 def as_instant(value: Any, zone: tzinfo) -> datetime | None:
-    """Convert a value to an instant; a day becomes its midnight."""
+    """Convert a value to an instant in UTC; a day becomes its midnight."""
     time = as_time(value, zone)
     if time is None or isinstance(time, datetime):
         return time
-    return _naive_to_utc(datetime(time.year, time.month, time.day), zone)  # noqa: DTZ001 - the zone is set by _naive_to_utc
+    return _to_utc(datetime(time.year, time.month, time.day, tzinfo=zone))
 
 
 def as_local(value: Any, zone: tzinfo) -> datetime | None:
-    """Convert a value to a local time of the zone."""
-    instant = as_instant(value, zone)
+    """Convert a value to a local time of its own zone, or of `zone` if it has none."""
+    time = as_zoned_time(value, zone)
+    if isinstance(time, datetime) and time.tzinfo is not UTC:
+        return time
+    instant = as_instant(time, zone)
     return None if instant is None else to_zone(instant, zone)
 
 
-def _naive_to_utc(naive: datetime, zone: tzinfo) -> datetime | None:
-    try:
-        return naive.replace(tzinfo=zone).astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None
+def own_zone(value: Any) -> tzinfo | None:
+    """Return the zone that a date-time or ISO text carries; None for UTC and other values."""
+    if isinstance(value, str):
+        value = parse_time(value)
+    zone = value.tzinfo if isinstance(value, datetime) else None
+    return None if zone is UTC else zone
+
+
+def _to_utc(moment: datetime) -> datetime | None:
+    return moment if moment.tzinfo is UTC else to_zone(moment, UTC)
 
 
 def to_zone(instant: datetime, zone: tzinfo) -> datetime | None:
@@ -80,6 +105,15 @@ def to_zone(instant: datetime, zone: tzinfo) -> datetime | None:
         return instant.astimezone(zone)
     except (ValueError, OverflowError):
         return None
+
+
+def settle(local: datetime | None) -> datetime | None:
+    """Return a computed local time as clocks show it: one that they skip is moved behind the gap.
+
+    None outside the years 1 to 9999.
+    """
+    instant = None if local is None else to_zone(local, UTC)
+    return None if local is None or instant is None else to_zone(instant, local.tzinfo or UTC)
 
 
 def wall_time(instant: datetime, zone: tzinfo) -> datetime | None:
@@ -114,12 +148,13 @@ def shift(moment: datetime, amount: int, unit: str, zone: tzinfo) -> datetime | 
         return None
 
 
-def shift_local(local: datetime, amount: int, unit: str, zone: tzinfo) -> datetime | None:
-    """Like `shift`, but days follow local time. A day may have 23 or 25 hours."""
+def shift_local(local: datetime, amount: int, unit: str) -> datetime | None:
+    """Add units by the clocks of the time's zone: exact up to hours; a day may have 23 or 25 hours."""
+    assert local.tzinfo is not None
     if unit != "day":
-        return shift(local, amount, unit, zone)
+        return settle(shift(local, amount, unit, local.tzinfo))
     try:
-        return local + timedelta(days=amount)
+        return settle(local + timedelta(days=amount))
     except OverflowError:
         return None
 
@@ -171,7 +206,7 @@ def shift_within_range(moment: datetime, amount: int, unit: str, zone: tzinfo) -
 
 def floor(local: datetime, unit: str) -> datetime:
     """Return the start of the unit containing a local time; weeks start on Monday (PQL D-CAL)."""
-    midnight = local.replace(hour=0, minute=0, second=0, microsecond=0)
+    midnight = local.replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
     match unit:
         case "millisecond":
             return local.replace(microsecond=local.microsecond // 1000 * 1000)

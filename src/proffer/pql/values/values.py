@@ -6,7 +6,7 @@ is opaque: not null and equal to nothing. Nothing here raises, except `WorkLimit
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import date, datetime, tzinfo
+from datetime import UTC, date, datetime, tzinfo
 from math import fmod, isfinite
 from typing import Any
 
@@ -371,6 +371,8 @@ def as_key(value: Value) -> Any:
     """Return a hashable key: equal for equal values of one kind (3 and 3.0, but not 3 and "3")."""
     if isinstance(value, (list, tuple, Mapping, bool)):
         return _nested_key(value, 0, [MAX_VISITS])
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        return value.astimezone(UTC)  # times of one zone would compare by their clocks
     if isinstance(value, (int, float, str, date)) or value is None:
         return value
     return ObjectKey(value)
@@ -403,5 +405,5 @@ def sort_key(value: Value) -> tuple[int, Any] | None:
     if isinstance(value, str):
         return (1, value)
     if isinstance(value, datetime):
-        return (3, value) if value.tzinfo else None
+        return (3, value.astimezone(UTC)) if value.tzinfo else None
     return (2, value) if isinstance(value, date) else None
