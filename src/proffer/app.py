@@ -225,13 +225,15 @@ class Services:
         retention_limits: LogLimits = LOG_LIMITS,
         spool: Spool | None = None,
         feedback_spool: FeedbackSpool | None = None,
+        *,
+        allows_unrecorded: bool = False,
     ) -> None:
         self.store = store
         self.clock = clock
         self.registry = ContainerRegistry(store, clock)
         self.catalog = CatalogService()
         self.changes = ChangeService(self.catalog)
-        self.decide = DecideService(self.registry, clock, store, metrics, spool)
+        self.decide = DecideService(self.registry, clock, store, metrics, spool, allows_unrecorded=allows_unrecorded)
         self.profiles = ProfileService(store, self.registry, clock, limits)
         self.audiences = AudienceService(store, self.catalog, clock, limits)
         self.estimates = EstimateJobs(self.audiences)
@@ -349,8 +351,10 @@ def create_app(
             log_limits(settings),
             Spool(*spool_options) if settings.spool_bytes else None,
             FeedbackSpool(*spool_options) if settings.spool_bytes else None,
+            allows_unrecorded=settings.unrecorded == "allow",
         )
         monitoring.health.add_degradation_check("database", services.registry.database_status.reason)
+        monitoring.health.add_readiness_check("spool", services.decide.spool_replayer.unready_reason)
         for queue in services.spool_queues():
             monitoring.health.add_degradation_check(f"spooled-{queue.content}", queue.reason)
         try:

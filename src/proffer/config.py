@@ -27,7 +27,8 @@ _NUMBER_RANGES = {
     "shutdown_timeout": (1, 3600),
 }
 """Minimum and maximum of each numeric setting."""
-LOG_FORMATS = ("text", "json")
+_WORDS = {"log_format": ("text", "json"), "unrecorded": ("refuse", "allow")}
+"""Possible values of settings that are words."""
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -62,6 +63,7 @@ class Settings:
     database_connections: int = 10
     spool: str = ""
     spool_bytes: int = 100_000_000
+    unrecorded: str = "refuse"
 
 
 def load_settings(options: Mapping[str, object], environment: Mapping[str, str] | None = None) -> Settings:
@@ -85,12 +87,9 @@ def load_settings(options: Mapping[str, object], environment: Mapping[str, str] 
         if not minimum <= getattr(config, name) <= maximum:
             value = getattr(config, name)
             raise _setting_error(name, f"{value} is out of range", f"use a number from {minimum} to {maximum:,}")
-    if config.log_format not in LOG_FORMATS:
-        raise _setting_error(
-            "log_format",
-            f"`{config.log_format}` is not a log format",
-            f"use {' or '.join(LOG_FORMATS)}",
-        )
+    for name, words in _WORDS.items():
+        if getattr(config, name) not in words:
+            raise _setting_error(name, f"`{getattr(config, name)}` is not possible", f"use {' or '.join(words)}")
     if config.tls_key and not config.tls_cert:
         raise _setting_error("tls_key", "the key has no certificate", "set `--tls-cert`, too")
     if config.dev and config.host not in LOOPBACK:

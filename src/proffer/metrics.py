@@ -89,6 +89,10 @@ FAULTS = Metric(
     "Formulas that gave no number, and templates that could not be rendered, in decisions.",
     ("what",),
 )
+UNRECORDED = Metric(
+    "proffer_unrecorded_decisions_total",
+    "Decisions answered although they could be neither stored nor spooled.",
+)
 FEEDBACK = Metric(
     "proffer_feedback_total",
     "Feedback events received, by outcome: attributed, missed (partly or completely), or again.",

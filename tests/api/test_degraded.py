@@ -1,6 +1,9 @@
 """What clients and operators see while the database is away, and that it is over when it is back."""
 
+import resource
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +25,37 @@ KINDS = {
 }
 
 
-def asked(client: TestClient) -> Any:
+@contextmanager
+def full_disk() -> Iterator[None]:
+    """Let this process write no byte to any file."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def until(holds: Callable[[], bool]) -> None:
+    end = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def fill(client: TestClient) -> None:
+    """Create a library with an offer that has a cap and one that has none."""
+    start, end = 1_600_000_000_000_000, 4_000_000_000_000_000
+    documents = a_library(
+        an_offer("plain", priority=1, window=(start, end)),
+        an_offer("capped", priority=2, cap=1000, window=(start, end)),
+    )
+    for kind, name in KINDS.items():
+        for document in (one for one in documents if kind_of(one["@id"]) is kind):
+            create(client, name, document)
+
+
+def asked(client: TestClient, status: int = 200) -> Any:
     answer = client.post(
         f"{ODE}/decisions",
         json={
@@ -40,7 +73,7 @@ def asked(client: TestClient) -> Any:
             'offer-management/decision-request;version=1.0"'
         },
     )
-    assert answer.status_code == 200, answer.text
+    assert answer.status_code == status, answer.text
     return answer.json()
 
 
@@ -51,18 +84,11 @@ def shown(answer: Any) -> list[str]:
 
 def test_answers_and_health_say_that_the_database_is_away(tmp_path: Path) -> None:
     """Decisions are answered and say so, writes are 503 with `Retry-After`, it stays ready; then all is well."""
-    start, end = 1_600_000_000_000_000, 4_000_000_000_000_000
-    documents = a_library(
-        an_offer("plain", priority=1, window=(start, end)),
-        an_offer("capped", priority=2, cap=1000, window=(start, end)),
-    )
     tag = {"Content-Type": f'application/schema-instance+json; schema="{NAMESPACE}tag"'}
     with own_postgres() as database:
         app = create_app(Settings(dev=True, database=database.url, spool=str(tmp_path / "spool")))
         with TestClient(app, base_url="http://127.0.0.1:8700") as client:
-            for kind, name in KINDS.items():
-                for document in (one for one in documents if kind_of(one["@id"]) is kind):
-                    create(client, name, document)
+            fill(client)
             before = asked(client)
             assert shown(before) == ["capped"]
             assert "degraded" not in before["xdm:factors"]
@@ -80,16 +106,11 @@ def test_answers_and_health_say_that_the_database_is_away(tmp_path: Path) -> Non
             assert "deciding without the database" in health["reasons"]["database"]
 
             database.start()
-            until = time.monotonic() + 60
-            while "degraded" in (after := asked(client))["xdm:factors"]:
-                assert time.monotonic() < until
-                time.sleep(0.05)
-            assert shown(after) == ["capped"]
-            assert client.get("/healthz").json()["status"] == "ok"
+            until(lambda: "degraded" not in asked(client)["xdm:factors"])
+            assert shown(asked(client)) == ["capped"]
+            until(lambda: client.get("/healthz").json() == {"status": "ok"})
             assert client.post(f"{XCORE}/instances", json={"xdm:name": "t"}, headers=tag).status_code == 201
-            while list((tmp_path / "spool").iterdir()):
-                assert time.monotonic() < until
-                time.sleep(0.05)
+            until(lambda: not list((tmp_path / "spool").iterdir()))
 
 
 def test_a_damaged_spool_file_is_reported(tmp_path: Path) -> None:
@@ -100,10 +121,7 @@ def test_a_damaged_spool_file_is_reported(tmp_path: Path) -> None:
     (spool / "left.feedback").write_bytes(b"\0\0\0\4????torn")
     settings = Settings(dev=True, database=f"sqlite:///{tmp_path / 'p.db'}", spool=str(spool), metrics=True)
     with TestClient(create_app(settings), base_url="http://127.0.0.1:8700", client=("127.0.0.1", 1)) as client:
-        until = time.monotonic() + 20
-        while len(list(spool.glob("*.damaged"))) < 2:
-            assert time.monotonic() < until
-            time.sleep(0.02)
+        until(lambda: len(list(spool.glob("*.damaged"))) == 2)
         for path, status in (("/healthz", "degraded"), ("/readyz", "ready")):
             answer = client.get(path)
             assert (answer.status_code, answer.json()["status"]) == (200, status)
@@ -112,3 +130,34 @@ def test_a_damaged_spool_file_is_reported(tmp_path: Path) -> None:
         metrics = client.get("/metrics").text
         assert 'proffer_spool_damaged_files{content="decisions"} 1.0' in metrics
         assert 'proffer_spool_waiting_bytes{content="feedback"} 0.0' in metrics
+
+
+def test_a_disk_full_for_database_and_spool_refuses_decisions(tmp_path: Path) -> None:
+    """Readiness says so, with the reason; when there is room again, decisions are made and recorded as before."""
+    settings = Settings(dev=True, database=f"sqlite:///{tmp_path / 'p.db'}")
+    with TestClient(create_app(settings), base_url="http://127.0.0.1:8700") as client:
+        fill(client)
+        assert shown(asked(client)) == ["capped"]
+        with full_disk():
+            assert asked(client, 503)["type"].endswith("spool-full")
+            unready = client.get("/readyz")
+            assert unready.status_code == 503
+            assert "File too large" in unready.json()["reasons"]["spool"]
+        until(lambda: "degraded" not in asked(client)["xdm:factors"])
+        assert shown(asked(client)) == ["capped"]
+        assert client.get("/readyz").json() == {"status": "ready"}
+
+
+def test_a_disk_full_for_database_and_spool_allows_decisions_without_a_record(tmp_path: Path) -> None:
+    """If the operator says so: without the offers that have caps, marked in the answer and counted in the metrics."""
+    settings = Settings(dev=True, database=f"sqlite:///{tmp_path / 'p.db'}", metrics=True, unrecorded="allow")
+    with TestClient(create_app(settings), base_url="http://127.0.0.1:8700", client=("127.0.0.1", 1)) as client:
+        fill(client)
+        with full_disk():
+            answer = asked(client)
+            assert shown(answer) == ["plain"]
+            assert (answer["xdm:factors"]["degraded"], answer["xdm:factors"]["recorded"]) == ("counters", "false")
+            assert client.get("/readyz").status_code == 200
+            assert "proffer_unrecorded_decisions_total 1.0" in client.get("/metrics").text
+        until(lambda: "degraded" not in asked(client)["xdm:factors"])
+        assert shown(asked(client)) == ["capped"]

@@ -53,6 +53,8 @@ REFUSED: list[tuple[dict[str, Any], dict[str, str], str]] = [
     ({"dev": True, "host": "example.com"}, {}, "loopback"),
     ({"host": "192.168.0.1"}, {"PROFFER_DEV": "1"}, "loopback"),
     ({"workers": 0}, {}, "workers"),
+    ({"unrecorded": "perhaps"}, {}, "unrecorded"),
+    ({}, {"PROFFER_LOG_FORMAT": "xml"}, "log_format"),
     ({}, {"PROFFER_MAX_REQUESTS": "many"}, "PROFFER_MAX_REQUESTS"),
     ({"tls_key": "key.pem"}, {}, "tls_key"),
     ({"database": "proffer.db"}, {}, "database"),

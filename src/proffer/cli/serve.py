@@ -121,6 +121,13 @@ def serve(
         int | None,
         typer.Option(help="Maximum bytes of the waiting decisions.", show_default="100000000"),
     ] = None,
+    unrecorded: Annotated[
+        str | None,
+        typer.Option(
+            help="Decisions that can neither be stored nor spooled: refuse them, or allow those without caps.",
+            show_default="refuse",
+        ),
+    ] = None,
     database_connections: Annotated[
         int | None,
         typer.Option(help="Maximum PostgreSQL connections of each worker.", show_default="10"),
@@ -163,6 +170,7 @@ def serve(
                 "database_connections": database_connections,
                 "spool": spool,
                 "spool_bytes": spool_bytes,
+                "unrecorded": unrecorded,
             }
         )
     )

@@ -313,6 +313,10 @@ class CapStore(Protocol):
         """Read counts of other processes and release expired reservations. Cheap: called often."""
         ...
 
+    async def check_writable(self) -> None:
+        """Commit a write that changes nothing. Raises `StoreUnavailable` where that is not possible."""
+        ...
+
     async def decision_event(self, container_id: str, proposition: str) -> DecisionEvent | None:
         """Return the decision with this id. An edge proposition id of one of its scopes also identifies it."""
         ...

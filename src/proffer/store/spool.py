@@ -29,6 +29,7 @@ Event = TypeVar("Event")
 
 _MAX_FILE_BYTES = 1_000_000
 """Size at which a file is complete: what is drained frees its space soon."""
+_PROBE_BYTES = 4096
 _DAMAGED = ".damaged"
 _HEADER_BYTES = 8
 _RECORD_START = re.compile(rb"\0(?!\0\0\0)", re.DOTALL)
@@ -90,8 +91,7 @@ class FileSpool(ABC, Generic[Event]):
         file = self._file or self._create_file()
         self._file = file
         start = file.tell()
-        if self.waiting_bytes() + len(records) > self._max_bytes:
-            raise SpoolFull(f"it holds at most {self._max_bytes:,} bytes")
+        self._check_room(len(records))
         try:
             write_all(file, records)
             os.fsync(file.fileno())
@@ -141,6 +141,25 @@ class FileSpool(ABC, Generic[Event]):
             with suppress(FileNotFoundError):  # drained by another process meanwhile
                 size += path.stat().st_size
         return size
+
+    def refusal(self) -> str | None:
+        """Return why no event can be kept now, or None; writes and removes a small file."""
+        path = self._folder / f"{uuid.uuid4()}.new"
+        try:
+            self._check_room(_PROBE_BYTES)
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with open_unbuffered(path) as file:
+                try:
+                    write_all(file, bytes(_PROBE_BYTES))
+                finally:
+                    path.unlink()
+        except (OSError, SpoolFull) as error:
+            return str(error)
+        return None
+
+    def _check_room(self, size: int) -> None:
+        if self.waiting_bytes() + size > self._max_bytes:
+            raise SpoolFull(f"the spool holds at most {self._max_bytes:,} bytes")
 
     def damaged_files(self) -> Sequence[Path]:
         """Return the files that were kept because some of their records could not be read."""

@@ -652,6 +652,15 @@ class CapsContract(Contract):
         assert list(await store.decision_events("c9", 0, 10)) == []
 
     @store_test
+    async def test_a_check_for_writability_changes_nothing(self, store: Store) -> None:
+        """It only shows that a write can be committed."""
+        await create_caps(store, caps_of(TOTAL_LIMIT))
+        await store.record("c1", a_decision())
+        before = (await store.revisions(), await store.decision_events("c1", 0, 10))
+        await store.check_writable()
+        assert (await store.revisions(), await store.decision_events("c1", 0, 10)) == before
+
+    @store_test
     async def test_old_decisions_are_forgotten(self, store: Store) -> None:
         """Deletes decisions before a time, then the oldest over a size; numbers keep rising."""
         await create_caps(store, caps_of(TOTAL_LIMIT))

@@ -231,12 +231,13 @@ class EdgeRoutes:
         payload, errors = translate.write(result, requested, index, self._fragments)
         parts.errors += errors
         if result is not None and result.without:
+            suffix = ", and not recorded" if result.unrecorded else ""
             parts.warnings.append(
                 problems.report_entry(
                     "EXEG-0205-200",
                     200,
                     "Decided without the database",
-                    f"the database is not available: decided without {result.without}",
+                    f"the database is not available: decided without {result.without}{suffix}",
                     eventIndex=index,
                 )
             )

@@ -344,11 +344,14 @@ def _reservation(result: DecisionResult) -> ode.ReservedDoc | UnsetType:
 def _factors(result: DecisionResult, profile: Profile) -> dict[str, str]:
     """Return what influenced the response: an unknown customer or merge policy, ineligible offers.
 
-    `degraded`, a Proffer extension, names the data that was unavailable.
+    `degraded` and `recorded`, Proffer extensions, name the data that was unavailable and say that the
+    decision is on no record.
     """
     factors: dict[str, str] = {}
     if result.without:
         factors["degraded"] = result.without
+        if result.unrecorded:
+            factors["recorded"] = "false"
     if profile.withheld:
         factors["xdm:profileResponse"] = "HTTP 503"
     elif not profile.is_known:

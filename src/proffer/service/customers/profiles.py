@@ -100,7 +100,7 @@ class ProfileService:
                 return await self._stored_profile(state, requested, keys, policy_id, policy_known=policy_known)
             except StoreUnavailable as error:
                 database_status.record_failure(error)
-                if not database_status.has_spool:
+                if not database_status.survives_outages:
                     raise
         subjects = CapSubjects((), tuple(keys))
         return structs.replace(requested, subjects=subjects, policy_known=policy_known, withheld=True)

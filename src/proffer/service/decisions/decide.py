@@ -15,7 +15,7 @@ from proffer.engine.decide import decide
 from proffer.engine.inputs import Inputs
 from proffer.engine.snapshot import Snapshot, SnapshotDiagnostic
 from proffer.errors import Busy, Invalid, NotFound
-from proffer.metrics import CAP_REFUSALS, NO_METRICS, Metrics
+from proffer.metrics import CAP_REFUSALS, NO_METRICS, UNRECORDED, Metrics
 from proffer.model.capping import NO_USAGE, CapRefusal, CapUsage
 from proffer.model.decision import Decision
 from proffer.model.events import DecisionEvent, new_decision_id
@@ -52,7 +52,8 @@ class DecisionResult(Struct, frozen=True, kw_only=True):
     """An outcome, its id and its time. The id is also the seed of its tie-breaks.
 
     `reserved_until_us`: when its reservation expires, if one was requested. `without`: the data that
-    was missing because the database was unavailable, as in `DecisionEvent`.
+    was missing because the database was unavailable, as in `DecisionEvent`. `unrecorded`: it could be
+    neither stored nor spooled, which the operator allows.
     """
 
     proposition_id: str
@@ -60,6 +61,7 @@ class DecisionResult(Struct, frozen=True, kw_only=True):
     outcome: DecisionOutcome
     reserved_until_us: int | None = None
     without: str = ""
+    unrecorded: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +110,8 @@ class DecideService:
         store: CapStore,
         metrics: Metrics = NO_METRICS,
         spool: Spool | None = None,
+        *,
+        allows_unrecorded: bool = False,
     ) -> None:
         self._registry = registry
         self._clock = clock
@@ -115,7 +119,7 @@ class DecideService:
         self._metrics = metrics
         self._requirements = RequirementsCache()
         self._degraded_snapshots = DegradedSnapshotCache()
-        self.spool_replayer = SpoolReplayer(store, registry.database_status, spool)
+        self.spool_replayer = SpoolReplayer(store, registry.database_status, spool, allows_unrecorded=allows_unrecorded)
         registry.on_poll(self.spool_replayer.replay)
         self.refusals = 0
         """How often the store refused a decision's counts, so that it was made again."""
@@ -186,7 +190,7 @@ class DecideService:
                 return await self._decide(state, request, profile, options)
             except StoreUnavailable as error:
                 database_status.record_failure(error)
-                if not database_status.has_spool:
+                if not database_status.survives_outages:
                     raise
         if reserve_us is not None:
             raise StoreUnavailable("reservations are not available: the database cannot be reached")
@@ -212,13 +216,22 @@ class DecideService:
             usage=NO_USAGE,
         )
         outcome = decide(snapshot, inputs, explain=options.explain)
+        unrecorded = False
         if self._should_record(outcome, options):
             requirements = self._requirements.get(full_snapshot, request.scopes)
             event = _recorded_event(requirements, full_snapshot, inputs, outcome, options)
-            await self.spool_replayer.add(structs.replace(event, unavailable_data=without))
+            unrecorded = not await self.spool_replayer.add(structs.replace(event, unavailable_data=without))
+            if unrecorded:
+                self._metrics.count(UNRECORDED)
         if self._metrics.enabled:
             count_outcome(self._metrics, outcome)
-        return DecisionResult(proposition_id=inputs.seed, decided_us=now_us, outcome=outcome, without=without)
+        return DecisionResult(
+            proposition_id=inputs.seed,
+            decided_us=now_us,
+            outcome=outcome,
+            without=without,
+            unrecorded=unrecorded,
+        )
 
     async def _decide(
         self,

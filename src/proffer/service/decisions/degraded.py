@@ -109,31 +109,58 @@ def _reads_customer(reads: frozenset[str]) -> bool:
 class SpoolReplayer:
     """Spool decisions while the database is down, and record them afterwards."""
 
-    def __init__(self, store: CapStore, database_status: DatabaseStatus, spool: Spool | None) -> None:
+    def __init__(
+        self,
+        store: CapStore,
+        database_status: DatabaseStatus,
+        spool: Spool | None,
+        *,
+        allows_unrecorded: bool = False,
+    ) -> None:
         self._store = store
+        self._allows_unrecorded = allows_unrecorded
         self._database_status = database_status
         self.queue = None if spool is None else SpoolQueue(spool, self._record)
-        database_status.has_spool = spool is not None
+        database_status.survives_outages = spool is not None or allows_unrecorded
 
     @property
     def pending(self) -> bool:
         """Whether the spool may hold decisions, possibly from an earlier process."""
         return self.queue is not None and self.queue.pending
 
-    async def add(self, event: DecisionEvent) -> None:
-        """Write a decision to the spool; it is on disk when this returns.
+    async def add(self, event: DecisionEvent) -> bool:
+        """Write a decision to the spool; return whether it is on disk.
 
-        Raises `StoreUnavailable` without a spool or if it is full: the request is not answered.
+        Where it cannot be, raises `StoreUnavailable` (the request is not answered), unless decisions
+        without a record are allowed. A degraded decision counts for no cap.
         """
-        if self.queue is None:
+        if self.queue is not None:
+            try:
+                await self.queue.add([event])
+            except StoreUnavailable:
+                if not self._allows_unrecorded:
+                    raise
+            else:
+                return True
+        elif not self._allows_unrecorded:
             raise StoreUnavailable(self._database_status.outage or "the database is not available")
-        await self.queue.add([event])
+        return False
+
+    def unready_reason(self) -> str | None:
+        """Return why no decision can be answered now, or None."""
+        outage = self._database_status.outage
+        if outage is None or self._allows_unrecorded:
+            return None
+        refusal = "there is no spool" if self.queue is None else self.queue.refusal()
+        return refusal and f"the database is not available ({outage}), and no decision can be spooled: {refusal}"
 
     async def replay(self) -> None:
         """Record the spooled decisions, then mark the database as available."""
         if self._database_status.outage is None and not self.pending:
             return
         try:
+            if self._database_status.outage is not None:
+                await self._store.check_writable()  # it may be readable alone, as on a full disk
             if self.queue is not None:
                 await self.queue.drain()
             self._database_status.record_recovery()

@@ -116,7 +116,7 @@ class EdgeService:
             try:
                 lookup = await self._link_identities(state, keys)
             except StoreUnavailable as error:
-                if not database_status.has_spool:
+                if not database_status.survives_outages:
                     raise
                 database_status.record_failure(error)  # a later request can link them
             else:
@@ -232,7 +232,7 @@ class EdgeService:
                 [IngestMessage(entity=entity, dataset=DATASET, is_event=True)],
             )
         except StoreUnavailable as error:
-            if not database_status.has_spool:
+            if not database_status.survives_outages:
                 raise
             database_status.record_failure(error)
             return error

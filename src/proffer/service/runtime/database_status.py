@@ -7,20 +7,20 @@ from proffer.service.runtime.clock import Clock
 class DatabaseStatus:
     """Database availability (circuit-breaker state), set by callers after each attempt.
 
-    `has_spool`: during an outage decisions continue, because there is a spool to record them.
+    `survives_outages`: during an outage decisions continue, because they are spooled or need no record.
     """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self.has_spool = False
+        self.survives_outages = False
         self.outage: str | None = None
         """Error text of the current outage; None while the database is available."""
         self.since_us = 0
 
     @property
     def is_bypassed(self) -> bool:
-        """Whether requests go on without the database: an outage, and a spool."""
-        return self.outage is not None and self.has_spool
+        """Whether requests go on without the database: an outage that decisions survive."""
+        return self.outage is not None and self.survives_outages
 
     def record_failure(self, error: ProfferError) -> None:
         """Record that the database did not answer; the first failure starts the outage."""
@@ -37,5 +37,5 @@ class DatabaseStatus:
         if self.outage is None:
             return None
         seconds = max(0, self._clock() - self.since_us) // 1_000_000
-        state = "deciding without the database" if self.has_spool else "the database has been unavailable"
+        state = "deciding without the database" if self.survives_outages else "the database has been unavailable"
         return f"{state} for {seconds} s: {self.outage}"

@@ -85,6 +85,10 @@ class SpoolQueue(Generic[Event]):
         """Return the number of files kept because they are damaged."""
         return len(self._spool.damaged_files())
 
+    def refusal(self) -> str | None:
+        """Return why no event can be added now, or None."""
+        return self._spool.refusal()
+
     def reason(self) -> str | None:
         """Return what waits and what is damaged for the health report, or None."""
         reasons = []

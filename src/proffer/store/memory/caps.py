@@ -246,6 +246,9 @@ class MemoryCaps:
         for ledger in self._ledgers.values():
             ledger.expire_reservations(now_us)
 
+    async def check_writable(self) -> None:
+        """Do nothing: the memory can be written to."""
+
     async def decisions_of(self, container_id: str, propositions: Sequence[str]) -> Mapping[str, DecisionEvent]:
         events = {proposition: await self.decision_event(container_id, proposition) for proposition in propositions}
         return {key: event for key, event in events.items() if event is not None}

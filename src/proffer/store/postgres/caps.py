@@ -203,6 +203,9 @@ class PostgresCaps(ABC):
         async with self._update_lock:  # an older read must not overwrite a newer one
             return await self._connections.read(query)
 
+    async def check_writable(self) -> None:
+        await self._connections.write(lambda _: asyncio.sleep(0))  # every transaction writes its mark
+
     async def decision_event(self, container_id: str, proposition: str) -> DecisionEvent | None:
         return (await self.decisions_of(container_id, [proposition])).get(proposition)
 

@@ -162,6 +162,9 @@ class SqliteCaps(ABC):
             cache.last_move = max([cache.last_move, *(row.move_number for row in rows)])
         return bool(expired)
 
+    async def check_writable(self) -> None:
+        await self.submit(work.rewrite_header)
+
     async def decision_event(self, container_id: str, proposition: str) -> DecisionEvent | None:
         return (await self.decisions_of(container_id, [proposition])).get(proposition)
 

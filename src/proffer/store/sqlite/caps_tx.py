@@ -209,6 +209,12 @@ def ensure_caps(connection: sqlite3.Connection, *, container: str, revision: int
     connection.execute(sql.PUT_CAP_REVISION, (container, revision))
 
 
+def rewrite_header(connection: sqlite3.Connection) -> None:
+    """Write a page without changing anything: its commit shows whether the disk takes writes."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    connection.execute(f"PRAGMA user_version = {version}")
+
+
 def release_expired(connection: sqlite3.Connection, *, now_us: int) -> int:
     """Release expired reservations; return how many."""
     rows = fetch_all(connection, statement=sql.EXPIRED, values=(now_us, MAX_EXPIRED))
