@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proffer.validation import (
+    MAX_MISSPELT,
     MAX_VIOLATIONS,
     AnyShape,
     BooleanShape,
@@ -22,7 +23,9 @@ from proffer.validation import (
     ReferenceShape,
     Shape,
     TextShape,
+    edit_distance,
     json_path,
+    misspelt_members,
     parse_timestamp_us,
     validate,
 )
@@ -314,3 +317,65 @@ def test_what_is_no_moment_says_why(text: str, reason: str) -> None:
     assert finding.code == "format"
     assert reason in finding.message
     assert "2025-03-01T08:30:00Z" in str(finding.help)
+
+
+MISSPELT_SHAPE = ObjectShape(
+    {
+        "xdm:name": Member(TextShape(), required=True),
+        "xdm:eligibilityRule": Member(TextShape(), aliases=["xdm:ruleOfOld"]),
+        "xdm:limits": Member(ListShape(ObjectShape({"xdm:profileCap": Member(IntegerShape())}))),
+        "xdm:characteristics": Member(MapShape(TextShape())),
+        "id": Member(TextShape()),
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("xdm:eligibiltyRule", "xdm:eligibilityRule"),
+        ("xdm:eligiblityrule", "xdm:eligibilityRule"),
+        ("eligibilityRule", "xdm:eligibilityRule"),
+        ("xdm:nmae", "xdm:name"),
+        ("xdm:limit", "xdm:limits"),
+        ("xdm:eligibilityRules", "xdm:eligibilityRule"),
+        ("xdm:elgibltyRul", None),
+        ("xdm:game", "xdm:name"),
+        ("xdm:gate", None),
+        ("xdm:ids", None),
+        ("xdm:description", None),
+        ("xdm:ruleOfOld", None),
+        ("", None),
+        ("x" * 100_000, None),
+    ],
+)
+def test_a_name_within_two_edits_of_a_known_one_is_misspelt(name: str, near: str | None) -> None:
+    warnings = misspelt_members(MISSPELT_SHAPE, {"xdm:name": "a", name: 1})
+    assert [warning.help for warning in warnings] == ([] if near is None else [f"did you mean `{near}`?"])
+
+
+def test_nested_members_are_searched_and_free_maps_are_not() -> None:
+    document = {"xdm:limits": [{}, {"xdm:profilCap": 1}], "xdm:characteristics": {"nam": "x"}, "xdm:other": {"nam": 1}}
+    assert [warning.path for warning in misspelt_members(MISSPELT_SHAPE, document)] == ["$.xdm:limits[1].xdm:profilCap"]
+
+
+def test_the_number_of_warnings_is_bounded() -> None:
+    document = {f"xdm:nam{number}": 1 for number in range(1_000)}
+    assert len(misspelt_members(MISSPELT_SHAPE, document)) == MAX_MISSPELT
+
+
+@given(st.text("abcd", max_size=8), st.text("abcd", max_size=8))
+def test_the_edit_distance_is_symmetric_and_zero_for_equal_words_alone(first: str, second: str) -> None:
+    distance = edit_distance(first, second, 8)
+    assert distance == edit_distance(second, first, 8)
+    assert (distance == 0) == (first == second)
+    assert abs(len(first) - len(second)) <= distance <= max(len(first), len(second))
+    assert edit_distance(first, second, 2) == min(distance, 3)
+
+
+@given(st.text("abcd", min_size=2, max_size=8), st.data())
+def test_one_edit_has_distance_one(word: str, data: st.DataObject) -> None:
+    place = data.draw(st.integers(0, len(word) - 2))
+    exchanged = word[:place] + word[place + 1] + word[place] + word[place + 2 :]
+    for edited in (word[:place] + word[place + 1 :], word[:place] + "x" + word[place:], exchanged):
+        assert edit_distance(word, edited, 2) == (0 if edited == word else 1)

@@ -9,7 +9,7 @@ Codes of violations: `required`, `twice`, `type`, `enum`, `range`, `format`, `ki
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -20,7 +20,12 @@ from proffer.errors import Violation
 MAX_VIOLATIONS = 100
 """Validation stops after this many violations."""
 
+MAX_MISSPELT = 20
 _MAX_NAME_LENGTH = 200
+_MIN_NEAR_LENGTH = 3
+_MAX_NEAR_LENGTH = 60
+_MAX_EXAMINED_NAMES = 100
+_MIN_LENGTH_OF_TWO_EDITS = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,6 +166,84 @@ def validate(shape: Shape, document: Any) -> list[Violation]:
     Missing members are reported after present ones. Nesting depth is not limited.
     """
     return list(islice(_iter_violations(shape, document, None), MAX_VIOLATIONS))
+
+
+def misspelt_members(shape: Shape, document: Any) -> list[Violation]:
+    """Return a warning for each unknown member whose name is within two edits of a known one.
+
+    Prefixes do not count, so `endDate` is near `xdm:endDate`. At most `MAX_MISSPELT` warnings.
+    """
+    return list(islice(_iter_misspelt(shape, document, None), MAX_MISSPELT))
+
+
+def _iter_misspelt(shape: Shape, value: Any, location: _Location) -> Iterator[Violation]:
+    visits: list[tuple[Shape, Any, _Location]] = [(shape, value, location)]
+    examined = 0
+    while visits:
+        shape, value, location = visits.pop()
+        if isinstance(shape, OneOfShape):
+            visits += [(choice, value, location) for choice in shape.shapes if _has_type(choice, value)][:1]
+        elif isinstance(shape, ListShape) and isinstance(value, list):
+            visits += [(shape.shape, element, (location, index)) for index, element in reversed(list(enumerate(value)))]
+        elif isinstance(shape, MapShape) and isinstance(value, Mapping):
+            visits += [(shape.shape, member, (location, name)) for name, member in value.items()]
+        elif isinstance(shape, ObjectShape) and isinstance(value, Mapping):
+            for name, member_value in value.items():
+                member = shape.members.get(name) or _member_by_alias(shape, name)
+                if member is not None:
+                    if isinstance(member_value, Mapping | list):
+                        visits.append((member.shape, member_value, (location, name)))
+                elif examined < _MAX_EXAMINED_NAMES:
+                    examined += 1
+                    near = _near_name(name, shape.members)
+                    if near is not None:
+                        yield Violation(
+                            code="misspelt-member",
+                            message=f"`{name}` is not a known member and has no effect",
+                            path=_path_to((location, name)),
+                            help=f"did you mean `{near}`?",
+                        )
+
+
+def _member_by_alias(shape: ObjectShape, name: str) -> Member | None:
+    return next((member for member in shape.members.values() if name in member.aliases), None)
+
+
+def _near_name(name: str, known_names: Iterable[str]) -> str | None:
+    """Return the first known name within two edits, without the prefixes; fewer for short names."""
+    local_name = name.rpartition(":")[2]
+    if not _MIN_NEAR_LENGTH <= len(local_name) <= _MAX_NEAR_LENGTH:
+        return None
+    max_edits = 1 if len(local_name) < _MIN_LENGTH_OF_TWO_EDITS else 2
+    distances = {
+        known: edit_distance(local_name, known_local_name, max_edits)
+        for known in known_names
+        if len(known_local_name := known.rpartition(":")[2]) >= _MIN_NEAR_LENGTH
+    }
+    near = min(distances, key=lambda known: distances[known], default=None)
+    return near if near is not None and distances[near] <= max_edits else None
+
+
+def edit_distance(first: str, second: str, most: int) -> int:
+    """Return the number of edits between two words, or `most` + 1 if there are more.
+
+    An edit inserts, deletes or replaces a character, or exchanges two neighbours (optimal string
+    alignment).
+    """
+    if abs(len(first) - len(second)) > most:
+        return most + 1
+    before_previous: list[int] = []
+    previous = list(range(len(second) + 1))
+    for row, character in enumerate(first, 1):
+        current = [row]
+        for column, other in enumerate(second, 1):
+            edits = min(previous[column] + 1, current[-1] + 1, previous[column - 1] + (character != other))
+            is_exchange = row > 1 and column > 1 and character == second[column - 2] and first[row - 2] == other
+            current.append(min(edits, before_previous[column - 2] + 1) if is_exchange else edits)
+        if min(current) > most:
+            return most + 1
+        before_previous, previous = previous, current
+    return min(previous[-1], most + 1)
 
 
 def json_path(*keys: str | int) -> str:

@@ -13,7 +13,8 @@ from typing import Any, NoReturn, TypeVar
 import msgspec
 
 from proffer.errors import Invalid, Malformed, Violation
-from proffer.validation import AnyShape, Shape, json_path, validate
+from proffer.validation import AnyShape, Shape, json_path, misspelt_members, validate
+from proffer.wire.closed_structs import StructType, closed_struct
 
 MAX_DEPTH = 100
 """Maximum nesting depth of lists and objects."""
@@ -68,6 +69,18 @@ def decode_as(type_: type[T], data: bytes, *, shape: Shape | None = None) -> T:
     if has_nul(data):
         _refuse_violations(data, AnyShape())
     return value
+
+
+def decode_with_warnings(type_: type[StructType], data: bytes, shape: Shape) -> tuple[StructType, list[Violation]]:
+    """Decode as `decode_as` does; also return a warning for each misspelt member of `shape`.
+
+    Only documents with unknown members take longer.
+    """
+    try:
+        return decode_as(closed_struct(type_), data), []
+    except Invalid:
+        document = decode_as(type_, data, shape=shape)
+        return document, misspelt_members(shape, msgspec.json.decode(_prepare(data)))
 
 
 def has_nul(data: bytes) -> bool:

@@ -251,10 +251,11 @@ class CandidateDoc(Struct, omit_defaults=True):
     score: float | UnsetType = UNSET
 
 
-class TraceDoc(Struct):
+class TraceDoc(Struct, omit_defaults=True):
     scope: str
     seed: str
     candidates: list[CandidateDoc]
+    warnings: list[str] | UnsetType = UNSET
 
 
 class ReservedDoc(Struct):

@@ -176,3 +176,18 @@ def hot_decision(client: TestClient, placement: str, rule: str) -> str:
         },
     )
     return str(decision["@id"])
+
+
+def test_a_type_without_a_schema_is_reported_in_a_header_and_the_trace() -> None:
+    with server() as client:
+        scope = small_library(client)
+        answer = ask(client, scope, {"weather": "hot"}, **{"xdm:validateContextData": True})
+        assert answer.status_code == 200
+        assert f"data of the type `{TYPE}` is not validated" in answer.headers["warning"]
+        silent = ask(client, scope, {"weather": "hot"})
+        assert "warning" not in silent.headers
+        assert set(silent.json()) == set(answer.json())
+        body = answer.request.content
+        explained = client.post(f"{ODE}/decisions?explain=true", content=body)
+        (text,) = explained.json()["trace"][0]["warnings"]
+        assert text.startswith("$.xdm:profiles[0].xdm:contextData[0]: data of the type")

@@ -67,7 +67,7 @@ class DpsRoutes:
         location = f"{call.origin}{PREFIX}/{collection}/{quote(receipt.instance.id, safe=':')}"
         if collection == OFFERS:
             location += f"?offer-type={_offer_type(call)}"
-        return _receipt(receipt, 201, {"Location": location})
+        return _receipt(kind, receipt, 201, {"Location": location})
 
     async def search(self, call: ApiCall, access: AuthorizedContainer, collection: str) -> Response:
         """GET of many: last modified first by default."""
@@ -104,7 +104,7 @@ class DpsRoutes:
                 change,
                 _precondition(call),
             )
-        return _receipt(receipt, 200, {})
+        return _receipt(kind, receipt, 200, {})
 
     async def delete(self, call: ApiCall, access: AuthorizedContainer, collection: str) -> Response:
         """DELETE: 200 without a body (R3)."""
@@ -148,6 +148,7 @@ def _require_json(call: ApiCall) -> None:
         raise Unsupported(f"send `application/json`, not `{media[:100]}`", code="not-json")
 
 
-def _receipt(receipt: WriteReceipt, status: int, headers: Mapping[str, str]) -> Response:
-    all_headers = {"ETag": etag(receipt.instance.etag), **headers, **warning_headers(receipt.warnings)}
+def _receipt(kind: EntityKind, receipt: WriteReceipt, status: int, headers: Mapping[str, str]) -> Response:
+    warnings = translate.reword_violations(kind, receipt.warnings)
+    all_headers = {"ETag": etag(receipt.instance.etag), **headers, **warning_headers(warnings)}
     return json_response(translate.write_receipt(receipt.instance), status, all_headers)

@@ -1,6 +1,6 @@
 """Translate Offer Library API documents to stored ones, and back. The tables are in `wire/dps.py`."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -134,9 +134,14 @@ def reword_errors(kind: EntityKind) -> Iterator[None]:
     try:
         yield
     except Invalid as error:
-        raise Invalid.of([_reword_finding(kind, finding) for finding in error.violations]) from None
+        raise Invalid.of(reword_violations(kind, error.violations)) from None
     except Conflict as error:
         raise _reword_conflict(kind, error) from None
+
+
+def reword_violations(kind: EntityKind, violations: Sequence[Violation]) -> list[Violation]:
+    """Translate violations of a stored document to this API's spelling."""
+    return [_reword_finding(kind, violation) for violation in violations]
 
 
 def _reword_finding(kind: EntityKind, finding: Violation) -> Violation:

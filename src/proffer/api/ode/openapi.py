@@ -163,7 +163,9 @@ _DECIDE = Operation(
         ode.REQUEST_SCHEMA,
     ),
     responses={
-        200: OperationResponse(about="Every scope is answered.", content=_ANSWERS),
+        200: OperationResponse(
+            about="Every scope is answered. A `Warning` header names misspelt members.", content=_ANSWERS
+        ),
         207: OperationResponse(
             about="With `partial`: some scopes are answered, and `errors` has a problem for each of the others.",
             content=_ANSWERS,

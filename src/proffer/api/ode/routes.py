@@ -9,6 +9,7 @@ from proffer.api.kit.languages import preferred_languages
 from proffer.api.kit.media_types import parse_accept, parse_content_type
 from proffer.api.kit.permissions import OperationRoutes, RouteSpec
 from proffer.api.kit.request import BytesResponse
+from proffer.api.kit.warnings import warning_headers
 from proffer.api.ode import translate
 from proffer.api.ode.fragments import FieldSelection, OdeFragments
 from proffer.api.ode.openapi import OPERATIONS
@@ -17,6 +18,7 @@ from proffer.errors import Malformed
 from proffer.model.placement import Placement
 from proffer.service.customers.profiles import ProfileService
 from proffer.service.decisions.decide import DecideService
+from proffer.service.decisions.diagnose import diagnose
 from proffer.service.decisions.unknown_scopes import ScopesNotFound
 from proffer.service.library.registry import AuthorizedContainer, ContainerRegistry
 from proffer.wire import ode
@@ -65,7 +67,7 @@ class OdeRoutes:
     ) -> Response:
         """Decide and respond; `selection` returns the response fields of a placement's offers."""
         if request.context_entries is not None:
-            self._service.validate_context(access, request.context_entries, request.context_path)
+            request.warnings += self._service.validate_context(access, request.context_entries, request.context_path)
         profile = await self._profiles.resolve(access, request.profile, request.policy_id, path=request.profile_path)
         if request.is_older:
             request.expand(await self._service.scopes_of(access, request.decisions))
@@ -87,7 +89,10 @@ class OdeRoutes:
             raise error.at(request.paths) from None
         body = translate.write(result, request, profile, self._fragments, selection)
         status = 207 if result.outcome.unknown_scopes else 200
-        return BytesResponse(body, status, _media_type(call, request))
+        response = BytesResponse(body, status, _media_type(call, request))
+        if request.warnings:
+            response.headers.update(warning_headers(request.warnings))
+        return response
 
     async def offers(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         """GET /offers?activityId=…: offers of live decisions, with etags that show published changes."""
@@ -99,7 +104,7 @@ class OdeRoutes:
 
     async def diagnostics(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         """GET /diagnostics: when the library was last published, and its errors."""
-        diagnosis = self._service.diagnose(access)
+        diagnosis = await diagnose(access.state)
         return BytesResponse(translate.write_diagnostics(diagnosis, _instances_url(call, access)))
 
 

@@ -17,7 +17,8 @@ from proffer.model.placement import Placement
 from proffer.model.profile import Profile, ProfileIdentity, without_prefixes
 from proffer.model.request import DecisionRequest, RequestedScope, ScopeRequest
 from proffer.model.trace import ScopeTrace
-from proffer.service.decisions.decide import DecisionResult, Diagnosis, OffersOfDecision
+from proffer.service.decisions.decide import DecisionResult, OffersOfDecision
+from proffer.service.decisions.diagnose import Diagnosis
 from proffer.service.decisions.unknown_scopes import (
     SCOPE_NOT_FOUND,
     not_found_message,
@@ -25,7 +26,7 @@ from proffer.service.decisions.unknown_scopes import (
     scope_violation,
 )
 from proffer.wire import ode
-from proffer.wire.codec import decode_as, encode
+from proffer.wire.codec import decode_as, decode_with_warnings, encode
 from proffer.wire.scope import encode_scope
 
 _MARK_10 = b'"xdm:propositionRequests"'
@@ -39,7 +40,8 @@ class DecisionInput(Struct):
     `scopes` is empty for version 0.9 until `expand`; `owners` then has the index of each scope's
     decision in the request. `across_placements`, a scope's `item_count`, `content` and `metadata`
     (members of decisions, placements and options) are None if the request leaves them open.
-    `context_entries` are to be validated; their JSON path is `context_path`.
+    `context_entries` are to be validated; their JSON path is `context_path`. `warnings` are about accepted
+    members that have no effect.
     """
 
     is_older: bool
@@ -59,6 +61,7 @@ class DecisionInput(Struct):
     metadata: tuple[frozenset[str], frozenset[str], frozenset[str]] | None = None
     decisions: list[str] = []
     owners: list[int] = []
+    warnings: list[Violation] = []
 
     @property
     def selection(self) -> FieldSelection:
@@ -201,7 +204,7 @@ def _is_older(media: MediaType, body: bytes) -> bool:
 
 
 def _read_10(body: bytes) -> DecisionInput:
-    document = decode_as(ode.DecisionRequestDoc, body, shape=ode.REQUEST_SHAPE)
+    document, warnings = decode_with_warnings(ode.DecisionRequestDoc, body, ode.REQUEST_SHAPE)
     customer, format_, duplicates = document.profiles[0], document.format, document.duplicates
     metadata = format_.include_metadata if format_ is not None else None
     request = DecisionInput(
@@ -220,6 +223,7 @@ def _read_10(body: bytes) -> DecisionInput:
         context_path="$.xdm:profiles[0].xdm:contextData",
         policy_id=document.merge_policy.id if document.merge_policy is not None else None,
         request_id=customer.request_id,
+        warnings=warnings,
         content=format_.include_content if format_ is not None else None,
         metadata=None
         if metadata is None
@@ -236,7 +240,7 @@ def _read_10(body: bytes) -> DecisionInput:
 
 
 def _read_09(body: bytes) -> DecisionInput:
-    document = decode_as(ode.DecisionRequestDoc09, body, shape=ode.REQUEST_SHAPE_09)
+    document, warnings = decode_with_warnings(ode.DecisionRequestDoc09, body, ode.REQUEST_SHAPE_09)
     duplicates = document.duplicates
     request = DecisionInput(
         is_older=True,
@@ -250,6 +254,7 @@ def _read_09(body: bytes) -> DecisionInput:
         reserve_us=_reserve_us(document.reservation),
         context_path="$.xdm:contextData",
         decisions=[decision.activity for decision in document.activities],
+        warnings=warnings,
     )
     if document.validate_context:
         request.context_entries = _context_entries(document.context_data)
@@ -306,7 +311,7 @@ def _write_10(
         created=result.decided_us // 1000,
         request_id=request.request_id if request.request_id is not None else UNSET,
         reservation=_reservation(result),
-        trace=_trace(outcome),
+        trace=_trace(outcome, request.warnings),
         errors=_errors(outcome, request),
     )
 
@@ -331,7 +336,7 @@ def _write_09(result: DecisionResult, request: DecisionInput, profile: Profile) 
         ],
         factors=_factors(result, profile),
         reservation=_reservation(result),
-        trace=_trace(outcome),
+        trace=_trace(outcome, request.warnings),
         errors=_errors(outcome, request),
     )
 
@@ -381,14 +386,17 @@ def _encoded_scope(scope: UnknownScope | ScopeTrace) -> str:
     return encode_scope(scope.decision, scope.placement or None)
 
 
-def _trace(outcome: DecisionOutcome) -> Any:
+def _trace(outcome: DecisionOutcome, warnings: Sequence[Violation]) -> Any:
+    """Return the trace of each scope; each repeats the warnings about the request."""
     if outcome.trace is None:
         return UNSET
+    texts = [f"{warning.path}: {warning.message}" for warning in warnings] or UNSET
     return [
         ode.TraceDoc(
             scope=_encoded_scope(scope_trace),
             seed=scope_trace.seed,
             candidates=candidate_documents(scope_trace),
+            warnings=texts,
         )
         for scope_trace in outcome.trace
     ]

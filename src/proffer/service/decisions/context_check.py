@@ -25,17 +25,23 @@ _PYTHON_TYPES: Mapping[str, tuple[type, ...]] = {
 }
 
 
-def context_violations(
+def check_context(
     catalog: Catalog, context: Sequence[tuple[str, Mapping[str, Any]]], path: str
-) -> list[Violation]:
-    """Return the violations in these (type, data) entries, at most 100. `path` is the path of their list."""
+) -> tuple[list[Violation], list[Violation]]:
+    """Return violations in these (type, data) entries, and warnings about types without a schema.
+
+    At most 100 of each. `path` is the path of the list.
+    """
     schemas = {schema.name: schema.fields for schema in field_schemas(catalog)}
     violations: list[Violation] = []
+    warnings: list[Violation] = []
     for index, (declared, data) in enumerate(context):
         fields = schemas.get(f"@{declared}")
         if fields is not None:
             violations += _check_object(fields, data, f"{path}[{index}].xdm:data")
-    return violations[:_MAX_VIOLATIONS]
+        else:
+            warnings.append(_missing_schema_warning(declared[:100], f"{path}[{index}]"))
+    return violations[:_MAX_VIOLATIONS], warnings[:_MAX_VIOLATIONS]
 
 
 def _check_object(fields: Mapping[str, Any], data: Mapping[str, Any], path: str) -> Iterator[Violation]:
@@ -86,6 +92,15 @@ def _check_scalar(declared: str, value: Any, path: str) -> Iterator[Violation]:
             parse_timestamp_us(value)
     except ValueError as error:
         yield _violation("format", f"this is not a {kind}: {error}", path)
+
+
+def _missing_schema_warning(declared: str, path: str) -> Violation:
+    return Violation(
+        code="no-context-schema",
+        message=f"data of the type `{declared}` is not validated: no schema is loaded for it",
+        path=path,
+        help=f"load its schema with `proffer schema load FILE --root '@{declared}'`",
+    )
 
 
 def _violation(code: str, message: str, path: str) -> Violation:

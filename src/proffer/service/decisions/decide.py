@@ -5,7 +5,7 @@ decision used up a limit, the store refuses with the current counts and the engi
 Every round excludes at least one more offer.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +13,8 @@ from msgspec import Struct, structs
 
 from proffer.engine.decide import decide
 from proffer.engine.inputs import Inputs
-from proffer.engine.snapshot import Snapshot, SnapshotDiagnostic
-from proffer.errors import Busy, Invalid, NotFound
+from proffer.engine.snapshot import Snapshot
+from proffer.errors import Busy, Invalid, NotFound, Violation
 from proffer.metrics import CAP_REFUSALS, NO_METRICS, UNRECORDED, Metrics
 from proffer.model.capping import NO_USAGE, CapRefusal, CapUsage
 from proffer.model.decision import Decision
@@ -26,7 +26,7 @@ from proffer.model.placement import Placement
 from proffer.model.profile import Profile
 from proffer.model.request import DecisionRequest, RequestedScope
 from proffer.pql import MEANING_VERSION
-from proffer.service.decisions.context_check import context_violations
+from proffer.service.decisions.context_check import check_context
 from proffer.service.decisions.degraded import (
     WITHOUT_COUNTERS,
     WITHOUT_CUSTOMER,
@@ -81,14 +81,6 @@ class ScopeRef:
     placement: Placement
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Diagnosis:
-    """Time the current snapshot was published (None: never), and diagnostics of live decisions."""
-
-    published_us: int | None
-    diagnostics: Sequence[SnapshotDiagnostic]
-
-
 class DecideOptions(Struct, frozen=True):
     """Options of one call of `DecideService.decide`."""
 
@@ -129,11 +121,15 @@ class DecideService:
         access: AuthorizedContainer,
         context: Sequence[tuple[str, Mapping[str, Any]]],
         path: str,
-    ) -> None:
-        """Check context data against its loaded schema. Raises `Invalid` with every mistake."""
-        violations = context_violations(access.state.catalog, context, path)
+    ) -> list[Violation]:
+        """Check context data against its loaded schema; return a warning per type without one.
+
+        Raises `Invalid` with every mistake.
+        """
+        violations, warnings = check_context(access.state.catalog, context, path)
         if violations:
             raise Invalid.of(violations)
+        return warnings
 
     async def see_scopes(
         self, access: AuthorizedContainer, scopes: Iterable[RequestedScope], *, partial: bool = False
@@ -357,17 +353,6 @@ class DecideService:
             )
         return offer_lists
 
-    def diagnose(self, access: AuthorizedContainer) -> Diagnosis:
-        """Return the diagnostics of a container's live decisions."""
-        state = access.state
-        if not state.catalog.revision:
-            return Diagnosis(published_us=None, diagnostics=())
-        publisher = state.publisher
-        return Diagnosis(
-            published_us=publisher.published_us,
-            diagnostics=(*publisher.snapshot.diagnostics, *_fault_diagnostics(state)),
-        )
-
 
 async def usage_for(
     store: CapStore,
@@ -408,32 +393,6 @@ def _recorded_event(
         usage=inputs.usage.counts,
         meaning=MEANING_VERSION,
     )
-
-
-def _fault_diagnostics(state: ContainerState) -> Iterator[SnapshotDiagnostic]:
-    """Yield a diagnostic per formula and offer that failed (R18, R23). All failures since the start count."""
-    for fault_counts, message, consequence in (
-        (
-            state.formula_faults,
-            "Ranking formula `{}` returned no number",
-            "the offer's priority was used instead",
-        ),
-        (
-            state.content_faults,
-            "The content of offer `{}` could not be rendered",
-            "its default or the next best offer was used instead",
-        ),
-    ):
-        for entity_id, count in sorted(fault_counts.items()):
-            instance = state.catalog.by_id(entity_id)
-            if instance is not None:
-                times = "once" if count == 1 else f"{count:,} times"
-                yield SnapshotDiagnostic(
-                    description=f"{message.format(instance.name)} {times}; {consequence}",
-                    id=instance.id,
-                    instance_id=instance.instance_id,
-                    etag=instance.etag,
-                )
 
 
 def _has_scopes(snapshot: Snapshot, decision: str) -> bool:

@@ -7,11 +7,12 @@ import msgspec
 from proffer.errors import Violation
 from proffer.model.capping import match_limits
 from proffer.model.catalog import CatalogOverlay
-from proffer.model.documents import WARN_OFFER_BYTES
+from proffer.model.documents import SHAPES, WARN_OFFER_BYTES
 from proffer.model.ids import EntityKind
 from proffer.model.instance import Instance
 from proffer.model.parse import CAPS_MEMBER
 from proffer.service.library.library import safe_offer_caps
+from proffer.validation import misspelt_members
 
 
 def write_warnings(
@@ -56,4 +57,11 @@ def _limit_warnings(_catalog: CatalogOverlay, before: Instance | None, after: In
             )
 
 
-_CHECKERS: tuple[Callable[[CatalogOverlay, Instance | None, Instance], Iterable[Violation]], ...] = (_limit_warnings,)
+def _misspelt_members(_catalog: CatalogOverlay, _before: Instance | None, after: Instance) -> list[Violation]:
+    return misspelt_members(SHAPES[after.kind], after.document)
+
+
+_CHECKERS: tuple[Callable[[CatalogOverlay, Instance | None, Instance], Iterable[Violation]], ...] = (
+    _limit_warnings,
+    _misspelt_members,
+)

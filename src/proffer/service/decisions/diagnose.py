@@ -1,0 +1,95 @@
+"""Diagnostics of a container's live decisions."""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from proffer.engine.snapshot import SnapshotDiagnostic
+from proffer.model.documents import SHAPES
+from proffer.model.ids import KIND_LABELS
+from proffer.service.library.library import ContainerState
+from proffer.validation import misspelt_members
+
+_OBJECTS_PER_SLICE = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diagnosis:
+    """Time the current snapshot was published (None: never), and diagnostics of live decisions."""
+
+    published_us: int | None
+    diagnostics: Sequence[SnapshotDiagnostic]
+
+
+async def diagnose(state: ContainerState) -> Diagnosis:
+    """Return the diagnostics of a container's live decisions."""
+    if not state.catalog.revision:
+        return Diagnosis(published_us=None, diagnostics=())
+    publisher = state.publisher
+    return Diagnosis(
+        published_us=publisher.published_us,
+        diagnostics=(
+            *publisher.snapshot.diagnostics,
+            *_fault_diagnostics(state),
+            *await _misspelt_diagnostics(state),
+        ),
+    )
+
+
+def _fault_diagnostics(state: ContainerState) -> Iterator[SnapshotDiagnostic]:
+    """Yield a diagnostic per formula and offer that failed (R18, R23). All failures since the start count."""
+    for fault_counts, message, consequence in (
+        (
+            state.formula_faults,
+            "Ranking formula `{}` returned no number",
+            "the offer's priority was used instead",
+        ),
+        (
+            state.content_faults,
+            "The content of offer `{}` could not be rendered",
+            "its default or the next best offer was used instead",
+        ),
+    ):
+        for entity_id, count in sorted(fault_counts.items()):
+            instance = state.catalog.by_id(entity_id)
+            if instance is not None:
+                times = "once" if count == 1 else f"{count:,} times"
+                yield SnapshotDiagnostic(
+                    description=f"{message.format(instance.name)} {times}; {consequence}",
+                    id=instance.id,
+                    instance_id=instance.instance_id,
+                    etag=instance.etag,
+                )
+
+
+async def _misspelt_diagnostics(state: ContainerState) -> list[SnapshotDiagnostic]:
+    """Return a diagnostic per misspelt member of live decisions, their offers and fallbacks."""
+    snapshot = state.publisher.snapshot
+    ids: set[str] = set()
+    for playable in snapshot.decisions.values():
+        ids.add(playable.decision.id)
+        for scope in playable.scopes.values():
+            ids.add(scope.fallback.id)
+            ids.update(
+                candidate.bound_offer.offer.id
+                for group in scope.groups
+                for criterion in group
+                for candidate in criterion.candidates
+            )
+    diagnostics: list[SnapshotDiagnostic] = []
+    for number, entity_id in enumerate(sorted(ids)):
+        if number % _OBJECTS_PER_SLICE == 0:
+            await asyncio.sleep(0)
+        instance = state.catalog.by_id(entity_id)
+        if instance is not None:
+            diagnostics += [
+                SnapshotDiagnostic(
+                    description=f"{KIND_LABELS[instance.kind]} `{instance.name}`, {warning.path}: {warning.message}; "
+                    f"{warning.help}",
+                    id=instance.id,
+                    instance_id=instance.instance_id,
+                    etag=instance.etag,
+                )
+                for warning in misspelt_members(SHAPES[instance.kind], instance.document)
+            ]
+    return diagnostics
