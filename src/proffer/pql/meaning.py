@@ -14,7 +14,7 @@ _CHANGES: dict[int, tuple[str, ...]] = {
             "Date-times are instants: `=`, order, `in`, `min`, `max`, `distinct`, `topN` and `bottomN` compare the "
             "instant, whatever the offset and precision. Before, two texts were compared as texts."
         ),
-        "`toTimeZone` keeps its zone for whatever reads the time.",
+        "`toTimeZone` keeps its zone for whatever reads the time, and a text with an offset is read by its own clock.",
         (
             "Whole months and years are complete when the day of the month is reached, or on the first day of the next "
             "month if the month lacks that day."

@@ -70,6 +70,10 @@ def test_an_object_with_other_fields_is_open_and_types_those_it_names() -> None:
         ("1 = 1", "pql.always-true"),
         ('person.birthDate = "yesterday"', "pql.never-true"),
         ('segmentMembership.get("ups").get("x").status = "realised"', "pql.enum"),
+        ('_app.build >= "10.2.0"', "pql.version-order"),
+        ('"v9.1" > _app.build', "pql.version-order"),
+        ('_app.build < "2.0.0-rc.1"', "pql.version-order"),
+        ('_app.version <= "10.2"', "pql.version-order"),
     ],
 )
 def test_a_doubtful_rule_is_warned_of(text: str, code: str) -> None:
@@ -172,3 +176,17 @@ def test_a_schema_of_plain_data_reads_every_type() -> None:
 def test_diagnostics_are_values() -> None:
     """Equal when they say the same."""
     assert Diagnostic("a", "b") == Diagnostic("a", "b")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '_app.build = "10.2.0"',
+        '_app.score >= "10.2"',
+        '_app.day < "31.12.2026"',
+        'versionCompare(_app.build, "10.2.0") < 0',
+    ],
+)
+def test_other_comparisons_are_not_taken_for_versions(text: str) -> None:
+    """Equality, decimals and days are left alone."""
+    assert not [diagnostic for diagnostic in check_text(text) if diagnostic.code == "pql.version-order"]

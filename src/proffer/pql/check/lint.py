@@ -1,5 +1,6 @@
-"""Lint: warn about conditions that are always true, never true or unreachable."""
+"""Lint: warn about conditions that are always true, never true, unreachable, or order versions as texts."""
 
+import re
 from dataclasses import dataclass
 
 from proffer.pql.run.fold import constant, fold, is_constant
@@ -9,6 +10,7 @@ from proffer.pql.syntax.nodes import (
     Binary,
     Context,
     Declaration,
+    Field,
     Filter,
     If,
     Lambda,
@@ -25,6 +27,10 @@ from proffer.pql.syntax.nodes import (
 from proffer.pql.values.values import truth
 
 _READING_NODES = (Root, Name, Context, TimeWord)
+_ORDER_SIGNS = frozenset({"<", "<=", ">", ">="})
+_VERSION = re.compile(r"[vV]\d+(\.\d+)*([-+].+)?|\d+(\.\d+){2,}([-+].+)?|\d+(\.\d+)+[-+].+", re.ASCII)
+_DAY = re.compile(r"\d{1,2}\.\d{1,2}\.\d{4}", re.ASCII)
+_SHORT_VERSION = re.compile(r"\d+(\.\d+)*", re.ASCII)
 _REVERSED_SIGN = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "=": "="}
 
 
@@ -35,6 +41,11 @@ def lint(core: Node, folded: Node, kind: RuleKind) -> list[Diagnostic]:
         contradiction
         for node in nodes
         if isinstance(node, Logic) and node.sign == "and" and (contradiction := _contradiction(node)) is not None
+    ]
+    warnings += [
+        warning
+        for node in nodes
+        if isinstance(node, Binary) and node.sign in _ORDER_SIGNS and (warning := _version_order(node)) is not None
     ]
     if folded is core:
         return warnings
@@ -91,6 +102,26 @@ def _boolean_text(value: bool) -> str:
 
 def _warning(code: str, message: str, node: Node) -> Diagnostic:
     return Diagnostic(code, message, None, node.span, Severity.WARNING)
+
+
+def _version_order(node: Binary) -> Diagnostic | None:
+    """Return a warning for an order comparison with a text that looks like a version."""
+    for value, other in ((node.right, node.left), (node.left, node.right)):
+        if not isinstance(value, Literal) or not isinstance(value.value, str):
+            continue
+        text = value.value
+        names_version = isinstance(other, Field) and other.name.lower().endswith("version")
+        is_version = _VERSION.fullmatch(text) is not None and _DAY.fullmatch(text) is None
+        if is_version or (names_version and _SHORT_VERSION.fullmatch(text) is not None):
+            arguments = f'…, "{text}"' if value is node.right else f'"{text}", …'
+            return Diagnostic(
+                "pql.version-order",
+                f'`{node.sign}` orders texts by character: "10.2.0" is before "9.0.0"',
+                f"compare versions with `versionCompare({arguments}) {node.sign} 0`",
+                node.span,
+                Severity.WARNING,
+            )
+    return None
 
 
 # --- bounds that exclude each other

@@ -33,6 +33,14 @@ def _bytes(text: str) -> bytes:
     return text.encode(errors="replace")
 
 
+def _bucket(identity: str, salt: str, count: int) -> int | None:
+    """Return the bucket of an id; the hash is documented, so that other systems can compute it."""
+    if count < 1:
+        return None
+    digest = hashlib.sha256(_bytes(f"{salt}:{identity}")).digest()
+    return int.from_bytes(digest[:8], "big") % count
+
+
 def _decode64(text: str) -> str:
     """Decode Base64; invalid input is returned unchanged."""
     try:
@@ -86,6 +94,23 @@ def _number_or_text(text: str) -> float | str:
 
 
 FUNCTIONS = (
+    function(
+        "bucket",
+        parameter_kinds=(ValueKind.PRINTABLE, ValueKind.TEXT, ValueKind.INTEGER),
+        returns=ValueKind.INTEGER,
+        method=False,
+        doc="The bucket of an id, from 0 to the number of buckets minus 1: always the same for the same id and salt, "
+        'and independent of other salts. `bucket(id, "spring", 100) < 10` is a fixed tenth of the ids. It is '
+        "the first 8 bytes of the SHA-256 of `salt:id` in UTF-8, as a big-endian integer, modulo their number; "
+        "null if that number is below 1.",
+        examples={
+            'bucket("c-1001", "spring", 100)': 15,
+            'bucket("c-1001", "summer", 100)': 30,
+            'bucket(1001, "spring", 100) = bucket("1001", "spring", 100)': True,
+            'bucket("c-1001", "spring", 0)': None,
+        },
+        body=_bucket,
+    ),
     _of_text(
         "md5",
         "The MD5 digest in hexadecimal.",

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from proffer.pql.functions import compare, content, dates, encodings, lists, maps, numbers, text
+from proffer.pql.functions import compare, content, dates, encodings, lists, maps, numbers, text, versions
 from proffer.pql.functions.registry import Function
 
 FAMILIES = {
@@ -11,6 +11,7 @@ FAMILIES = {
     "Arrays": lists.FUNCTIONS,
     "Maps and audiences": maps.FUNCTIONS,
     "Numbers": numbers.FUNCTIONS,
+    "Versions": versions.FUNCTIONS,
     "Dates and times": dates.FUNCTIONS,
     "Encodings and URLs": encodings.FUNCTIONS,
     "For content": content.FUNCTIONS,
