@@ -3,6 +3,8 @@
 import asyncio
 import gzip
 import json
+import sqlite3
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -58,6 +60,23 @@ def copy_installation(version: StoredVersion, kind: str, folder: Path) -> Instal
         path.write_bytes(gzip.decompress((version.folder / "proffer.db.gz").read_bytes()))
         database = f"sqlite:///{path}"
     return Installation(kind, database, version.read(kind), version, folder / "spool")
+
+
+def execute(installation: Installation, statement: str) -> None:
+    """Run a statement in the copy, before it is served."""
+
+    async def in_postgres() -> None:
+        connection = await asyncpg.connect(installation.database)
+        try:
+            await connection.execute(statement)
+        finally:
+            await connection.close()
+
+    if installation.kind == "postgres":
+        asyncio.run(in_postgres())
+        return
+    with closing(sqlite3.connect(installation.database.removeprefix("sqlite:///"))) as connection, connection:
+        connection.execute(statement)
 
 
 @cache

@@ -14,7 +14,7 @@ from cli.commands import Proffer
 from proffer.store.common.event_codec import decode_pack
 from support.postgres import drop_database, new_database
 from support.workers import until
-from upgrade.installations import Installation, StoredVersion
+from upgrade.installations import Installation, StoredVersion, execute
 from upgrade.library import FALLBACK, offer_id
 from upgrade.probes import PROBES
 from upgrade.scenario import (
@@ -107,6 +107,26 @@ def test_limits_that_were_reached_stay_reached_when_they_move(installation: Inst
             offer_path = f"/data/core/dps/offers/{offer_id(key)}?offer-type=personalized"
             client.patch(offer_path, json=[operation]).raise_for_status()
             assert option_ids(decide(client, ann)) == [[FALLBACK]], operation
+
+
+def test_counts_go_on_when_the_end_of_their_offer_moves(installation: Installation) -> None:
+    """Once per customer is once, also after an end that was moved before it came."""
+    ann = request((LIMITS, "home"), who="ann@example.org")
+    path = f"/data/core/dps/offers/{offer_id('12')}?offer-type=personalized"
+    with serving(installation.database, installation.spool) as client:
+        for end in ("2026-02-03T00:00:00Z", "2026-03-20T00:00:00Z"):
+            move = {"op": "replace", "path": "/selectionConstraint/endDate", "value": end}
+            client.patch(path, json=[move]).raise_for_status()
+    with serving(installation.database, installation.spool, _NEXT_MONTH_US) as client:
+        assert offer_id("12") not in option_ids(decide(client, ann))[0]
+
+
+def test_a_stored_end_inside_a_period_is_the_end_of_the_period(installation: Installation) -> None:
+    """Earlier versions ended the count of a month with its offer, and deleted it after that."""
+    ann = request((LIMITS, "home"), who="ann@example.org")
+    execute(installation, f"UPDATE cap_counters SET expires_us = {ASKED_US} WHERE window_us <> 0")  # noqa: S608 - a number
+    with serving(installation.database, installation.spool, _LATER_US) as client:
+        assert option_ids(decide(client, ann)) == [[FALLBACK]]
 
 
 def test_decisions_on_record_are_reproduced(installation: Installation) -> None:

@@ -16,7 +16,7 @@ DAY_US = 86_400_000_000
 RETENTION_AFTER_END_US = 40 * DAY_US
 """Time for which a counter is kept after its end, so that a clock jump of a month is harmless."""
 LIFETIME_YEARS = 2
-"""A counter ends with its offer, or this many years after the offer's start."""
+"""A counter that does not repeat ends with its offer, or this many years after the offer's start."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SUNDAY = 3
@@ -208,19 +208,30 @@ class OfferCaps:
 
 
 def lifetime_end(start_us: int | None, end_us: int | None, now_us: int) -> int | None:
-    """Return when a counter incremented now ends (spec 9): offer end, or two years after its start.
+    """Return when a counter of a limit that does not repeat ends if it is incremented now (R47).
 
-    For an older offer the reset repeats every two years. None: never.
+    With the offer, or at the first midnight two years after its start, and every two years from then on.
+    None: never.
     """
     ends: list[int] = []
     if end_us is not None and now_us <= end_us:
         ends.append(end_us + 1)
     if start_us is not None:
-        years = LIFETIME_YEARS
-        while (reset_us := years_after(start_us, years)) <= now_us:
-            years += LIFETIME_YEARS
+        reset_us = -(-years_after(start_us, LIFETIME_YEARS) // DAY_US) * DAY_US
+        while reset_us <= now_us:
+            reset_us = years_after(reset_us, LIFETIME_YEARS)
         ends.append(reset_us)
     return min(ends, default=None)
+
+
+def begins_anew(old_end_us: int | None, start_us: int | None, now_us: int) -> bool:
+    """Return whether the counters of an offer end with its old end although it has new dates (R47).
+
+    They do when it has ended, or when it now starts after its old end.
+    """
+    if old_end_us is None:
+        return False
+    return now_us > old_end_us or (start_us is not None and start_us > old_end_us)
 
 
 @lru_cache(maxsize=65_536)

@@ -257,8 +257,8 @@ class CapsContract(Contract):
         assert not await try_record(store, now=ends + 9)
 
     @store_test
-    async def test_moved_dates_move_the_end_of_what_is_touched(self, store: Store) -> None:
-        """A profile counter updated before the old end is extended; others end there."""
+    async def test_a_moved_end_moves_for_every_counter(self, store: Store) -> None:
+        """Profile counters go on beyond the old end, whether they were updated before it or not."""
         january, february, march = (parse_us(f"2026-0{month}-01T00:00") for month in (1, 2, 3))
         limit = a_limit(2, "profile")
         await create_caps(store, caps_of(limit, start_us=january, end_us=february))
@@ -269,10 +269,55 @@ class CapsContract(Contract):
 
         later = february + SECOND
         assert not await try_record(store, who=[ANN], now=later)
-        assert [await try_record(store, who=[BOB], now=later) for _ in range(3)] == [
-            True,
-            True,
-            False,
+        assert [await try_record(store, who=[BOB], now=later) for _ in range(2)] == [True, False]
+
+    @store_test
+    async def test_an_end_may_move_often(self, store: Store) -> None:
+        """Later, earlier and back: counters end with the last of the ends, and a reached end begins them anew."""
+        january, february, march = (parse_us(f"2026-0{month}-01T00:00") for month in (1, 2, 3))
+        limits = (a_limit(5), a_limit(5, "profile", name="2"))
+        await store.ensure_container(a_container())
+        for revision, end in enumerate([None, march, february, march + DAY], 1):
+            moment = january + revision * DAY
+            caps = caps_of(*limits, start_us=january, end_us=end, moment_us=moment)
+            await store.ensure_caps("c1", revision, [caps])
+            assert await try_record(store, now=moment, who=[IdentityKey("Email", f"{revision}@x")])
+        customers = [IdentityKey("Email", f"{revision}@x") for revision in range(1, 5)]
+        for moment, used in ((february + DAY, 1), (march, 1), (march + DAY, 1), (march + DAY + 1, 0)):
+            for customer in customers:
+                assert await usage_of(store, *limits, who=[customer], now=moment) == [4 * used, used], moment
+        opened = caps_of(*limits, start_us=january, end_us=march + 9 * DAY, moment_us=march + 3 * DAY)
+        await store.ensure_caps("c1", 9, [opened])
+        assert await usage_of(store, *limits, who=customers, now=march + 4 * DAY) == [0, 0]
+
+    @store_test
+    async def test_deletion_leaves_counters_whose_end_moved(self, store: Store) -> None:
+        """They are deleted after the new end; until then they count."""
+        limits = (a_limit(1), a_limit(1, "profile", name="2"))
+        end, later = NOON + DAY, NOON + 90 * DAY
+        await create_caps(store, caps_of(*limits, end_us=end))
+        assert await try_record(store)
+        await store.ensure_caps("c1", 2, [caps_of(*limits, end_us=later)])
+        other = a_limit(9, "global", name="3")
+        await store.ensure_caps("c1", 3, [caps_of(*limits, end_us=later), caps_of(other, offer="silver")])
+        assert await try_record(store, ("silver", "web"))
+
+        assert await store.purge_counters(NOON + 50 * DAY) == 0
+        assert await usage_of(store, *limits, who=[ANN], now=NOON + 60 * DAY) == [1, 1]
+        assert await store.purge_counters(later + DAY) == 2
+
+    @store_test
+    async def test_a_period_ends_with_nothing_else(self, store: Store) -> None:
+        """The end of the offer, two years from its start, and new dates leave the count of a period alone."""
+        weekly = a_limit(1, "profile", repeat=Repeat(RepeatUnit.WEEK))
+        start, end = parse_us("2020-01-01T00:00"), parse_us("2027-12-30T00:00")
+        saturday = parse_us("2028-01-01T00:00")
+        await create_caps(store, caps_of(weekly, start_us=start, end_us=end))
+        assert await try_record(store, now=end)
+        opened = caps_of(weekly, start_us=start, moment_us=end + DAY)
+        await store.ensure_caps("c1", 2, [opened])
+        assert [await try_record(store, now=moment) for moment in (saturday - 1, saturday, saturday + DAY)] == [
+            *[False, False, True]
         ]
 
     @store_test
@@ -399,19 +444,27 @@ class CapsContract(Contract):
 
     @store_test
     async def test_what_is_over_adds_nothing(self, store: Store) -> None:
-        """When customers merge, an ended counter adds nothing to a running one."""
+        """When customers merge, an ended counter adds nothing to a running one; one whose end moved adds its count."""
         end, later = NOON + DAY, NOON + 3 * DAY
         limit = a_limit(3, "profile")
-        await create_caps(store, caps_of(limit, end_us=end))
-        for customer in (ANN, BOB):
-            await link_identities(store, customer)
-            assert await try_record(store, who=[customer])
-        await store.ensure_caps("c1", 2, [caps_of(limit, end_us=later)])
-        assert await try_record(store, who=[BOB])
-        record = ProfileRecord(identities=(ANN, BOB), dataset="crm", stamped_us=NOON, attributes={})
-        await store.apply_changes("c1", [record], now_us=end + SECOND)
+        for container, moment, total in (("c1", NOON, 3), ("c2", end + SECOND, 1)):
+            await store.ensure_container(a_container(container, sandbox=container))
+            await store.ensure_caps(container, 1, [caps_of(limit, end_us=end)])
+            for customer in (ANN, BOB):
+                change = ProfileRecord(identities=(customer,), dataset="crm", stamped_us=NOON, attributes={})
+                await store.apply_changes(container, [change], now_us=NOON)
+                await store.record(container, a_decision(who=[customer], container=container))
+            await store.ensure_caps(container, 2, [caps_of(limit, end_us=later, moment_us=moment)])
+            again = a_decision(who=[BOB], container=container, now=moment + SECOND)
+            await store.record(container, again)
+            change = ProfileRecord(identities=(ANN, BOB), dataset="crm", stamped_us=NOON, attributes={})
+            await store.apply_changes(container, [change], now_us=end + 3 * SECOND)
+            (merged,) = await store.customers(container, [ANN])
 
-        assert await usage_of(store, limit, who=[ANN], now=end + SECOND) == [2]
+            subjects = CapSubjects((merged.key,), (ANN,), 1)
+            await store.catch_up(end + 3 * SECOND)
+            usage = await store.usage(container, OfferLimits([("gold", limit)]), subjects, end + 3 * SECOND)
+            assert usage.counts == {("gold", "1", ""): total}
 
     @store_test
     async def test_an_import_claims_identities_too(self, store: Store) -> None:

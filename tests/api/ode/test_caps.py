@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -236,6 +237,28 @@ def test_a_limit_that_counts_something_else_begins_at_0_with_a_warning() -> None
         assert given(client)
         dps_patch(client, {"op": "remove", "path": f"{path}/repeat"})
         assert not given(client), "it is the limit that the offer had before"
+
+
+def test_a_moved_end_moves_what_was_counted_and_an_offer_opened_again_begins_at_0() -> None:
+    """Once per customer is once after the old end too; the receipt of the opening warns."""
+    hand = Hand()
+
+    def ends(days: int) -> str:
+        end = datetime.fromtimestamp(START // SECOND + days * 86_400, UTC).isoformat()
+        operation = {"op": "add", "path": "/_instance/xdm:selectionConstraint/xdm:endDate", "value": end}
+        answer = client.patch(instance_of(client, "personalized-offer", FOR_ALL), json=[operation])
+        assert answer.status_code == 200, answer.text
+        return str(answer.headers.get("Warning", ""))
+
+    with capped(a_cap(1, "profile"), hand=hand) as client:
+        ends(10)
+        assert [given(client) for _ in range(2)] == [True, False]
+        assert "opens again" not in ends(20)
+        hand.now_us += 15 * 86_400 * SECOND
+        assert not given(client)
+        hand.now_us += 15 * 86_400 * SECOND
+        assert "opens again" in ends(40)
+        assert [given(client) for _ in range(2)] == [True, False]
 
 
 def test_an_earlier_version_that_is_restored_has_its_counts(tmp_path: Path) -> None:

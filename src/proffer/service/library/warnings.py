@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 import msgspec
 
 from proffer.errors import Violation
-from proffer.model.capping import match_limits
+from proffer.model.capping import begins_anew, match_limits
 from proffer.model.catalog import CatalogOverlay
 from proffer.model.documents import SHAPES, WARN_OFFER_BYTES
 from proffer.model.ids import EntityKind
@@ -61,7 +61,26 @@ def _misspelt_members(_catalog: CatalogOverlay, _before: Instance | None, after:
     return misspelt_members(SHAPES[after.kind], after.document)
 
 
+def _reopening_warnings(_catalog: CatalogOverlay, before: Instance | None, after: Instance) -> Iterator[Violation]:
+    """Yield a warning for an offer that had ended and is opened again: counters begin at 0 (R47)."""
+    if after.kind is not EntityKind.OFFER or before is None:
+        return
+    old, new = safe_offer_caps(before), safe_offer_caps(after)
+    is_open = new.end_us is None or new.end_us >= new.moment_us
+    if is_open and begins_anew(old.end_us, new.start_us, new.moment_us):
+        names = ", ".join(f"`{limit.name}`" for limit in new.limits if limit.enabled and limit.repeat is None)
+        if names and (old.start_us, old.end_us) != (new.start_us, new.end_us):
+            yield Violation(
+                code="offer-opens-again",
+                message=f"the offer opens again after its end: counting for the limits that do not repeat ({names}) "
+                "begins at 0, so that customers who had it can get it again",
+                path="$.xdm:selectionConstraint",
+                help="to go on counting, move the end of an offer before it is reached",
+            )
+
+
 _CHECKERS: tuple[Callable[[CatalogOverlay, Instance | None, Instance], Iterable[Violation]], ...] = (
     _limit_warnings,
     _misspelt_members,
+    _reopening_warnings,
 )

@@ -13,6 +13,7 @@ from proffer.store.common.caps import (
     CounterKey,
     CounterValue,
     StoredLimit,
+    is_live,
     to_active_limit,
 )
 
@@ -148,7 +149,7 @@ class CapCache:
             limit = active_limit.limit
             window = limit.period_start(active_limit.anchor_us, now_us)
             for (placement, window_us), (value, _) in self._totals[counter].items():
-                count = value.used_at(now_us)
+                count = active_limit.used_at(value, now_us)
                 if window_us == window and count and count + NEAR_LIMIT_MARGIN >= limit.limit:
                     counts[active_limit.offer, limit.name, placement] = count
         return counts
@@ -169,7 +170,7 @@ class CapCache:
             limit = active_limit.limit
             if window_us != limit.period_start(active_limit.anchor_us, now_us):
                 continue
-            used = CounterValue(count, expires_us).used_at(now_us)
+            used = active_limit.used_at(CounterValue(count, expires_us), now_us)
             if used:
                 key = (active_limit.offer, limit.name, placement)
                 counts[key] = counts.get(key, 0) + used
@@ -180,6 +181,6 @@ def _drop_ended_windows(windows: dict[tuple[str, int], tuple[CounterValue, int]]
     for window in [
         window
         for window, (count, _) in windows.items()
-        if window[1] < start_us and count.used_at(start_us - RETENTION_AFTER_END_US) == 0
+        if window[1] < start_us and not is_live(count.expires_us, start_us - RETENTION_AFTER_END_US)
     ]:
         del windows[window]

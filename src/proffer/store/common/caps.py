@@ -25,10 +25,10 @@ from proffer.model.capping import (
     RepeatUnit,
     Reservation,
     ReservationState,
-    lifetime_end,
     match_limits,
 )
 from proffer.model.identity import IdentityKey
+from proffer.store.common.counter_ends import NO_DATES, CounterEnds, End
 from proffer.store.errors import StaleRevision
 
 GLOBAL_OWNER = 0
@@ -51,16 +51,10 @@ class CounterKey(NamedTuple):
 
 
 class CounterValue(NamedTuple):
-    """Value of a counter and its end (None: never). After its end it counts as 0."""
+    """Value of a counter, and its end when it was last counted (None: never). After its end it counts as 0."""
 
     used: int
-    expires_us: int | None
-
-    def is_live(self, now_us: int) -> bool:
-        return self.expires_us is None or now_us < self.expires_us
-
-    def used_at(self, now_us: int) -> int:
-        return self.used if self.is_live(now_us) else 0
+    expires_us: End
 
 
 Subject: TypeAlias = tuple[int, str]
@@ -76,8 +70,7 @@ class ActiveLimit:
     offer: str
     limit: CapLimit
     anchor_us: int
-    start_us: int | None = None
-    end_us: int | None = None
+    ends: CounterEnds = NO_DATES
     is_global: bool = field(init=False)
     per_placement: bool = field(init=False)
     """`is_global`: counts all subjects together; `per_placement`: one counter per placement."""
@@ -91,20 +84,16 @@ class ActiveLimit:
         window = self.limit.period_start(self.anchor_us, now_us)
         return CounterKey(*subject, self.counter, placement if self.per_placement else "", window)
 
-    def counter_end_us(self, now_us: int) -> int | None:
-        """Return when a counter incremented now ends: with the offer or with its period."""
-        offer_end = lifetime_end(self.start_us, self.end_us, now_us)
+    def counter_end_us(self, now_us: int) -> End:
+        """Return when a counter incremented now ends: with its period, else with the offer (R47)."""
         repeat = self.limit.repeat
-        if repeat is None:
-            return offer_end
-        end = repeat.end(self.anchor_us, now_us)
-        return end if offer_end is None else min(end, offer_end)
+        return self.ends.at(now_us) if repeat is None else repeat.end(self.anchor_us, now_us)
 
-    def next_counter_end_us(self, ends_us: int | None) -> int | None:
-        """Return when a counter restarted at `ends_us` ends; None: it is not restarted."""
-        if ends_us is None or (self.end_us is not None and ends_us > self.end_us):
-            return None
-        return self.counter_end_us(ends_us)
+    def used_at(self, value: CounterValue, now_us: int) -> int:
+        """Return the use that a counter of the current period tells."""
+        if self.limit.repeat is None and not is_live(self.ends.of(value.expires_us), now_us):
+            return 0
+        return value.used
 
 
 class ReservationRequest(Struct, frozen=True):
@@ -216,7 +205,7 @@ def increment(
     active_limit: ActiveLimit,
     now_us: int,
 ) -> None:
-    """Increment a counter and update its end from its limit (spec 9).
+    """Increment a counter and update its end from its limit (R47).
 
     Clocks differ and events come late: if the counter was already restarted for an event of a later
     time, it keeps that later end, so that newer counts do not end early.
@@ -224,9 +213,10 @@ def increment(
     previous, end_us = counters.get(counter_key), active_limit.counter_end_us(now_us)
     used = 0
     if previous is not None:
-        used = previous.used_at(now_us)
-        if previous.expires_us is not None and active_limit.next_counter_end_us(end_us) == previous.expires_us:
-            end_us = previous.expires_us
+        used, ends = active_limit.used_at(previous, now_us), active_limit.ends
+        previous_end_us = ends.of(previous.expires_us)
+        if active_limit.limit.repeat is None and previous_end_us is not None:
+            end_us = previous_end_us if ends.following(end_us) == previous_end_us else end_us
     counters[counter_key] = CounterValue(used + count, end_us)
 
 
@@ -249,7 +239,7 @@ def _total_used(need: CounterNeed, counters: Mapping[CounterKey, CounterValue], 
     for counter_key in need.counter_keys:
         count = counters.get(counter_key)
         if count is not None:
-            used += count.used_at(now_us)
+            used += need.active_limit.used_at(count, now_us)
     return used
 
 
@@ -275,23 +265,54 @@ def check_settled(reservation: Reservation, target_state: ReservationState) -> R
     )
 
 
-def sum_counters(first: CounterValue, second: CounterValue | None, now_us: int) -> CounterValue:
-    """Return the sum of two counters, ending with the later one; ended counters add nothing."""
+def is_live(end: End, now_us: int) -> bool:
+    return end is None or now_us < end
+
+
+def sum_counters(
+    key: CounterKey,
+    first: CounterValue,
+    second: CounterValue | None,
+    limit_ends: Mapping[int, CounterEnds],
+    now_us: int,
+) -> CounterValue:
+    """Return the sum of two counters, ending with the later one; ended counters add nothing.
+
+    `limit_ends`: by counter number, those of the limits of `disagreeing_counters`.
+    """
     if second is None:
         return first
-    live = [each for each in (first, second) if each.is_live(now_us)]
-    if len(live) == 1:
-        return live[0]
-    ends = None
-    if first.expires_us is not None and second.expires_us is not None:
-        ends = max(first.expires_us, second.expires_us)
-    return CounterValue(first.used + second.used, ends)
+    ends = limit_ends.get(key.counter, NO_DATES)
+    (first_end, second_end) = (ends.of(value.expires_us) for value in (first, second))
+    if key.window_us == 0 and is_live(first_end, now_us) is not is_live(second_end, now_us):
+        return first if is_live(first_end, now_us) else second
+    last = first if first_end is None or (second_end is not None and first_end >= second_end) else second
+    return CounterValue(first.used + second.used, last.expires_us)
+
+
+def disagreeing_counters(counters: Iterable[tuple[CounterKey, CounterValue]]) -> list[int]:
+    """Return the counters without periods that carry different ends: their limit tells which goes on."""
+    ends: dict[tuple[int, str], set[End]] = {}
+    for key, value in counters:
+        if key.window_us == 0:
+            ends.setdefault((key.counter, key.placement), set()).add(value.expires_us)
+    return sorted({counter for (counter, _), found in ends.items() if len(found) > 1})
+
+
+class _Terms(Struct, frozen=True, omit_defaults=True):
+    """What a stored limit has besides its definition: the ends that were moved, with the new ones."""
+
+    moved: tuple[tuple[End, End], ...] = ()
+
+
+_NO_TERMS = _Terms()
+_decode_terms = msgspec.json.Decoder(_Terms).decode
 
 
 class StoredLimit(NamedTuple):
     """A limit of an offer as stored; `max_count` is None while it is not in force.
 
-    A limit that the offer no longer has is stored without a name.
+    A limit that the offer no longer has is stored without a name. `terms`: encoded `_Terms`; None: none.
     """
 
     counter: int
@@ -301,6 +322,25 @@ class StoredLimit(NamedTuple):
     anchor_us: int | None
     start_us: int | None
     end_us: int | None
+    terms: bytes | None = None
+
+    @property
+    def ends(self) -> CounterEnds:
+        return CounterEnds(self.start_us, self.end_us, dict(self._terms.moved))
+
+    @property
+    def _terms(self) -> _Terms:
+        return _NO_TERMS if self.terms is None else _decode_terms(self.terms)
+
+    def with_dates(self, caps: OfferCaps) -> "StoredLimit":
+        """Return the limit with the dates of its offer; ends that are not reached move (R47)."""
+        ends = self.ends.with_dates(caps.start_us, caps.end_us, caps.moment_us)
+        terms = _Terms(moved=tuple(ends.moved.items()))
+        return self._replace(
+            start_us=ends.start_us,
+            end_us=ends.end_us,
+            terms=None if terms == _NO_TERMS else msgspec.json.encode(terms),
+        )
 
 
 def changed_limits(rows: Iterable[StoredLimit], caps: OfferCaps, new_counter: int) -> list[StoredLimit]:
@@ -317,28 +357,49 @@ def changed_limits(rows: Iterable[StoredLimit], caps: OfferCaps, new_counter: in
     for limit, match in zip(caps.limits, matches, strict=True):
         definition = encode_definition(limit)
         if match is None:
-            before = StoredLimit(new_counter, limit.name, definition, None, None, None, None)
+            before = StoredLimit(new_counter, limit.name, definition, None, None, caps.start_us, caps.end_us)
             new_counter += 1
         else:
             before = stored[match]
         anchor = before.anchor_us
         if anchor is None and caps.approved and limit.enabled:
             anchor = caps.moment_us
-        row = before._replace(
+        row = before.with_dates(caps)._replace(
             name=limit.name,
             definition=definition,
             max_count=limit.limit if limit.enabled else None,
             anchor_us=anchor,
-            start_us=caps.start_us,
-            end_us=caps.end_us,
         )
         if match is None or row != before:
             changed.append(row)
-    return changed + [
-        row._replace(name="", max_count=None)
-        for number, row in enumerate(stored)
-        if number not in matches and (row.name, row.max_count) != ("", None)
+    for number, before in enumerate(stored):
+        if number not in matches:
+            row = (before.with_dates(caps) if caps.limits else before)._replace(name="", max_count=None)
+            if row != before:
+                changed.append(row)
+    return changed
+
+
+EndMove: TypeAlias = tuple[End, End, int]
+"""The new end, the end that counters carry, and the counter."""
+
+
+def moved_ends(rows: Iterable[tuple[int, End, End, bytes]], before_us: int) -> list[EndMove]:
+    """Return the ends before this moment that limits moved beyond it. `rows`: (counter, start, end, terms)."""
+    return [
+        (new, old, counter)
+        for counter, ends in limit_ends(rows).items()
+        for old, new in ends.moved.items()
+        if old is not None and old < before_us and (new is None or new >= before_us)
     ]
+
+
+def limit_ends(rows: Iterable[tuple[int, End, End, bytes | None]]) -> dict[int, CounterEnds]:
+    """Return the ends by counter number. `rows`: (counter, start, end, terms) of limits."""
+    return {
+        counter: StoredLimit(counter, "", b"", None, None, start_us, end_us, terms).ends
+        for counter, start_us, end_us, terms in rows
+    }
 
 
 def check_not_outdated(container: str, current: int, revision: int) -> None:
@@ -350,16 +411,6 @@ def check_not_outdated(container: str, current: int, revision: int) -> None:
         )
 
 
-def keeps_count(before: StoredLimit | None, after: StoredLimit) -> bool:
-    """Return whether global counters continue under the offer's new end.
-
-    They do not where the offer now starts after its old end; then they keep their old end.
-    """
-    if before is None or (before.start_us, before.end_us) == (after.start_us, after.end_us):
-        return False
-    return before.end_us is None or after.start_us is None or after.start_us <= before.end_us
-
-
 def to_active_limit(offer: str, row: StoredLimit) -> ActiveLimit | None:
     """Return the limit in force of a stored limit; None while it is not in force."""
     if row.max_count is None:
@@ -369,8 +420,7 @@ def to_active_limit(offer: str, row: StoredLimit) -> ActiveLimit | None:
         offer=offer,
         limit=decode_definition(row.definition, row.max_count),
         anchor_us=row.anchor_us or 0,
-        start_us=row.start_us,
-        end_us=row.end_us,
+        ends=row.ends,
     )
 
 

@@ -13,7 +13,6 @@ from proffer.model.capping import (
     OfferLimits,
     Reservation,
     ReservationState,
-    lifetime_end,
 )
 from proffer.model.events import EDGE, DecisionEvent, edge_proposition_id
 from proffer.model.identity import IdentityKey
@@ -31,12 +30,13 @@ from proffer.store.common.caps import (
     counter_needs,
     counter_subjects,
     event_subject,
-    keeps_count,
+    is_live,
     reservation_end_us,
     subjects_of,
     sum_counters,
     try_reserve,
 )
+from proffer.store.common.counter_ends import CounterEnds
 from proffer.store.common.event_codec import decode_event, encode_event
 from proffer.store.common.proposition_index import is_edge_id, normalize_id
 
@@ -71,22 +71,14 @@ class MemoryLedger:
         for offer_caps in caps:
             offer_limits = self.stored_limits.setdefault(offer_caps.offer, {})
             for row in changed_limits(list(offer_limits.values()), offer_caps, self.last_counter + 1):
-                previous = offer_limits.get(row.counter)
                 offer_limits[row.counter] = row
                 self.last_counter = max(self.last_counter, row.counter)
                 self.cache.update_limits([LimitRow("", offer_caps.offer, row, 0)])
-                if keeps_count(previous, row):
-                    self._update_totals_end(row, offer_caps.moment_us)
 
-    def _update_totals_end(self, row: StoredLimit, now_us: int) -> None:
-        for counter_key, count in list(self.counters.items()):
-            if (counter_key.owner, counter_key.counter, counter_key.window_us) == (
-                GLOBAL_OWNER,
-                row.counter,
-                0,
-            ) and count.is_live(now_us):
-                end_us = lifetime_end(row.start_us, row.end_us, now_us)
-                self.put_counters({counter_key: count._replace(expires_us=end_us)})
+    @property
+    def ends(self) -> dict[int, CounterEnds]:
+        """Ends of the counters without periods, by counter number."""
+        return {counter: row.ends for rows in self.stored_limits.values() for counter, row in rows.items()}
 
     def put_counters(self, counters: dict[CounterKey, CounterValue]) -> None:
         self.counters |= counters
@@ -114,10 +106,11 @@ class MemoryLedger:
 
     def merge_counters(self, target: Subject, source: Subject, now_us: int) -> None:
         """Move counters and reservations of one subject to another, adding the counts."""
+        ends = self.ends
         for counter_key in [counter_key for counter_key in self.counters if counter_key[:2] == source]:
             target_key = counter_key.for_subject(target)
             self.counters[target_key] = sum_counters(
-                self.counters.pop(counter_key), self.counters.get(target_key), now_us
+                target_key, self.counters.pop(counter_key), self.counters.get(target_key), ends, now_us
             )
         for stored in self.reservations.values():
             if stored.subject == source:
@@ -275,10 +268,14 @@ class MemoryCaps:
     async def purge_counters(self, before_us: int) -> int:
         forgotten = 0
         for ledger in self._ledgers.values():
+            ends = ledger.ends
             ended = [
                 counter_key
                 for counter_key, count in ledger.counters.items()
-                if count.expires_us is not None and count.expires_us < before_us
+                if not is_live(
+                    count.expires_us if counter_key.window_us else ends[counter_key.counter].of(count.expires_us),
+                    before_us - 1,
+                )
             ]
             for counter_key in ended:
                 del ledger.counters[counter_key]

@@ -20,24 +20,21 @@ STATE = """
         EXISTS (SELECT 1 FROM cap_limits WHERE changed >= $1),
         EXISTS (SELECT 1 FROM cap_reservations WHERE state = 'held' AND expires_us <= $2)"""
 LIMITS_SINCE = """
-    SELECT container_id, offer, counter, name, definition, most, anchor_us, start_us, end_us, 0
+    SELECT container_id, offer, counter, name, definition, most, anchor_us, start_us, end_us, terms, 0
     FROM cap_limits WHERE changed >= $1 ORDER BY counter"""
 LIMITS_OF_OFFERS = """
-    SELECT offer, counter, name, definition, most, anchor_us, start_us, end_us
+    SELECT offer, counter, name, definition, most, anchor_us, start_us, end_us, terms
     FROM cap_limits WHERE container_id = $1 AND offer = ANY($2::text[]) ORDER BY counter"""
 NEWEST_COUNTER = "SELECT coalesce(max(counter), 0) FROM cap_limits"
 PUT_LIMITS = """
     INSERT INTO cap_limits (container_id, offer, counter, name, definition, most, anchor_us, start_us,
-        end_us, changed)
+        end_us, terms, changed)
     SELECT $1, a.*, pg_current_xact_id()::text::bigint FROM unnest($2::text[], $3::bigint[], $4::text[],
-        $5::bytea[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[]) a
+        $5::bytea[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[], $10::bytea[]) a
     ON CONFLICT (counter) DO UPDATE SET name = excluded.name, definition = excluded.definition,
         most = excluded.most, anchor_us = excluded.anchor_us, start_us = excluded.start_us,
-        end_us = excluded.end_us, changed = excluded.changed"""
-UPDATE_TOTALS_END = """
-    UPDATE cap_totals SET expires_us = $1, moved = nextval('cap_moves'),
-        mover = pg_current_xact_id()::text::bigint
-    WHERE counter = $2 AND window_us = 0 AND (expires_us IS NULL OR expires_us > $3)"""
+        end_us = excluded.end_us, terms = excluded.terms, changed = excluded.changed"""
+LIMIT_DATES = "SELECT counter, start_us, end_us, terms FROM cap_limits WHERE counter = ANY($1::bigint[])"
 
 NEXT_MOVE = "SELECT nextval('cap_moves')"
 TOTALS_SINCE = """
@@ -67,7 +64,8 @@ COUNTERS_OF = """
     SELECT c.owner, c.identity, c.counter, c.placement, c.window_us, c.count, c.expires_us
     FROM unnest($1::bigint[], $2::text[]) AS a (owner, identity)
     JOIN cap_counters c USING (owner, identity)"""
-COUNTERS_NOW_OF = COUNTERS_OF + " WHERE c.expires_us IS NULL OR c.expires_us > $3"
+COUNTERS_NOW_OF = COUNTERS_OF + " WHERE c.window_us = 0 OR c.expires_us IS NULL OR c.expires_us > $3"
+"""Ended counters without periods are included: their limit may have moved their end."""
 REMOVE_COUNTERS_OF = """
     DELETE FROM cap_counters c USING unnest($1::bigint[], $2::text[]) AS a (owner, identity)
     WHERE c.owner = a.owner AND c.identity = a.identity"""

@@ -16,20 +16,19 @@ from proffer.model.capping import (
     OfferLimits,
     Reservation,
     ReservationState,
-    lifetime_end,
 )
 from proffer.model.events import DecisionEvent, decision_time_ms
 from proffer.store.common import proposition_index as edge_ids
 from proffer.store.common.cap_cache import CapCache, TotalRow
 from proffer.store.common.caps import (
-    CounterKey,
     CounterValue,
+    EndMove,
     StoredLimit,
     changed_limits,
     check_not_outdated,
     check_settled,
     counter_subjects,
-    keeps_count,
+    moved_ends,
 )
 from proffer.store.common.deletion import ROWS_TOGETHER, delete_in_batches
 from proffer.store.common.event_codec import PACK_SPAN_MS, PackReader, decode_pack
@@ -39,8 +38,6 @@ from proffer.store.postgres import statements as pg
 from proffer.store.postgres.connections import Connection, Connections, execute_and_count, rows_changed
 from proffer.store.postgres.counters import (
     columns,
-    lock_counters,
-    lock_stripe,
     release_expired,
     reservation,
     settle,
@@ -59,6 +56,7 @@ from proffer.store.sql import cap_statements as cap_rows
 from proffer.store.sql import statements
 
 _PACKS_PER_DELETE = 50
+_MOVE_COUNTERS_END = cap_rows.MOVE_COUNTERS_END.replace("LIMIT ?", "LIMIT ? FOR UPDATE SKIP LOCKED")
 _MARK_RETENTION_US = 86_400_000_000
 
 
@@ -288,6 +286,12 @@ class PostgresCaps(ABC):
         delete_counters = execute_and_count(cap_rows.SWEEP_COUNTERS, before_us, before_us, ROWS_TOGETHER)
         delete_reservations = execute_and_count(cap_rows.SWEEP_RESERVATIONS, before_us, ROWS_TOGETHER)
         write = self._connections.write
+        limits = await self._connections.read(lambda connection: connection.fetch(cap_rows.LIMITS_WITH_TERMS))
+        for move in moved_ends(map(tuple, limits), before_us):
+            await write(partial(_move_totals_end, move))
+            await delete_in_batches(
+                partial(write, execute_and_count(_MOVE_COUNTERS_END, *move, ROWS_TOGETHER)), ROWS_TOGETHER
+            )
         deleted = await write(delete_totals)
         deleted += await delete_in_batches(partial(write, delete_counters), ROWS_TOGETHER)
         await delete_in_batches(partial(write, delete_reservations), ROWS_TOGETHER)
@@ -328,6 +332,10 @@ async def newest_number(connections: Connections, lock_id: int, statement: str) 
     return await connections.read(newest)
 
 
+async def _move_totals_end(move: EndMove, connection: Connection) -> None:
+    await connection.execute(dollar(cap_rows.MOVE_TOTALS_END), *move)
+
+
 async def _delete_packs(connection: Connection, rows: Sequence[Sequence[int]]) -> tuple[int, int]:
     await connection.execute(sql.REMOVE_PACKS, [row[0] for row in rows])
     return len(rows), sum(row[1] for row in rows)
@@ -353,23 +361,15 @@ async def put_limits(connection: Connection, container: str, caps: Iterable[Offe
     await connection.execute(sql.LOCK_ONE, sql.NUMBERING_LOCK, 0)
     last_counter = int(await connection.fetchval(sql.NEWEST_COUNTER))
     changed: list[tuple[str, StoredLimit]] = []
-    moved_ends: list[tuple[StoredLimit, int]] = []
     for offer_caps in caps_list:
         stored = stored_by_offer.get(offer_caps.offer, [])
-        stored_by_counter = {row.counter: row for row in stored}
         for row in changed_limits(stored, offer_caps, last_counter + 1):
             last_counter = max(last_counter, row.counter)
             changed.append((offer_caps.offer, row))
-            if keeps_count(stored_by_counter.get(row.counter), row):
-                moved_ends.append((row, offer_caps.moment_us))
     if not changed:
         return
     await connection.execute(sql.LOCK_ONE, sql.LIMIT_LOCK, container_lock_number(container))
-    await connection.execute(sql.PUT_LIMITS, container, *columns([(offer, *row) for offer, row in changed], 8))
-    await lock_counters(connection, (lock_stripe(CounterKey(0, "", row.counter, "", 0)) for row, _ in moved_ends))
-    for row, moment_us in moved_ends:
-        end_us = lifetime_end(row.start_us, row.end_us, moment_us)
-        await connection.execute(sql.UPDATE_TOTALS_END, end_us, row.counter, moment_us)
+    await connection.execute(sql.PUT_LIMITS, container, *columns([(offer, *row) for offer, row in changed], 9))
 
 
 async def _candidate_packs(connection: Connection, container: str, proposition_id: str) -> list[int]:

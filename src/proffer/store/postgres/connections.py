@@ -43,7 +43,7 @@ _SETTINGS = {
 }
 
 
-def execute_and_count(statement: str, *values: int) -> Work[int]:
+def execute_and_count(statement: str, *values: int | None) -> Work[int]:
     """Return a transaction that runs this portable statement. It returns the number of rows changed."""
 
     async def work(connection: Connection) -> int:

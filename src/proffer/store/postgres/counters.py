@@ -17,6 +17,8 @@ from proffer.store.common.caps import (
     CounterKey,
     CounterValue,
     Subject,
+    disagreeing_counters,
+    limit_ends,
     subject_of,
     sum_counters,
 )
@@ -112,6 +114,8 @@ async def merge_counters(connection: Connection, space: int, merges: Sequence[Co
         return
     await lock_counters(connection, map(subject_lock_stripe, all_subjects))
     counters = await counters_of(connection, all_subjects)
+    disagreeing = disagreeing_counters(pair for subject in counters.values() for pair in subject.items())
+    ends = limit_ends(map(tuple, await connection.fetch(sql.LIMIT_DATES, disagreeing))) if disagreeing else {}
     reserved = {
         (owner, identity) for owner, identity in await connection.fetch(sql.RESERVED_BY, *columns(all_subjects, 2))
     }
@@ -123,7 +127,9 @@ async def merge_counters(connection: Connection, space: int, merges: Sequence[Co
             target_counters = counters.setdefault(target, {})
             for counter_key, count in source_counters.items():
                 target_key = counter_key.for_subject(target)
-                target_counters[target_key] = sum_counters(count, target_counters.get(target_key), now_us)
+                target_counters[target_key] = sum_counters(
+                    target_key, count, target_counters.get(target_key), ends, now_us
+                )
         if source in reserved:
             await connection.execute(dollar(cap_rows.MOVE_RESERVATIONS), *target, *source)
             reserved.add(target)

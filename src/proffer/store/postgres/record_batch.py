@@ -214,7 +214,7 @@ def container_lock_number(container: str) -> int:
 
 async def limits_since(connection: Connection, horizon: int) -> list[LimitRow]:
     rows = await connection.fetch(sql.LIMITS_SINCE, horizon)
-    return [LimitRow(row[0], row[1], StoredLimit(*row[2:9]), row[9]) for row in rows]
+    return [LimitRow(row[0], row[1], StoredLimit(*row[2:10]), row[10]) for row in rows]
 
 
 async def _read(

@@ -9,21 +9,22 @@ STATE = """
         EXISTS (SELECT 1 FROM cap_reservations WHERE state = 'held' AND expires_us <= ?)"""
 
 LIMITS_SINCE = """
-    SELECT container_id, offer, counter, name, definition, most, anchor_us, start_us, end_us, changed
+    SELECT container_id, offer, counter, name, definition, most, anchor_us, start_us, end_us, terms,
+        changed
     FROM cap_limits WHERE changed > ? ORDER BY changed"""
 LIMITS_OF_OFFER = """
-    SELECT counter, name, definition, most, anchor_us, start_us, end_us
+    SELECT counter, name, definition, most, anchor_us, start_us, end_us, terms
     FROM cap_limits WHERE container_id = ? AND offer = ? ORDER BY counter"""
 NEWEST_LIMIT = "SELECT coalesce(max(counter), 0), coalesce(max(changed), 0) FROM cap_limits"
 OFFERS_LIMITED = """
     SELECT DISTINCT offer FROM cap_limits WHERE container_id = ? AND most IS NOT NULL"""
 PUT_LIMIT = """
     INSERT INTO cap_limits (container_id, offer, counter, name, definition, most, anchor_us, start_us,
-        end_us, changed)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+        end_us, terms, changed)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (counter) DO UPDATE SET name = excluded.name, definition = excluded.definition,
         most = excluded.most, anchor_us = excluded.anchor_us, start_us = excluded.start_us,
-        end_us = excluded.end_us, changed = excluded.changed"""
+        end_us = excluded.end_us, terms = excluded.terms, changed = excluded.changed"""
 CAP_REVISION = "SELECT revision FROM cap_revisions WHERE container_id = ?"
 PUT_CAP_REVISION = """
     INSERT INTO cap_revisions (container_id, revision) VALUES (?, ?)
@@ -52,13 +53,20 @@ PUT_COUNTERS = """
     VALUES {}
     ON CONFLICT (owner, identity, counter, placement, window_us) DO UPDATE SET
         count = excluded.count, expires_us = excluded.expires_us"""
-UPDATE_TOTALS_END = """
-    UPDATE cap_totals SET expires_us = ?, moved = ?
-    WHERE counter = ? AND window_us = 0 AND (expires_us IS NULL OR expires_us > ?)"""
+LIMITS_WITH_TERMS = """
+    SELECT counter, start_us, end_us, terms FROM cap_limits WHERE terms IS NOT NULL ORDER BY counter"""
+LIMIT_DATES = """
+    SELECT counter, start_us, end_us, terms FROM cap_limits WHERE counter IN (SELECT value FROM json_each(?))"""
+MOVE_TOTALS_END = "UPDATE cap_totals SET expires_us = ? WHERE expires_us = ? AND counter = ? AND window_us = 0"
+MOVE_COUNTERS_END = """
+    UPDATE cap_counters SET expires_us = ? WHERE (owner, identity, counter, placement, window_us) IN (
+        SELECT owner, identity, counter, placement, window_us FROM cap_counters
+        WHERE expires_us = ? AND counter = ? AND window_us = 0 LIMIT ?)"""
 COUNTERS_OF = """
     SELECT counter, placement, window_us, count, expires_us FROM cap_counters
     WHERE owner = ? AND identity = ?"""
-COUNTERS_NOW_OF = COUNTERS_OF + " AND (expires_us IS NULL OR expires_us > ?)"
+COUNTERS_NOW_OF = COUNTERS_OF + " AND (window_us = 0 OR expires_us IS NULL OR expires_us > ?)"
+"""Ended counters without periods are included: their limit may have moved their end."""
 REMOVE_COUNTERS_OF = "DELETE FROM cap_counters WHERE owner = ? AND identity = ?"
 HAS_COUNTERS = """
     SELECT EXISTS (SELECT 1 FROM cap_counters WHERE owner = ?)

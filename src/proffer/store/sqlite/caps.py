@@ -207,6 +207,9 @@ class SqliteCaps(ABC):
         delete_counters = partial(work.delete_ended_counters, before_us=before_us, limit=ROWS_TOGETHER)
         delete_reservations = partial(work.delete_settled_reservations, before_us=before_us, limit=ROWS_TOGETHER)
         delete_edge_ids = partial(work.delete_old_edge_ids, limit=ROWS_TOGETHER)
+        for move in await self._read_in_thread(partial(work.moves_due, before_us=before_us)):
+            move_end = partial(work.move_counters_end, move=move, limit=ROWS_TOGETHER)
+            await delete_in_batches(partial(self.submit, move_end), ROWS_TOGETHER)
         deleted = await self.submit(partial(work.delete_ended_totals, before_us=before_us))
         deleted += await delete_in_batches(partial(self.submit, delete_counters), ROWS_TOGETHER)
         await delete_in_batches(partial(self.submit, delete_reservations), ROWS_TOGETHER)

@@ -12,7 +12,6 @@ from proffer.model.capping import (
     OfferCaps,
     Reservation,
     ReservationState,
-    lifetime_end,
 )
 from proffer.model.events import DecisionEvent, decision_time_ms
 from proffer.model.instance import Instance
@@ -24,13 +23,14 @@ from proffer.store.common.caps import (
     CounterKey,
     CounterNeed,
     CounterValue,
+    EndMove,
     StoredLimit,
     Subject,
     changed_limits,
     check_not_outdated,
     counter_needs,
     event_subject,
-    keeps_count,
+    moved_ends,
     subjects_of,
 )
 from proffer.store.common.event_codec import PACK_SPAN_MS, PackReader, decode_pack, group_into_packs
@@ -148,7 +148,7 @@ def _add_packs(connection: sqlite3.Connection, accepted: Sequence[tuple[RecordIt
 
 def limits_since(connection: sqlite3.Connection, *, change_number: int) -> list[LimitRow]:
     rows = fetch_all(connection, statement=sql.LIMITS_SINCE, values=(change_number,))
-    return [LimitRow(row[0], row[1], StoredLimit(*row[2:9]), row[9]) for row in rows]
+    return [LimitRow(row[0], row[1], StoredLimit(*row[2:10]), row[10]) for row in rows]
 
 
 def totals_since(connection: sqlite3.Connection, *, move_number: int) -> list[TotalRow]:
@@ -163,16 +163,10 @@ def put_limits(connection: sqlite3.Connection, container: str, caps: Iterable[Of
     for offer_caps in caps:
         values = (container, offer_caps.offer)
         stored = [StoredLimit(*row) for row in fetch_all(connection, statement=sql.LIMITS_OF_OFFER, values=values)]
-        stored_by_counter = {row.counter: row for row in stored}
         for row in changed_limits(stored, offer_caps, last_counter + 1):
             last_counter = max(last_counter, row.counter)
             connection.execute(sql.PUT_LIMIT, (container, offer_caps.offer, *row, change_number))
             change_number += 1  # one number per row: readers up to a number have all below it
-            if keeps_count(stored_by_counter.get(row.counter), row):
-                move_number = next_move_number(connection)
-                end_us = lifetime_end(row.start_us, row.end_us, offer_caps.moment_us)
-                update = (end_us, move_number, row.counter, offer_caps.moment_us)
-                connection.execute(sql.UPDATE_TOTALS_END, update)
 
 
 def commit(
@@ -341,6 +335,17 @@ def read_packs(
 ) -> list[tuple[int, tuple[DecisionEvent, ...]]]:
     rows = fetch_all(connection, statement=sql.PACKS_AFTER, values=(container, after, limit))
     return [(number, tuple(decode_pack(body))) for number, body in rows]
+
+
+def moves_due(connection: sqlite3.Connection, *, before_us: int) -> list[EndMove]:
+    """Return the moved ends that counters due for deletion may carry."""
+    return moved_ends(fetch_all(connection, statement=sql.LIMITS_WITH_TERMS, values=()), before_us)
+
+
+def move_counters_end(connection: sqlite3.Connection, *, move: EndMove, limit: int) -> int:
+    """Give at most `limit` subject counters, and the global ones, the end that their limit moved; how many."""
+    connection.execute(sql.MOVE_TOTALS_END, move)
+    return connection.execute(sql.MOVE_COUNTERS_END, (*move, limit)).rowcount
 
 
 def delete_ended_totals(connection: sqlite3.Connection, *, before_us: int) -> int:

@@ -8,7 +8,16 @@ from typing import Any
 import msgspec
 
 from proffer.model.identity import IdentityKey
-from proffer.store.common.caps import GLOBAL_OWNER, CounterKey, CounterValue, Subject, sum_counters
+from proffer.store.common.caps import (
+    GLOBAL_OWNER,
+    CounterKey,
+    CounterValue,
+    Subject,
+    disagreeing_counters,
+    limit_ends,
+    sum_counters,
+)
+from proffer.store.common.counter_ends import CounterEnds
 from proffer.store.sql import cap_statements as sql
 from proffer.store.sqlite.catalog_tx import fetch_all, fetch_one
 
@@ -102,16 +111,24 @@ def merge_counters(connection: sqlite3.Connection, target: Subject, source: Subj
     source_rows = fetch_all(connection, statement=sql.COUNTERS_OF, values=values)
     if source_rows:
         target_counts = {
-            row[:3]: CounterValue(*row[3:])
+            CounterKey(*target, *row[:3]): CounterValue(*row[3:])
             for row in fetch_all(connection, statement=sql.COUNTERS_OF, values=(*target,))
         }
+        source_counts = {CounterKey(*target, *row[:3]): CounterValue(*row[3:]) for row in source_rows}
+        ends = _ends_of(connection, disagreeing_counters([*source_counts.items(), *target_counts.items()]))
         merged = {
-            CounterKey(*target, *row[:3]): sum_counters(CounterValue(*row[3:]), target_counts.get(row[:3]), now_us)
-            for row in source_rows
+            key: sum_counters(key, value, target_counts.get(key), ends, now_us) for key, value in source_counts.items()
         }
         put_counters(connection, merged, 0)
         connection.execute(sql.REMOVE_COUNTERS_OF, source)
     connection.execute(sql.MOVE_RESERVATIONS, (*target, *source))
+
+
+def _ends_of(connection: sqlite3.Connection, counters: Sequence[int]) -> dict[int, CounterEnds]:
+    """Return the ends of the limits with these counters, by number."""
+    if not counters:
+        return {}
+    return limit_ends(fetch_all(connection, statement=sql.LIMIT_DATES, values=(_encode(counters).decode(),)))
 
 
 def has_counters(connection: sqlite3.Connection, owner: int) -> bool:
