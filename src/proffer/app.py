@@ -63,6 +63,7 @@ from proffer.service.library.objects import CatalogService
 from proffer.service.library.registry import ContainerRegistry
 from proffer.service.library.schemas import SchemaService
 from proffer.service.monitoring import Monitoring
+from proffer.service.rules.stored_fields import StoredFields
 from proffer.service.runtime.clock import Clock, wall_clock
 from proffer.service.runtime.spool_queue import SpoolQueue
 from proffer.service.runtime.tokens import TokenService
@@ -231,7 +232,8 @@ class Services:
         self.store = store
         self.clock = clock
         self.registry = ContainerRegistry(store, clock)
-        self.catalog = CatalogService()
+        self.stored_fields = StoredFields(store)
+        self.catalog = CatalogService(self.stored_fields)
         self.changes = ChangeService(self.catalog)
         self.decide = DecideService(self.registry, clock, store, metrics, spool, allows_unrecorded=allows_unrecorded)
         self.profiles = ProfileService(store, self.registry, clock, limits)
@@ -289,7 +291,7 @@ class Services:
             IngestRoutes(self.ingest, self.registry, self.clock, dev=dev).surface(),
             XcoreRoutes(self.catalog, self.registry, self.clock).surface(),
             DpsRoutes(self.catalog, self.registry).surface(),
-            RuleRoutes(self.registry).surface(),
+            RuleRoutes(self.registry, self.stored_fields).surface(),
             FeedbackRoutes(self.feedback, self.reservations, self.registry, self.clock).surface(),
             PropositionRoutes(self.event_export, self.replay, self.registry).surface(),
             ChangeRoutes(self.changes, self.registry).surface(),

@@ -37,6 +37,26 @@ def test_profiles_are_imported_and_counted(proffer: Proffer, database: str, tmp_
     assert (ran.code, ran.out) == (1, "")
 
 
+def test_an_estimate_reads_a_file_and_says_what_is_wrong_with_the_rule(
+    proffer: Proffer, database: str, tmp_path: Path
+) -> None:
+    """A misspelt field is a warning with the field that there is; what is no condition is refused."""
+    proffer("profiles", "import", customers(tmp_path / "a.jsonl", 1), "--database", database)
+    rule = tmp_path / "rule.pql"
+    rule.write_text("n = 0", encoding="utf-8")
+
+    from_file, misspelt, refused = (
+        proffer("audiences", "estimate", text, "--database", database)
+        for text in (rule, "person.shoeSise = 7", "rules/a.pql")
+    )
+
+    assert (from_file.out, from_file.err) == ("1 of 1 profiles\n", "")
+    assert misspelt.out == "0 of 1 profiles\n"
+    assert "warning: unknown field `shoeSise`" in misspelt.err
+    assert refused.code != 0
+    assert "always a number" in refused.err
+
+
 def test_what_is_erased_is_gone_from_the_file_after_vacuum(proffer: Proffer, database: str, tmp_path: Path) -> None:
     """It is said what there was; before the vacuum the bytes may still be there, after it they are not."""
     secret = "a-secret-to-be-forgotten"

@@ -38,6 +38,13 @@ def test_reads_are_paths_with_their_root() -> None:
     assert {"profile.age", "profile.person.name", "context:a.b;version=1.weather"} == rule(text).reads
 
 
+def test_a_field_of_an_arrays_items_is_read_through_functions_that_return_them() -> None:
+    """The path goes on, whichever of these functions is called."""
+    calls = ["filter(id = 1)", "topN(id, 1)", "bottomN(id, 1)", "head()", "distinct()", "intersection(other)"]
+
+    assert all("profile.orders.price" in rule(f"orders.{call}.price.isNotNull()").reads for call in calls)
+
+
 def test_the_same_rule_gives_the_same_bytes() -> None:
     """Whenever and wherever it is compiled."""
     text = 'a.b in ["x", "y"] and not (c = 3 or d.isNull())'

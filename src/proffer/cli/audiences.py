@@ -10,6 +10,8 @@ import typer
 from proffer.app import DEV_ORGANISATION, DEV_SANDBOX, Services
 from proffer.cli.customers import Delimiter, progress_bar
 from proffer.cli.database import Database, Org, Sandbox, open_container, with_services
+from proffer.cli.library import read_rule
+from proffer.cli.output import print_warning
 from proffer.errors import NotFound
 from proffer.model.identity import IdentityKey
 from proffer.service.customers.audience_upload import ListFormat, parse_upload
@@ -44,18 +46,21 @@ def evaluate(database: Database = None, org: Org = DEV_ORGANISATION, sandbox: Sa
 
 @app.command()
 def estimate(
-    rule: Annotated[str, typer.Argument(help="A rule in PQL.")],
+    rule: Annotated[str, typer.Argument(help="A rule in PQL, or the path of a file with one rule.")],
     database: Database = None,
     org: Org = DEV_ORGANISATION,
     sandbox: Sandbox = DEV_SANDBOX,
 ) -> None:
     """Count the profiles that match a rule."""
+    text = read_rule(rule)
 
     async def work(services: Services, _: object) -> Estimate:
         access = await open_container(services, org, sandbox)
-        return await services.audiences.estimate(access, rule)
+        return await services.audiences.estimate(access, text)
 
     result = with_services(database, work, libraries=True)
+    for warning in result.warnings:
+        print_warning(warning)
     low, high = result.interval
     confidence_note = "" if not result.error else f", with 95 % confidence between {low:,} and {high:,}"
     typer.echo(f"{result.size:,} of {result.total:,} profiles{confidence_note}")

@@ -78,6 +78,27 @@ def read_document(path: Path) -> Any:
     return content
 
 
+def read_rule(argument: str) -> str:
+    """Return the rule that an argument contains, or that is in the file of this path. Raises as `read_rule_file`."""
+    path = Path(argument)
+    return read_rule_file(path) if len(argument) < 250 and path.is_file() else argument
+
+
+def read_rule_file(path: Path) -> str:
+    """Return the text of a file with one rule. Raises `Invalid`."""
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise rules_input_error(path, f"cannot be read: {error.strerror}", "use the path of a readable file") from None
+    except UnicodeDecodeError:
+        raise rules_input_error(path, "is not UTF-8 text", "save it as UTF-8") from None
+
+
+def rules_input_error(subject: object, message: str, hint: str) -> Invalid:
+    """Return the error of an argument that names no readable rule."""
+    return Invalid.of([Violation(code="rules-input", message=f"`{subject}`: {message}", help=hint)])
+
+
 def read_object(path: Path | None, code: str) -> dict[str, Any]:
     """Return the object in a YAML or JSON file.
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from proffer.errors import ProfferError
+from proffer.errors import ProfferError, Violation
 from proffer.model.ids import KIND_LABELS, EntityKind
 
 
@@ -22,6 +22,13 @@ def print_error(error: ProfferError) -> None:
             print(f"  {location}{finding.message}", file=sys.stderr)
         if finding.help:
             print(f"    {finding.help}", file=sys.stderr)
+
+
+def print_warning(warning: Violation) -> None:
+    """Print a warning to stderr, with its help."""
+    print(f"warning: {warning.message}", file=sys.stderr)
+    if warning.help:
+        print(f"    {warning.help}", file=sys.stderr)
 
 
 def print_object_change(

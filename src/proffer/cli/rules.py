@@ -8,8 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from proffer.cli.library import LIBRARY_FILES, read_document, read_object
-from proffer.errors import Invalid, Violation
+from proffer.cli.library import LIBRARY_FILES, read_document, read_object, read_rule, read_rule_file, rules_input_error
 from proffer.service.library.load import SECTIONS
 from proffer.service.rules import check as rules
 from proffer.service.rules.cases import CaseReport, run_cases
@@ -60,7 +59,7 @@ def format_files(
     """Print rules in canonical form."""
     for path in files:
         kind = "formula" if formula else "rule"
-        result = rules.check(_read_text(path), kind=kind, roots=root or (), saving=False, name=str(path))
+        result = rules.check(read_rule_file(path), kind=kind, roots=root or (), saving=False, name=str(path))
         if result.canonical is None:
             for note in result.diagnostics:
                 typer.echo(note.rendered, err=True)
@@ -86,10 +85,8 @@ def explain(
     root: Roots = None,
 ) -> None:
     """Show the value of each part of a rule for one customer."""
-    path = Path(rule)
-    text = _read_text(path) if len(rule) < 250 and path.is_file() else rule
     explanation = explain_rule(
-        text,
+        read_rule(rule),
         kind="formula" if formula else "rule",
         roots=root or (),
         profile=read_object(profile, "rules-input"),
@@ -146,25 +143,16 @@ def _expressions(files: list[Path], kind: str) -> Iterator[tuple[str, str, str |
     """Yield each rule and formula in the files. Each is a tuple (name, kind, expression, declared roots)."""
     for path in files:
         if path.suffix.lower() not in LIBRARY_FILES:
-            yield str(path), kind, _read_text(path), frozenset()
+            yield str(path), kind, read_rule_file(path), frozenset()
             continue
         content = read_document(path)
         if not isinstance(content, Mapping) or not content.keys() & {"rules", "formulas"}:
-            raise _argument_error(
+            raise rules_input_error(
                 path,
                 "is not a library file with `rules` or `formulas`",
                 f"a library file has the lists {', '.join(SECTIONS)}",
             )
         yield from rules.expressions(content, str(path))
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8").strip()
-    except OSError as error:
-        raise _argument_error(path, f"cannot be read: {error.strerror}", "use the path of a readable file") from None
-    except UnicodeDecodeError:
-        raise _argument_error(path, "is not UTF-8 text", "save it as UTF-8") from None
 
 
 def _parse_time(text: str | None) -> datetime:
@@ -173,12 +161,8 @@ def _parse_time(text: str | None) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise _argument_error("--now", f"`{text}` is not a time", "write it as 2025-06-01T12:00:00Z") from None
+        raise rules_input_error("--now", f"`{text}` is not a time", "write it as 2025-06-01T12:00:00Z") from None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
-def _argument_error(subject: object, message: str, hint: str) -> Invalid:
-    return Invalid.of([Violation(code="rules-input", message=f"`{subject}`: {message}", help=hint)])
 
 
 def _to_json(value: Any) -> str:

@@ -6,6 +6,7 @@ the extra `columns` and is not imported here.
 """
 
 from proffer.pql.cases import CaseResult, run_case
+from proffer.pql.check.observed import observed_type
 from proffer.pql.check.schema import XDM_FIELDS, Schema, parse_type, schema_with
 from proffer.pql.compile import (
     CompiledFormula,
@@ -38,6 +39,7 @@ __all__ = [
     "compile_formula",
     "compile_rule",
     "explain",
+    "observed_type",
     "parse_type",
     "position_of",
     "read_condition",

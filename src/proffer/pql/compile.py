@@ -95,9 +95,10 @@ def compile_rule(
     name: str = "rule",
     schema: Schema = XDM,
     saving: bool = False,
+    event_history: bool = False,
 ) -> CompiledRule | CompileErrors:
     """Compile a rule from text or a pql/json tree. Never raises."""
-    options = CheckOptions(kind=RuleKind.RULE, roots=roots, schema=schema, saving=saving)
+    options = CheckOptions(kind=RuleKind.RULE, roots=roots, schema=schema, saving=saving, event_history=event_history)
     outcome = _compile(text, options, name)
     return outcome if isinstance(outcome, CompileErrors) else CompiledRule(*outcome)
 

@@ -14,6 +14,7 @@ from proffer.cli.database import open_container
 from proffer.cli.library import load_into
 from proffer.config import Settings
 from proffer.store.ports import Store
+from support.customers import identities, ingest
 from support.server import NAMESPACE, ODE, XCORE, create, in_memory, server
 from test_main_job import small_library
 
@@ -114,6 +115,78 @@ def test_what_does_not_check_is_not_saved(way: str, kind: str, member: str, medi
     assert violation["help"]
     assert kept["_instance"][member] == sound[member]
     assert kept["repo:etag"] == 1
+
+
+def test_an_editor_gets_the_change_to_make() -> None:
+    """A span and its replacement, where there is one."""
+    with server() as client:
+        (misspelt,) = checked(client, value="person.age.isNul()")["diagnostics"]
+        (incomplete,) = checked(client, value="person.age >=")["diagnostics"]
+
+    assert misspelt["fix"] == {"start": 11, "end": 16, "replacement": "isNull"}
+    assert (misspelt["start"], misspelt["end"]) == (11, 16)
+    assert incomplete["fix"] is None
+
+
+def test_a_rule_with_a_doubt_is_saved_with_a_warning() -> None:
+    """In the receipt's header, also for fields that no stored profile has; without profiles nothing is said."""
+
+    def warning(client: TestClient, text: str) -> str | None:
+        rule = {"xdm:name": "r", "xdm:condition": pql(text)}
+        answer = client.post(f"{XCORE}/instances", json=rule, headers={"Content-Type": RULE})
+        assert answer.status_code == 201, answer.text
+        return answer.headers.get("warning")
+
+    with server() as client:
+        doubt = warning(client, "preferredLanguage and true")
+        before = warning(client, "_acme.openTikets = 0")
+        ingest(client, {"identityMap": identities(Email="ann@x"), "_acme": {"openTickets": 1}})
+        after = warning(client, "_acme.openTikets = 0")
+        known = warning(client, "_acme.openTickets = 0 and person.age > 3")
+
+    assert (before, known) == (None, None)
+    assert doubt is not None
+    assert "a text is a condition that is true unless" in doubt
+    assert after == ('199 proffer "$.xdm:condition.xdm:value: unknown field `openTikets`; did you mean `openTickets`?"')
+
+
+def test_a_rule_that_is_surely_wrong_is_refused_with_the_other_errors_of_its_document() -> None:
+    """A constant, a number, a comparison that cannot be made; all in one answer."""
+    for text in ("3", "person.age + 1", 'person.birthYear = "x"'):
+        with server() as client:
+            rule = {"xdm:name": 5, "xdm:condition": pql(text)}
+            refused = client.post(f"{XCORE}/instances", json=rule, headers={"Content-Type": RULE})
+
+        assert refused.status_code == 422
+        assert {violation["path"] for violation in refused.json()["report"]["violations"]} == {
+            "$.xdm:name",
+            "$.xdm:condition.xdm:value",
+        }
+
+
+def test_a_stored_rule_is_checked_again_only_when_its_condition_changes() -> None:
+    """An import takes a rule that could not be saved, and says so; it can be renamed, and must be mended to change."""
+
+    async def opening(_: Settings) -> Store:
+        store = await in_memory(_)
+        content = {"rules": [{"xdm:name": "Everybody", "xdm:condition": pql("1 = 1")}]}
+        report = await load_into(Services(store), DEV_ORGANISATION, DEV_SANDBOX, content)
+        assert not report.broken
+        assert [(warning.code, warning.path) for warning in report.warnings] == [
+            ("pql.always-true", "$.rules[0].xdm:condition.xdm:value")
+        ]
+        return store
+
+    with server(opening=opening) as client:
+        schema = f"{NAMESPACE}eligibility-rule"
+        (stored,) = client.get(f"{XCORE}/instances", params={"schema": schema}).json()["_embedded"]["results"]
+        at = f"{XCORE}/instances/{stored['instanceId']}"
+        renamed = client.patch(at, json=[{"op": "replace", "path": "/_instance/xdm:name", "value": "All"}])
+        value = {"op": "replace", "path": "/_instance/xdm:condition", "value": pql("2 = 2")}
+        changed = client.patch(at, json=[value])
+
+    assert (renamed.status_code, "warning" in renamed.headers) == (200, False)
+    assert changed.status_code == 422
 
 
 def test_looking_back_is_refused_on_save_alone() -> None:

@@ -305,6 +305,48 @@ def test_an_estimate_counts_the_profiles_that_hold(client: TestClient) -> None:
     assert client.post("/data/core/ups/preview", json={}).status_code == 422
 
 
+def test_an_estimate_says_what_is_wrong_with_its_rule(client: TestClient) -> None:
+    """A doubt in a header, and a rule that cannot be saved is refused at once, with each violation."""
+
+    def preview(rule: str) -> Any:
+        body = {"predicateExpression": rule, "predicateType": "pql/text", "predicateModel": "_xdm.context.profile"}
+        return client.post("/data/core/ups/preview", json=body)
+
+    ingest(client, {"identityMap": identities(CRMID="1"), "_acme": {"openTickets": 1}})
+    misspelt = preview("_acme.openTikets = 1")
+    path = f"/data/core/ups/estimate/{misspelt.json()['previewId']}"
+    until = time.monotonic() + 10
+    while (found := client.get(path)).json()["state"] == "RUNNING" and time.monotonic() < until:
+        pass
+    refused = [preview(rule) for rule in ("rules/adults.pql", "3", "n >=")]
+
+    assert misspelt.status_code == 201
+    assert misspelt.headers["warning"] == found.headers["warning"]
+    assert "unknown field `openTikets`; did you mean `openTickets`?" in misspelt.headers["warning"]
+    assert found.json()["estimatedSize"] == 0
+    assert [answer.status_code for answer in refused] == [422] * 3
+    assert all(answer.json()["report"]["violations"][0]["path"] == "$.predicateExpression" for answer in refused)
+
+
+def test_an_audience_is_checked_like_a_rule_but_may_look_back(client: TestClient) -> None:
+    """Warned of, refused with the other errors of the document, and checked again only when its rule changes."""
+    looking_back = definition(f"{BUYERS}[timestamp occurs <= 3 days before now].count() > 0")
+    doubtful = client.post(PATH, json=definition("preferredLanguage"))
+    at = f"{PATH}/{doubtful.json()['id']}"
+    renamed = client.patch(at, json={"name": "Another name"})
+    refused = client.post(PATH, json=definition("3", evaluationInfo=5))
+    changed = client.patch(at, json={"expression": definition("2 = 2")["expression"]})
+
+    assert client.post(PATH, json=looking_back).status_code == 200
+    assert "a text is a condition" in doubtful.headers["warning"]
+    assert (renamed.status_code, "warning" in renamed.headers) == (200, False)
+    assert (refused.status_code, changed.status_code) == (422, 422)
+    assert {violation["path"] for violation in refused.json()["report"]["violations"]} == {
+        "$.evaluationInfo",
+        "$.expression.value",
+    }
+
+
 def test_audiences_are_no_objects_of_the_library(client: TestClient) -> None:
     """The repository API neither shows nor creates them."""
     from support.server import XCORE

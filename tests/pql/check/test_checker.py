@@ -1,9 +1,11 @@
 """What is said of a rule before it runs: types, fields, constants, look-back, limits."""
 
+from dataclasses import replace
+
 import pytest
 
-from proffer.pql import CompiledRule, Diagnostic, check_text, compile_rule, render_diagnostic
-from proffer.pql.check.schema import Schema, schema_with
+from proffer.pql import CompiledRule, Diagnostic, check_text, compile_rule, observed_type, render_diagnostic
+from proffer.pql.check.schema import XDM, Schema, schema_with
 from proffer.pql.syntax.diagnostics import Severity
 
 STRICT = Schema.of({"profile": {"person": {"age": "integer", "tier": "text: gold|silver"}, "tags": ["text"]}})
@@ -100,6 +102,142 @@ def test_a_certain_mistake_is_an_error(text: str, code: str) -> None:
     assert found(text) == [("error", code)]
 
 
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("3", "pql.condition"),
+        ('"x"', "pql.condition"),
+        ("null", "pql.never-true"),
+        ("1 = 1", "pql.always-true"),
+        ("not (1 = 1)", "pql.never-true"),
+        ("true and 3", "pql.always-true"),
+        ("today", "pql.condition"),
+        ("loyalty.points + 1", "pql.condition"),
+        ("upperCase(preferredLanguage)", "pql.condition"),
+        ("if(testProfile, 1, 2)", "pql.condition"),
+        ("let total = loyalty.points in total * 2", "pql.condition"),
+        ("sum o.price over o from orders", "pql.condition"),
+        ('person.birthYear = "x"', "pql.never-true"),
+        ('"x" != person.birthYear', "pql.never-true"),
+        ('testProfile = "yes"', "pql.never-true"),
+        ("person.birthDate = 5", "pql.never-true"),
+        ('person.birthDate > "soon"', "pql.never-true"),
+        ("person.birthDate > 2024-01-31", "pql.date"),
+    ],
+)
+def test_a_rule_that_is_surely_wrong_may_be_evaluated_but_not_saved(text: str, code: str) -> None:
+    """A constant, a value that is no condition, and a comparison that can never be made."""
+    assert [each for severity, each in found(text, saving=True) if severity == "error"] == [code]
+    assert isinstance(compile_rule(text), CompiledRule)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "true",
+        "false",
+        "not false",
+        "tags",
+        "identityMap",
+        "_acme.member",
+        "_acme.member and true",
+        'testProfile = "TRUE"',
+        'person.birthYear = "1980"',
+        'person.birthYear in ["x", "1980"]',
+        'orders.map(name).head() = "x"',
+        'identityMap.get("Email").head().id.isNull()',
+    ],
+)
+def test_what_can_hold_for_somebody_is_saved(text: str) -> None:
+    """Lists, maps and fields of unknown type keep their meaning as conditions."""
+    assert not [code for severity, code in found(text, saving=True) if severity == "error"]
+
+
+@pytest.mark.parametrize("text", ["preferredLanguage", "loyalty.points", "person.birthDate"])
+@pytest.mark.parametrize("rule", ["{}", "{} and true", "not {}", "if({}, tags, organizations)", "true or tags[{}]"])
+def test_a_text_number_or_date_as_a_condition_is_warned_of(rule: str, text: str) -> None:
+    """It is true unless it is missing; the fix says so."""
+    if "[" in rule:
+        rule, text = "orders[priceTotal]", "priceTotal"
+        schema = Schema.of({"profile": {"orders": [{"priceTotal": "number"}]}})
+        [finding] = check_text(rule, schema=schema, saving=True)
+    else:
+        rule = rule.format(text)
+        [finding] = check_text(rule, saving=True)
+
+    assert (finding.severity, finding.code) == (Severity.WARNING, "pql.condition")
+    assert fixed(rule, finding) == rule.replace(text, f"{text}.isNotNull()")
+
+
+def fixed(text: str, finding: Diagnostic) -> str:
+    """The text after the change that the finding proposes."""
+    assert finding.fix is not None
+    (start, end), replacement = finding.fix
+    return text[:start] + replacement + text[end:]
+
+
+OBSERVED = observed_type(
+    [
+        {"_acme": {"openTickets": 1, "plan": "free"}, "name": "Ann", "orders": [{"sku": "a"}], "mixed": 1},
+        {"_acme": {"openTickets": 2}, "person": {"shoeSize": 40}, "orders": [{"price": 3.5}], "mixed": "x"},
+    ]
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "help_"),
+    [
+        ("_acme.openTikets = 0", "did you mean `openTickets`?"),
+        ("person.shoeSiez = 41", "did you mean `shoeSize`?"),
+        ("orders[skuu = 1]", "did you mean `sku`?"),
+        ("exists o from orders where o.prise > 3", "did you mean `price`?"),
+        ("_other.field = 1", None),
+        ("name = Ann", 'write `"Ann"` for the text'),
+    ],
+)
+def test_a_field_that_no_stored_profile_has_is_unknown(text: str, help_: str | None) -> None:
+    """Tenant fields and items of arrays too; profiles declare no types, so it is a warning."""
+    for schema in (XDM.with_profiles(OBSERVED), replace(XDM, reports_partial=False).with_profiles(OBSERVED)):
+        [finding] = check_text(text, schema=schema, saving=True)
+
+        assert (finding.severity, finding.code) == (Severity.WARNING, "pql.unknown-field")
+        assert finding.help == help_
+
+
+@pytest.mark.parametrize(
+    ("text", "codes"),
+    [
+        ('_acme.openTickets = 0 and person.gender = "male"', []),
+        ('person.age > 3 and homeAddress.city = "Ulm"', []),
+        ("name and true", ["pql.condition"]),
+        ("mixed", []),
+        ('_acme.openTickets > "x"', []),
+        ('identityMap.get("Email").head().id = "x"', []),
+        ("orders.price.sum() > 3", []),
+    ],
+)
+def test_fields_of_stored_profiles_are_known_without_a_declared_type(text: str, codes: list[str]) -> None:
+    """Their values decide how they are compared; as conditions they are texts or numbers."""
+    assert [code for _, code in found(text, schema=XDM.with_profiles(OBSERVED), saving=True)] == codes
+
+
+def test_without_profiles_nothing_is_said_of_unknown_fields_in_receipts() -> None:
+    """The core is only a part of XDM. An editor hears of it all the same."""
+    receipts = replace(XDM, reports_partial=False).with_profiles(observed_type([]))
+
+    assert found("person.birthYer = 1985 or anything = 3", schema=receipts) == []
+    assert found("person.birthYer = 1985", schema=XDM.with_profiles(observed_type([]))) == [
+        ("warning", "pql.unknown-field")
+    ]
+
+
+def test_an_object_of_very_many_names_is_a_map() -> None:
+    """Whatever names it has, all of them are known."""
+    schema = XDM.with_profiles(observed_type([{"_acme": {"visits": {f"page{n}": n for n in range(2_000)}}}]))
+
+    assert found("_acme.visits.anything > 3", schema=schema) == []
+
+
 def test_every_mistake_is_reported_in_one_pass() -> None:
     """In reading order, errors and warnings together."""
     assert found('5.startsWith("a") or person.nam = 1 or tags in 5') == [
@@ -122,6 +260,16 @@ LOOKING_BACK = [
     'chain(xEvent, timestamp, [A: WHAT(eventType = "x")])',
     "(select e from xEvent).head().timestamp occurs before now",
 ]
+
+
+def test_a_look_back_names_the_audience_that_can() -> None:
+    """With the command, and the part of the rule that it is about; audiences themselves may look back."""
+    opened = 'not xEvent[eventType = "open" and timestamp occurs <= 14 days before now].count() > 0'
+    [finding] = check_text(f"person.age > 18 and {opened} and testProfile", saving=True)
+
+    assert finding.help is not None
+    assert f"proffer audiences create NAME --rule '{opened}'" in finding.help
+    assert isinstance(compile_rule(opened, saving=True, event_history=True), CompiledRule)
 
 
 @pytest.mark.parametrize("text", LOOKING_BACK)

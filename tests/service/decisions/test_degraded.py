@@ -146,7 +146,7 @@ OFFERS = [
     an_offer("sunny", priority=4, rule="sunny"),
     a_rule("young", "person.age < 30"),
     a_rule("not old", "not (person.age >= 60)"),
-    a_rule("sunny", "1 = 1"),
+    a_rule("sunny", "true"),
 ]
 
 

@@ -132,11 +132,11 @@ async def test_documents_keep_the_documented_limits() -> None:
         assert (path, "20 tags per collection" in message) == ("$.xdm:ids", True)
 
         def rule(size: int) -> Coroutine[Any, Any, Instance]:
-            text = "true or " * 2_000
+            start = '_acme.text = "'
             condition = {
                 "xdm:type": "PQL",
                 "xdm:format": "pql/text",
-                "xdm:value": f'"{text}"'[: size - 1] + '"',
+                "xdm:value": start + "x" * (size - len(start) - 1) + '"',
             }
             return make(services, EntityKind.RULE, xdm__name="r", xdm__condition=condition)
 

@@ -49,6 +49,17 @@ SCHEMAS: dict[str, JsonSchema] = {
                             "type": "string",
                             "description": "With the source line and carets.",
                         },
+                        "fix": {
+                            "type": ["object", "null"],
+                            "description": "A change that an editor can make: replace the characters from `start` "
+                            "to `end`.",
+                            "properties": {
+                                "start": {"type": "integer"},
+                                "end": {"type": "integer"},
+                                "replacement": {"type": "string"},
+                            },
+                            "required": ["start", "end", "replacement"],
+                        },
                     },
                     "required": ["code", "severity", "message", "shown"],
                 },

@@ -13,6 +13,7 @@ from proffer.auth.principal import Permission, Principal
 from proffer.errors import Invalid, Unavailable
 from proffer.service.library.registry import AuthorizedContainer, ContainerRegistry
 from proffer.service.rules.check import CheckResult, check, schema_of
+from proffer.service.rules.stored_fields import StoredFields
 from proffer.validation import (
     AnyShape,
     MapShape,
@@ -39,8 +40,9 @@ CHECK_SHAPE: Shape = ObjectShape(
 class RuleRoutes:
     """Route and handler of rule checks."""
 
-    def __init__(self, registry: ContainerRegistry) -> None:
+    def __init__(self, registry: ContainerRegistry, stored_fields: StoredFields) -> None:
         self._registry = registry
+        self._stored_fields = stored_fields
 
     def surface(self) -> Surface:
         return Surface(
@@ -60,11 +62,14 @@ class RuleRoutes:
         with suppress(Unavailable):  # checked against the last known schema then
             await self._registry.see_all_writes()
         access = self._authorize_container(call.principal, body.get("container"))
+        schema = None
+        if access is not None:
+            schema = schema_of(access.state.catalog).with_profiles(await self._stored_fields.of(access.id))
         checked = check(
             body["value"],
             kind=body.get("kind", "rule"),
             roots=[root for root in body.get("definedOn", {}) if root],
-            schema=schema_of(access.state.catalog) if access is not None else None,
+            schema=schema,
         )
         return json_response(_check_document(checked))
 
@@ -92,6 +97,13 @@ def _check_document(rule_check: CheckResult) -> dict[str, Any]:
                 "line": note.line,
                 "column": note.column,
                 "shown": note.rendered,
+                "fix": None
+                if note.fix is None
+                else {
+                    "start": note.fix.span.start,
+                    "end": note.fix.span.end,
+                    "replacement": note.fix.replacement,
+                },
             }
             for note in rule_check.diagnostics
         ],

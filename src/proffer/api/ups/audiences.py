@@ -150,8 +150,9 @@ class AudienceRoutes:
         findings = validate(segments.PREVIEW_REQUEST, body)
         if findings:
             raise Invalid.of(findings)
+        _rule, warnings = await self._audiences.check(access, body["predicateExpression"])
         key = self._estimates.start(access, body["predicateExpression"])
-        return json_response(segments.preview(key), 201)
+        return json_response(segments.preview(key), 201, headers=warning_headers(warnings))
 
     async def estimate(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         """GET /estimate/{previewId}: the estimate, or that it is still running."""
@@ -159,7 +160,8 @@ class AudienceRoutes:
         result = self._estimates.get(access, key).result
         if isinstance(result, ProfferError):
             raise result
-        return json_response(_estimate_document(result))
+        headers = warning_headers(result.warnings) if result is not None else {}
+        return json_response(_estimate_document(result), headers=headers)
 
 
 def _receipt(access: AuthorizedContainer, receipt: WriteReceipt) -> Response:

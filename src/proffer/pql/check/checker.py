@@ -1,15 +1,18 @@
 """Check a syntax tree: names, types, limits and lint; returns a rule or diagnostics."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from shlex import quote
 
 from proffer.pql.check.event_window import event_window
 from proffer.pql.check.inference import Inference
 from proffer.pql.check.lint import lint
 from proffer.pql.check.reads import longest_paths, reads_of
 from proffer.pql.check.resolver import Resolver
+from proffer.pql.check.result import check_result, value_name
 from proffer.pql.check.schema import XDM, Schema
 from proffer.pql.checked import CheckedRule
+from proffer.pql.forms.printer import print_tree
 from proffer.pql.run.fold import fold
 from proffer.pql.syntax.diagnostics import Diagnostic, sort_diagnostics
 from proffer.pql.syntax.limits import (
@@ -19,21 +22,26 @@ from proffer.pql.syntax.limits import (
     MAX_PROFILE_READS,
     RuleKind,
 )
-from proffer.pql.syntax.nodes import Node
+from proffer.pql.syntax.nodes import Logic, Node
 from proffer.pql.syntax.source import SourceText, TextSpan
 
 RULE_ROOTS = ("profile", "xEvent")
 FORMULA_ROOTS = ("profile", "xEvent", "offer")
+_MAX_AUDIENCE_RULE = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckOptions:
-    """Options of a check. `saving` also rejects rules that may be evaluated but not saved."""
+    """Options of a check. `saving` also rejects rules that may be evaluated but not saved.
+
+    `event_history`: such a rule may read the event history, as those of audiences do.
+    """
 
     kind: RuleKind = RuleKind.RULE
     roots: Collection[str] = RULE_ROOTS
     schema: Schema = XDM
     saving: bool = False
+    event_history: bool = False
 
 
 def check_size(source: SourceText, kind: RuleKind) -> list[Diagnostic]:
@@ -52,27 +60,49 @@ def check_size(source: SourceText, kind: RuleKind) -> list[Diagnostic]:
 def check(tree: Node, source: SourceText, options: CheckOptions) -> tuple[CheckedRule | None, list[Diagnostic]]:
     """Return the checked rule and all findings, sorted by position. The rule is None on errors."""
     findings = _check_closing_brackets(source)
-    resolver = Resolver(options.roots)
+    resolver = Resolver(options.roots, source.text)
     core = resolver.resolve_all(tree)
     findings += resolver.findings
     reads = reads_of(core)
     findings += _check_read_limits(reads)
-    if options.saving:
-        findings += event_window(core, options.kind)
+    if options.saving and not options.event_history:
+        findings += _look_back_findings(tree, core, options.kind)
+    is_condition = options.kind is RuleKind.RULE
     folded, type_name = core, ""
     # Inference and folding need resolved names and valid argument counts.
     if not resolver.findings:
-        inference = Inference(options.schema)
-        type_name = str(inference.infer(core).type)
+        inference = Inference(options.schema, source.text, saving=options.saving)
+        inferred = inference.infer(core)
+        type_name = str(inferred.type)
+        if is_condition and not (options.saving and value_name(core)):
+            inference.check_condition(core, inferred)
         findings += inference.findings
     if not any(finding.is_error for finding in findings):
         folded = fold(core)
-        findings += lint(core, folded, options.kind)
+        refusals = check_result(core, folded) if options.saving and is_condition else []
+        findings += refusals or lint(core, folded, options.kind)
     findings = sort_diagnostics(findings)
     if any(finding.is_error for finding in findings):
         return None, findings
     rule = CheckedRule(tree, folded, options.kind, reads, tuple(findings), type_name)
     return rule, findings
+
+
+def _look_back_findings(tree: Node, core: Node, kind: RuleKind) -> list[Diagnostic]:
+    """Return an error for each read of the event history; for a rule with the command of an audience instead."""
+    findings = event_window(core, kind)
+    if kind is not RuleKind.RULE:
+        return findings
+    parts = tree.parts if isinstance(tree, Logic) and tree.sign == "and" else (tree,)
+    return [replace(finding, help=_audience_help(parts, finding.span)) for finding in findings]
+
+
+def _audience_help(parts: Collection[Node], span: TextSpan) -> str:
+    """Return how to write the condition that contains a span as an audience."""
+    part = next(part for part in parts if part.span.end >= span.end)
+    rule = print_tree(part)
+    rule = rule if len(rule) <= _MAX_AUDIENCE_RULE else "…"
+    return f'define an audience, `proffer audiences create NAME --rule {quote(rule)}`, and use `inSegment("ID")` here'
 
 
 def _check_closing_brackets(source: SourceText) -> list[Diagnostic]:

@@ -1,9 +1,11 @@
 """Type inference over a resolved tree, and type diagnostics.
 
 A finding is an error if the types are certain: from literals, functions or the caller's schema.
-Findings based on the built-in XDM tables are warnings.
+Findings based on the built-in XDM tables are warnings. A comparison that can never be made is an error
+when the rule is saved.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +23,7 @@ from proffer.pql.check.types import (
     ArrayType,
     MapType,
     ObjectType,
+    ObservedType,
     Shape,
     Type,
     fits,
@@ -31,9 +34,10 @@ from proffer.pql.check.types import (
     item_type,
     type_of_kind,
 )
+from proffer.pql.forms.printer import print_scalar
 from proffer.pql.functions.registry import Function, ValueKind
 from proffer.pql.functions.stdlib import STDLIB
-from proffer.pql.syntax.diagnostics import Diagnostic, Severity, did_you_mean
+from proffer.pql.syntax.diagnostics import Diagnostic, Severity, TextFix, closest
 from proffer.pql.syntax.nodes import (
     Aggregate,
     Binary,
@@ -60,8 +64,9 @@ from proffer.pql.syntax.nodes import (
     Select,
     TimeWord,
     children,
+    name_span,
 )
-from proffer.pql.syntax.source import TextSpan
+from proffer.pql.syntax.source import NO_SPAN, TextSpan
 from proffer.pql.values import patterns
 from proffer.pql.values.times import parse_time
 from proffer.pql.values.values import parse_number
@@ -72,7 +77,15 @@ _HELP = {
     (ValueKind.ARRAY, "text"): "compare a single value with `=`, or use `in`",
 }
 _ARITHMETIC = frozenset("+-*/%")
-_SAME_ITEMS = frozenset({"filter", "topN", "bottomN", "distinct", "intersection"})
+_EQUALITY = frozenset({"=", "!=", "in", "notIn"})
+_DATE = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})")
+_CONDITIONS = {
+    Shape.TEXT: 'a text is a condition that is true unless it is missing or "false"',
+    Shape.INTEGER: "a number is a condition that is true unless it is missing, also for 0",
+    Shape.NUMBER: "a number is a condition that is true unless it is missing, also for 0",
+    Shape.DATE: "a date is a condition that is true unless it is missing",
+    Shape.MOMENT: "a time is a condition that is true unless it is missing",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +100,15 @@ _UNKNOWN = InferredType(ANY)
 
 
 class Inference:
-    """Infers types bottom up, visiting every node once; collects findings."""
+    """Infers types bottom up, visiting every node once; collects findings.
 
-    def __init__(self, schema: Schema) -> None:
+    `text`: the rule's text, for the spans of names. `saving`: comparisons that can never be made are errors.
+    """
+
+    def __init__(self, schema: Schema, text: str = "", *, saving: bool = False) -> None:
         self.schema = schema
+        self.text = text
+        self.saving = saving
         self.findings: list[Diagnostic] = []
         self.variables: dict[str, InferredType] = {}
         self.reported_fields: set[str] = set()
@@ -104,9 +122,18 @@ class Inference:
             self.infer(child)
         return _UNKNOWN
 
-    def report(self, code: str, message: str, span: TextSpan, help_: str | None, certain: bool) -> None:
+    def report(
+        self,
+        code: str,
+        message: str,
+        span: TextSpan,
+        help_: str | None,
+        certain: bool,
+        replacement: str | None = None,
+    ) -> None:
         severity = Severity.ERROR if certain else Severity.WARNING
-        self.findings.append(Diagnostic(code, message, help_, span, severity))
+        fix = None if replacement is None or span == NO_SPAN else TextFix(span, replacement)
+        self.findings.append(Diagnostic(code, message, help_, span, severity, fix))
 
     # --- paths
 
@@ -135,22 +162,28 @@ class Inference:
         if not isinstance(of, ObjectType):
             return ANY
         field_type = of.fields.get(node.name, of.other)
-        if field_type is None and not node.name.startswith("_") and node.name not in self.reported_fields:
+        if field_type is None and node.name not in self.reported_fields and self.reports_unknown(of, node, certain):
             self.reported_fields.add(node.name)
-            help_ = did_you_mean(node.name, of.fields)
-            self.report(
-                "pql.unknown-field",
-                f"unknown field `{node.name}`",
-                node.span,
-                help_,
-                certain,
-            )
+            match = closest(node.name, of.fields)
+            help_ = f"did you mean `{match}`?" if match else None
+            message = f"unknown field `{node.name}`"
+            self.report("pql.unknown-field", message, name_span(node, self.text), help_, certain, match)
         return field_type or ANY
+
+    def reports_unknown(self, of: ObjectType, node: Field, certain: bool) -> bool:
+        """Return whether a field that the object lacks is reported. Tenants declare nothing in the core."""
+        if of.complete:
+            return True
+        return (certain or self.schema.reports_partial) and not node.name.startswith("_")
 
     # --- operators
 
     def binary(self, node: Binary) -> InferredType:
-        left, right = self.infer(node.left), self.infer(node.right)
+        left = self.infer(node.left)
+        if node.sign in _EQUALITY:
+            for operand in node.right.items if isinstance(node.right, ListOf) else (node.right,):
+                self.check_unquoted(operand)
+        right = self.infer(node.right)
         if node.sign in _ARITHMETIC:
             return self.arithmetic(node, left, right)
         if node.sign in ("in", "notIn"):
@@ -161,72 +194,138 @@ class Inference:
             self.check_comparison(node, left, right)
         return InferredType(BOOLEAN)
 
+    def check_unquoted(self, node: Node) -> None:
+        """Report a single name that is no known field: probably a text without quotes."""
+        if not isinstance(node, Field) or node.of.span != NO_SPAN:
+            return
+        of = self.infer(node.of)
+        object_type = of.type
+        if not isinstance(object_type, ObjectType) or node.name in object_type.fields or object_type.other:
+            return
+        if self.reports_unknown(object_type, node, of.certain) and node.name not in self.reported_fields:
+            self.reported_fields.add(node.name)
+            quoted = print_scalar(node.name)
+            help_ = f"write `{quoted}` for the text"
+            self.report("pql.unknown-field", f"unknown field `{node.name}`", node.span, help_, of.certain, quoted)
+
     def arithmetic(self, node: Binary, left: InferredType, right: InferredType) -> InferredType:
         for side, operand in ((node.left, left), (node.right, right)):
             if not is_unknown(operand.type) and not is_number(operand.type) and operand.type.shape is not Shape.TEXT:
                 message = f"`{node.sign}` needs numbers, got {operand.type}"
                 self.report("pql.type", message, side.span, None, operand.certain)
+        self.check_bare_date(node)
         is_integer = left.type.shape is Shape.INTEGER and right.type.shape is Shape.INTEGER and node.sign != "/"
         return InferredType(INTEGER if is_integer else NUMBER)
 
+    def check_bare_date(self, node: Binary) -> None:
+        """Report `2024-01-31`, which is a subtraction."""
+        text = self.text[node.span.start : node.span.end] if node.sign == "-" else ""
+        if (day := _DATE.fullmatch(text)) is not None:
+            written = f"date({int(day[1])}, {int(day[2])}, {int(day[3])})"
+            message = f"`{text}` subtracts numbers; it is not a date"
+            self.report("pql.date", message, node.span, f"write `{written}`", self.saving, written)
+
     def check_comparison(self, node: Binary, left: InferredType, right: InferredType) -> None:
-        if not is_comparable(left.type, right.type):
+        if Literal(None) in (node.left, node.right):
+            self.check_null_comparison(node)
+        elif not is_comparable(left.type, right.type):
             help_ = (
                 "use `includes`, or `in`"
                 if isinstance(left.type, ArrayType) or isinstance(right.type, ArrayType)
                 else None
             )
-            self.warn(f"comparing {left.type} with {right.type} is never true", node, help_)
+            # A declared Boolean reads 0 and 1 (R44).
+            can_be_read = {node.left, node.right} & {Literal(0), Literal(1)}
+            is_literal = isinstance(node.left, Literal) or isinstance(node.right, Literal)
+            certain = self.saving and is_literal and not help_ and not can_be_read
+            message = f"comparing {left.type} with {right.type} is never true"
+            self.report("pql.never-true", message, node.span, help_, certain)
         elif node.sign not in ("=", "!=") and left.type.shape is Shape.BOOLEAN:
             self.warn("a Boolean cannot be ordered", node, "compare with `=`")
         else:
-            self.check_constant(left.type, node.left, node.right)
-            self.check_constant(right.type, node.right, node.left)
+            self.check_constant(left.type, node.left, node.right, self.saving)
+            self.check_constant(right.type, node.right, node.left, self.saving)
 
-    def check_constant(self, subject_type: Type, subject: Node, constant_node: Node) -> None:
-        """Warn if a constant text can never equal the subject: no number, no date, unknown value."""
+    def check_null_comparison(self, node: Binary) -> None:
+        subject = node.left if node.right == Literal(None) else node.right
+        test = "isNotNull" if node.sign == "!=" else "isNull"
+        start, end = subject.span
+        self.report(
+            "pql.never-true",
+            "a comparison with null is never true",
+            node.span,
+            f"use `.{test}()`",
+            False,
+            f"{self.text[start:end]}.{test}()" if isinstance(subject, Field) else None,
+        )
+
+    def check_constant(self, subject_type: Type, subject: Node, constant_node: Node, certain: bool = False) -> None:
+        """Report a constant text that can never equal the subject: no number, no date, unknown value.
+
+        `certain`: a text that cannot be read as the subject's type is an error.
+        """
         if not isinstance(constant_node, Literal) or not isinstance(constant_node.value, str):
             return
-        text = constant_node.value
+        text, span = constant_node.value, constant_node.span
         if is_number(subject_type) and parse_number(text) is None:
-            self.warn(f"a number never equals {text!r}", constant_node, None)
+            self.report("pql.never-true", f"a number never equals {text!r}", span, None, certain)
+        elif subject_type.shape is Shape.BOOLEAN and text.lower() not in ("true", "false"):
+            help_ = "compare with `true` or `false`"
+            self.report("pql.never-true", f"a Boolean never equals {text!r}", span, help_, certain)
         elif is_time(subject_type) and parse_time(text) is None:
-            self.warn(f"{text!r} is not a date", constant_node, "write dates as `date(2024, 12, 31)`")
+            help_ = "write dates as `date(2024, 12, 31)`"
+            self.report("pql.never-true", f"{text!r} is not a date", span, help_, certain)
         else:
             self.check_known_values(subject_type, subject, text, constant_node)
 
     def check_known_values(self, subject_type: Type, subject: Node, text: str, constant_node: Node) -> None:
         match subject:
             case Call("lowerCase", _) if text != text.lower():
-                self.warn(
-                    "a lower-case text never equals one with upper-case letters",
-                    constant_node,
-                    None,
-                    "pql.case",
-                )
+                message = "a lower-case text never equals one with upper-case letters"
+                self.warn(message, constant_node, None, "pql.case", print_scalar(text.lower()))
             case Call("upperCase", _) if text != text.upper():
-                self.warn(
-                    "an upper-case text never equals one with lower-case letters",
-                    constant_node,
-                    None,
-                    "pql.case",
-                )
+                message = "an upper-case text never equals one with lower-case letters"
+                self.warn(message, constant_node, None, "pql.case", print_scalar(text.upper()))
             case _ if subject_type.values and text not in subject_type.values:
+                message = f"this is never {text!r}"
                 same_letters = [value for value in subject_type.values if value.lower() == text.lower()]
                 if same_letters:
                     help_ = f"letter case matters: write `{same_letters[0]}`, or use `.equals(…, false)`"
-                    self.warn(f"this is never {text!r}", constant_node, help_, "pql.case")
-                else:
-                    help_ = did_you_mean(text, subject_type.values) or "known values: " + ", ".join(subject_type.values)
-                    self.warn(f"this is never {text!r}", constant_node, help_, "pql.enum")
+                    self.warn(message, constant_node, help_, "pql.case", print_scalar(same_letters[0]))
+                    return
+                similar = closest(text, subject_type.values)
+                known = "known values: " + ", ".join(subject_type.values)
+                help_ = f"did you mean `{similar}`?" if similar else known
+                self.warn(message, constant_node, help_, "pql.enum", print_scalar(similar) if similar else None)
 
-    def warn(self, message: str, node: Node, help_: str | None, code: str = "pql.never-true") -> None:
-        self.report(code, message, node.span, help_, certain=False)
+    def warn(
+        self,
+        message: str,
+        node: Node,
+        help_: str | None,
+        code: str = "pql.never-true",
+        replacement: str | None = None,
+    ) -> None:
+        self.report(code, message, node.span, help_, certain=False, replacement=replacement)
+
+    def check_condition(self, node: Node, inferred: InferredType) -> None:
+        """Warn of a text, number or date that stands where a condition is expected (PQL D-TRUTH)."""
+        type_ = inferred.type
+        shape = type_.observed if isinstance(type_, ObservedType) else type_.shape
+        if shape in _CONDITIONS:
+            text = self.text[node.span.start : node.span.end]
+            replacement = f"{text}.isNotNull()" if isinstance(node, Field) else None
+            self.warn(
+                _CONDITIONS[shape], node, "compare it with a value, or use `.isNotNull()`", "pql.condition", replacement
+            )
 
     def check_membership(self, node: Binary, left: InferredType, right: InferredType) -> None:
         if not is_unknown(right.type) and not isinstance(right.type, ArrayType):
             message = f"`{node.sign}` needs an array on the right, got {right.type}"
-            self.report("pql.type", message, node.right.span, "write the values in `[…]`", right.certain)
+            values = self.text[node.right.span.start : node.right.span.end]
+            replacement = f"[{values}]" if isinstance(node.right, Literal) else None
+            help_ = "write the values in `[…]`"
+            self.report("pql.type", message, node.right.span, help_, right.certain, replacement)
         if isinstance(node.right, ListOf):
             for item in node.right.items:
                 self.check_constant(left.type, node.left, item)
@@ -236,17 +335,22 @@ class Inference:
         return self.arithmetic(Binary("-", node, node.operand), InferredType(INTEGER), operand)
 
     def condition(self, node: If) -> InferredType:
-        self.infer(node.test)
+        self.check_condition(node.test, self.infer(node.test))
         then, otherwise = self.infer(node.then), self.infer(node.otherwise)
         if then.type == otherwise.type or otherwise.type is NULL:
             return InferredType(then.type, then.certain and otherwise.certain)
         numbers = is_number(then.type) and is_number(otherwise.type)
         return InferredType(NUMBER if numbers else ANY, then.certain and otherwise.certain)
 
-    def boolean(self, node: Node) -> InferredType:
+    def boolean(self, node: Logic | Not) -> InferredType:
+        for child in children(node):
+            self.check_condition(child, self.infer(child))
+        return InferredType(BOOLEAN)
+
+    def object(self, node: ObjectOf) -> InferredType:
         for child in children(node):
             self.infer(child)
-        return InferredType(BOOLEAN)
+        return InferredType(MapType())
 
     # --- functions and items
 
@@ -265,10 +369,9 @@ class Inference:
         return InferredType(self.call_result_type(function, node, first_type), first_type.certain)
 
     def call_result_type(self, function: Function, node: Call, first_type: InferredType) -> Type:
-        if function.name in _SAME_ITEMS and isinstance(first_type.type, (ArrayType, ObjectType)):
-            return ArrayType(item=item_type(first_type.type))
-        if function.name == "head":
-            return item_type(first_type.type)
+        if function.returns_items:
+            item = item_type(first_type.type)
+            return ArrayType(item=item) if function.returns is ValueKind.ARRAY else item
         if function.name == "get" and len(node.arguments) == 2:
             key = node.arguments[1]
             if isinstance(first_type.type, MapType):
@@ -321,7 +424,12 @@ class Inference:
         of = self.infer(node.of)
         self.require_kind(ValueKind.ARRAY, "a filter", node.of, of)
         assert isinstance(node.test, Lambda)
-        self.bind(node.test, of)
+        test = self.bind(node.test, of)
+        if isinstance(node.test.body, Literal) and test.type.shape is Shape.INTEGER:
+            message = "`[…]` contains a condition, not a position"
+            self.warn(message, node.test.body, "use `.head()` for the first item", "pql.condition")
+        else:
+            self.check_condition(node.test.body, test)
         return InferredType(ArrayType(item=item_type(of.type)), of.certain)
 
     def bind(self, item: Lambda, of: InferredType) -> InferredType:
@@ -346,7 +454,7 @@ class Inference:
             bound = self.variables[declaration.name] = InferredType(item_type(of.type), of.certain)
             first = bound if at == 0 else first
             if declaration.test is not None:
-                self.infer(declaration.test)
+                self.check_condition(declaration.test, self.infer(declaration.test))
         return first
 
     def quantifier(self, node: Quantifier) -> InferredType:
@@ -368,7 +476,7 @@ class Inference:
         self.bind(node.timestamp, of)
         for step in node.steps:
             assert isinstance(step.what, Lambda)
-            self.bind(step.what, of)
+            self.check_condition(step.what.body, self.bind(step.what, of))
             if step.when is not None:
                 self.infer(step.when)
         return InferredType(BOOLEAN)
@@ -399,7 +507,7 @@ _LITERALS: dict[type, InferredType] = {
 _INFER_BY_NODE: dict[type[Node], Callable[[Inference, Any], InferredType]] = {
     Literal: _infer_literal,
     ListOf: _infer_list,
-    ObjectOf: lambda inference, node: (inference.boolean(node), InferredType(MapType()))[1],
+    ObjectOf: Inference.object,
     Root: Inference.root,
     Context: Inference.context,
     Name: lambda inference, node: inference.variables.get(node.name, _UNKNOWN),

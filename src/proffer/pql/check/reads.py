@@ -1,5 +1,6 @@
 """The field paths a rule reads. Used for profile loading and the read limits (PQL 3, 4.2)."""
 
+from proffer.pql.functions.stdlib import STDLIB
 from proffer.pql.syntax.nodes import (
     Aggregate,
     Call,
@@ -17,9 +18,6 @@ from proffer.pql.syntax.nodes import (
     Select,
     children,
 )
-
-_SAME_ITEMS = frozenset({"filter", "topN", "bottomN", "head", "distinct"})
-"""Functions that return items of their array: a field of the result is one of the array."""
 
 
 def reads_of(core: Node) -> frozenset[str]:
@@ -101,7 +99,8 @@ class _ReadCollector:
 
     def call_result_path(self, node: Call, base_path: str | None) -> str | None:
         """Return the path of a call result: its array for item functions, else None."""
-        if node.function in _SAME_ITEMS:
+        function = STDLIB.get(node.function)
+        if function is not None and function.returns_items:
             return base_path
         if base_path is not None:
             self.paths.add(base_path)

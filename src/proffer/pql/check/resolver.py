@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from proffer.pql.functions.registry import Function, ValueKind
 from proffer.pql.functions.stdlib import STDLIB
-from proffer.pql.syntax.diagnostics import Diagnostic, did_you_mean
+from proffer.pql.syntax.diagnostics import Diagnostic, TextFix, closest
 from proffer.pql.syntax.limits import MAX_CHAIN_STEPS, MAX_LOOPS
 from proffer.pql.syntax.nodes import (
     Aggregate,
@@ -32,11 +32,27 @@ from proffer.pql.syntax.nodes import (
     TimeWord,
     Up,
     map_children,
+    name_span,
 )
 from proffer.pql.syntax.source import TextSpan
 
 WELL_KNOWN_ROOTS = ("profile", "xEvent", "offer")
 _NULL = Literal(None)
+_FOREIGN_FUNCTIONS = {
+    "exists": "isNotNull",
+    "has": "isNotNull",
+    "isdefined": "isNotNull",
+    "len": "length",
+    "lower": "lowerCase",
+    "size": "count",
+    "tolower": "lowerCase",
+    "tolowercase": "lowerCase",
+    "toupper": "upperCase",
+    "touppercase": "upperCase",
+    "upper": "upperCase",
+    "year": "getYear",
+}
+"""Functions of other languages, in lower case, and what they are called here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +70,8 @@ class Resolver:
     """Resolves the names of one tree and collects the findings."""
 
     roots: Collection[str]
+    text: str = ""
+    """The text of the rule, for the spans of names."""
     findings: list[Diagnostic] = field(default_factory=list)
     variable_count: int = 0
     random_count: int = 0
@@ -77,8 +95,10 @@ class Resolver:
         resolve = _RESOLVE_BY_NODE.get(type(node))
         return map_children(node, self.resolve) if resolve is None else resolve(self, node)
 
-    def report(self, code: str, message: str, span: TextSpan, help_: str | None = None) -> None:
-        self.findings.append(Diagnostic(code, message, help_, span))
+    def report(
+        self, code: str, message: str, span: TextSpan, help_: str | None = None, fix: TextFix | None = None
+    ) -> None:
+        self.findings.append(Diagnostic(code, message, help_, span, fix=fix))
 
     def bind(self, names: tuple[str, ...], *, loops: int = 1, context: bool = False) -> tuple[str, ...]:
         """Bind variables from here on; with `context` the first becomes the implicit context."""
@@ -135,8 +155,7 @@ class Resolver:
     def call(self, node: Call) -> Node:
         function = STDLIB.get(node.function)
         if function is None:
-            help_ = did_you_mean(node.function, STDLIB)
-            self.report("pql.unknown-function", f"there is no function `{node.function}`", node.span, help_)
+            self.report_unknown_function(node)
             return Call(node.function, self.arguments(node.arguments), span=node.span)
         self.check_arity(function, node)
         if node.function == "random":
@@ -154,6 +173,17 @@ class Resolver:
         ]
         return Call(node.function, tuple(arguments), span=node.span)
 
+    def report_unknown_function(self, node: Call) -> None:
+        match = _FOREIGN_FUNCTIONS.get(node.function.lower()) or closest(node.function, STDLIB)
+        span = name_span(node, self.text)
+        self.report(
+            "pql.unknown-function",
+            f"there is no function `{node.function}`",
+            span,
+            f"did you mean `{match}`?" if match else None,
+            TextFix(span, match) if match else None,
+        )
+
     def arguments(self, nodes: tuple[Node, ...]) -> tuple[Node, ...]:
         return tuple(self.argument(node) for node in nodes)
 
@@ -170,7 +200,7 @@ class Resolver:
         ):
             plural = "" if argument_count == 1 else "s"
             message = f"`{function.name}` cannot be called with {argument_count} argument{plural}"
-            self.report("pql.arity", message, node.span, f"call it as `{function.signature}`")
+            self.report("pql.arity", message, name_span(node, self.text), f"call it as `{function.signature}`")
 
     def item_lambda(self, node: Node, *, in_map_body: bool = False) -> Lambda:
         """Resolve an expression evaluated per item; bare names in it are fields of the item."""

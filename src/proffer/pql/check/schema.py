@@ -4,9 +4,10 @@ Fields of a tenant namespace (`_acme`) are not checked unless a schema declares 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from proffer.pql.check.observed import with_observed
 from proffer.pql.check.types import (
     ANY,
     BOOLEAN,
@@ -48,10 +49,12 @@ class Schema:
     """Types of the roots; the root of a context is `@` and its reference.
 
     For roots in `strict` an unknown field or a wrong type is an error, otherwise a warning.
+    `reports_partial`: warn of unknown fields also where only a part of the fields is known.
     """
 
     roots: Mapping[str, Type] = field(default_factory=dict)
     strict: frozenset[str] = frozenset()
+    reports_partial: bool = True
 
     @classmethod
     def of(cls, declared: Mapping[str, Any], *, strict: bool = True) -> "Schema":
@@ -63,6 +66,13 @@ class Schema:
         """
         roots = {root: parse_type(description) for root, description in declared.items()}
         return cls(roots, frozenset(roots) if strict else frozenset())
+
+    def with_profiles(self, observed: Type) -> "Schema":
+        """Return the schema with the fields of stored profiles, unless the profile's schema is strict."""
+        if "profile" in self.strict:
+            return self
+        profile = with_observed(self.roots.get("profile", ANY), observed)
+        return replace(self, roots={**self.roots, "profile": profile})
 
     def scalar_name(self, root: str, path: str) -> str | None:
         """Return `text`, `number` or `boolean` for a dotted path; None if other or unknown."""

@@ -52,14 +52,26 @@ class MapType(Type):
 
 
 @dataclass(frozen=True, slots=True)
+class ObservedType(Type):
+    """An undeclared scalar field; `observed` is the type of its values in stored profiles.
+
+    Its type is unknown to everything else: values of an undeclared field decide their own type (R44).
+    """
+
+    observed: Shape = Shape.ANY
+
+
+@dataclass(frozen=True, slots=True)
 class ObjectType(Type):
     """An object with known fields, which equality ignores: the tables are large.
 
-    `other`: the type of all other fields; None if there are none.
+    `other`: the type of all other fields; None if there are none. `complete`: no stored profile has another
+    field there, not even one of a tenant.
     """
 
     fields: Mapping[str, Type] = field(default_factory=dict, compare=False)
     other: Type | None = field(default=None, compare=False)
+    complete: bool = field(default=False, compare=False)
 
     def __str__(self) -> str:
         return "object"
@@ -123,7 +135,7 @@ def fits(kind: ValueKind, type_: Type) -> bool:
 
 def is_unknown(type_: Type) -> bool:
     """Return whether the type is unknown or null, which is allowed everywhere."""
-    return type(type_) is Type and type_.shape in (Shape.ANY, Shape.NULL)
+    return type(type_) in (Type, ObservedType) and type_.shape in (Shape.ANY, Shape.NULL)
 
 
 def is_number(type_: Type) -> bool:

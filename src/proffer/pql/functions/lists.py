@@ -40,6 +40,7 @@ def _higher_order(
     body: Callable[..., Value],
     *,
     optional: bool,
+    returns_items: bool = False,
 ) -> Function:
     """Declare a function of array items and one key per item."""
     return function(
@@ -50,11 +51,18 @@ def _higher_order(
         doc=doc,
         examples=examples,
         body=body,
+        returns_items=returns_items,
     )
 
 
 def _set_function(
-    name: str, returns: ValueKind, doc: str, examples: Mapping[str, Any], body: Callable[..., Value]
+    name: str,
+    returns: ValueKind,
+    doc: str,
+    examples: Mapping[str, Any],
+    body: Callable[..., Value],
+    *,
+    returns_items: bool = False,
 ) -> Function:
     return function(
         name,
@@ -63,12 +71,19 @@ def _set_function(
         doc=doc,
         examples=examples,
         body=body,
+        returns_items=returns_items,
         row_by_row_reason="arrays are evaluated row by row",
     )
 
 
 def _array_function(
-    name: str, returns: ValueKind, doc: str, examples: Mapping[str, Any], body: Callable[..., Value]
+    name: str,
+    returns: ValueKind,
+    doc: str,
+    examples: Mapping[str, Any],
+    body: Callable[..., Value],
+    *,
+    returns_items: bool = False,
 ) -> Function:
     return function(
         name,
@@ -77,6 +92,7 @@ def _array_function(
         doc=doc,
         examples=examples,
         body=body,
+        returns_items=returns_items,
         row_by_row_reason="arrays are evaluated row by row",
     )
 
@@ -154,6 +170,7 @@ FUNCTIONS = (
         {"[5, 21, 40].filter(n => n >= 21)": [21, 40]},
         lambda items, keys: [item for item, key in zip(items, keys, strict=True) if truth(key)],
         optional=False,
+        returns_items=True,
     ),
     _higher_order(
         "map",
@@ -219,6 +236,7 @@ FUNCTIONS = (
         doc="The given number of items with the greatest values of the expression, greatest first.",
         examples={f"{_ORDERS}.topN(n => n, 2)": [30, 20]},
         body=lambda items, keys, count: _select_ranked(items, keys, count, descending=True),
+        returns_items=True,
     ),
     function(
         "bottomN",
@@ -227,6 +245,7 @@ FUNCTIONS = (
         doc="The given number of items with the smallest values of the expression, smallest first.",
         examples={f"{_ORDERS}.bottomN(n => n, 2)": [10, 20]},
         body=lambda items, keys, count: _select_ranked(items, keys, count, descending=False),
+        returns_items=True,
     ),
     _array_function(
         "head",
@@ -234,6 +253,7 @@ FUNCTIONS = (
         "The first item; null for none.",
         {"[3, 4].head()": 3, "[].head()": None},
         lambda items: items[0] if items else None,
+        returns_items=True,
     ),
     _array_function(
         "distinct",
@@ -241,6 +261,7 @@ FUNCTIONS = (
         "The distinct items, in order of their first occurrence.",
         {"[1, 2, 1].distinct()": [1, 2]},
         _distinct,
+        returns_items=True,
     ),
     _set_function(
         "intersects",
@@ -255,6 +276,7 @@ FUNCTIONS = (
         "The distinct items that are in both arrays, in the order of the first.",
         {"[4, 3, 3, 1].intersection([3, 4])": [4, 3]},
         _intersection,
+        returns_items=True,
     ),
     _set_function(
         "subsetOf",

@@ -78,9 +78,9 @@ class Function:
     """One PQL function. `apply(env, *arguments)` computes it and raises only `WorkLimitExceeded`.
 
     `max_arguments` is None if the last parameter repeats. `is_higher_order`: takes an array and an item
-    expression; `apply` gets the items and the value of the expression per item. `pure`: depends on its
-    arguments only, so constant calls fold. `row_by_row_reason`: why there is no column form; None if
-    there is one.
+    expression; `apply` gets the items and the value of the expression per item. `returns_items`: the result is
+    an item or items of the first argument. `pure`: depends on its arguments only, so constant calls fold.
+    `row_by_row_reason`: why there is no column form; None if there is one.
     """
 
     name: str
@@ -94,6 +94,7 @@ class Function:
     apply: Callable[..., Value]
     on_null: Value
     is_higher_order: bool
+    returns_items: bool
     pure: bool
     method: bool
     row_by_row_reason: str | None
@@ -131,6 +132,7 @@ def function(
     with_env: bool = False,
     method: bool = True,
     pure: bool = True,
+    returns_items: bool = False,
     row_by_row_reason: str | None = None,
 ) -> Function:
     """Declare a function. `STDLIB` fills in the family.
@@ -152,6 +154,7 @@ def function(
         apply=_with_conversions(parameter_kinds, body, on_null, with_env, returns),
         on_null=on_null,
         is_higher_order=is_higher_order,
+        returns_items=returns_items,
         pure=pure and not with_env,
         method=method,
         row_by_row_reason=row_by_row_reason or ("arrays are evaluated row by row" if is_higher_order else None),

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import StrEnum
 from functools import lru_cache
+from typing import NamedTuple
 
 from proffer.pql.syntax.source import NO_SPAN, SourceText, TextPosition, TextSpan
 
@@ -16,6 +17,13 @@ class Severity(StrEnum):
     WARNING = "warning"
 
 
+class TextFix(NamedTuple):
+    """A change that an editor can make: replace the characters of a span."""
+
+    span: TextSpan
+    replacement: str
+
+
 @dataclass(frozen=True, slots=True)
 class Diagnostic:
     """One error or warning. `code` is stable and documented; `message` is for people."""
@@ -25,6 +33,7 @@ class Diagnostic:
     help: str | None = None
     span: TextSpan = NO_SPAN
     severity: Severity = Severity.ERROR
+    fix: TextFix | None = None
 
     @property
     def is_error(self) -> bool:
@@ -46,13 +55,18 @@ def sort_diagnostics(diagnostics: list[Diagnostic]) -> list[Diagnostic]:
 
 def did_you_mean(name: str, candidates: Collection[str]) -> str | None:
     """Return a hint that names the most similar candidate, or None."""
-    return _suggest_closest(name, tuple(candidates))
+    match = closest(name, candidates)
+    return f"did you mean `{match}`?" if match else None
+
+
+def closest(name: str, candidates: Collection[str]) -> str | None:
+    """Return the candidate that is most similar to a name, or None."""
+    return _closest(name[:64], tuple(candidates))
 
 
 @lru_cache(maxsize=512)
-def _suggest_closest(name: str, candidates: tuple[str, ...]) -> str | None:
-    matches = get_close_matches(name[:64], candidates, n=1, cutoff=0.7)
-    return f"did you mean `{matches[0]}`?" if matches else None
+def _closest(name: str, candidates: tuple[str, ...]) -> str | None:
+    return next(iter(get_close_matches(name, candidates, n=1, cutoff=0.7)), None)
 
 
 def position_of(diagnostic: Diagnostic, text: str) -> TextPosition | None:

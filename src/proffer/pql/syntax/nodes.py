@@ -261,6 +261,18 @@ class Chain(Node):
     steps: tuple[Step, ...]
 
 
+def name_span(node: Field | Call, text: str) -> TextSpan:
+    """Return where the name of a field or function stands in the rule's text; else the node's span."""
+    if isinstance(node, Field):
+        name, start = node.name, text.rfind(node.name, max(node.span.start, 0), max(node.span.end, 0))
+    else:
+        name, receiver = node.function, node.arguments[0] if node.arguments else None
+        is_method = receiver is not None and receiver.span.start == node.span.start
+        begin = receiver.span.end if receiver is not None and is_method else node.span.start
+        start = text.find(name, max(begin, 0), max(node.span.end, 0))
+    return TextSpan(start, start + len(name)) if start >= 0 and name else node.span
+
+
 _CHILD_FIELDS: dict[type, tuple[str, ...]] = {}
 
 

@@ -23,13 +23,12 @@ from proffer.model.customer import (
 from proffer.model.identity import IdentityKey
 from proffer.model.ids import EntityKind
 from proffer.model.instance import Instance
-from proffer.model.parse import expression_of
-from proffer.pql import CompileErrors, compile_rule
+from proffer.pql import CompiledRule, CompileErrors, compile_rule
 from proffer.service.library.customer_rules import AdHocRule
 from proffer.service.library.library import ContainerState
 from proffer.service.library.objects import CatalogService, Precondition, WriteReceipt
 from proffer.service.library.registry import AuthorizedContainer
-from proffer.service.rules.check import violations_of
+from proffer.service.rules.check import schema_of, violations_of
 from proffer.service.runtime.clock import Clock
 from proffer.store.ports import ProfileStore
 
@@ -55,13 +54,17 @@ class EvaluationResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """Estimated number of customers a rule matches. `error`: standard error of `size`; 0 if exact."""
+    """Estimated number of customers a rule matches. `error`: standard error of `size`; 0 if exact.
+
+    `warnings`: about the rule.
+    """
 
     size: int
     total: int
     evaluated: int
     matched: int
     error: float
+    warnings: tuple[Violation, ...] = ()
 
     @property
     def interval(self) -> tuple[int, int]:
@@ -87,7 +90,6 @@ class AudienceService:
 
     async def create(self, access: AuthorizedContainer, document: Document) -> WriteReceipt:
         """Create an audience. Its `id`, if given, must be a UUID and is kept."""
-        _check_rule(document)
         requested_id = document.get("id")
         return await self._catalog.create(
             access,
@@ -103,7 +105,6 @@ class AudienceService:
             document = {**before.document}
             document |= {name: value for name, value in changes.items() if value is not None}
             document.pop("id", None)
-            _check_rule(document)
             return document
 
         return await self._catalog.revise(access, audience, revision, IS_AUDIENCE)
@@ -150,20 +151,37 @@ class AudienceService:
             if on_progress is not None:
                 on_progress(_PAGE)
 
+    async def check(
+        self, access: AuthorizedContainer, condition: str | Document
+    ) -> tuple[CompiledRule, tuple[Violation, ...]]:
+        """Return the rule of an estimate and the warnings about it. Raises `Invalid` with its errors."""
+        observed = await self._catalog.observed_profiles(access)
+        compiled = compile_rule(
+            condition,
+            name="estimate",
+            schema=schema_of(access.state.catalog).with_profiles(observed),
+            saving=True,
+            event_history=True,
+        )
+        violations = violations_of(compiled.diagnostics, compiled.text, "$.predicateExpression")
+        if isinstance(compiled, CompileErrors):
+            raise Invalid.of(violations)
+        return compiled, tuple(violations)
+
     async def estimate(self, access: AuthorizedContainer, condition: str | Document) -> Estimate:
         """Estimate how many customers match a rule: exact below a million, else from a sample.
 
         Raises `Invalid` for an invalid rule.
         """
         state = access.state
-        compiled = compile_rule(condition, name="estimate")
-        if isinstance(compiled, CompileErrors):
-            raise Invalid.of(violations_of(compiled.diagnostics, compiled.text, "$.predicateExpression"))
+        compiled, warnings = await self.check(access, condition)
         rule = AdHocRule(state.customer_schema, compiled)
         total, low, high = await self._store.customer_count(state.container.id)
         if total < EXACT_BELOW:
             evaluated, matched = await self._count_all(state, rule)
-            return Estimate(size=matched, total=total, evaluated=evaluated, matched=matched, error=0.0)
+            return Estimate(
+                size=matched, total=total, evaluated=evaluated, matched=matched, error=0.0, warnings=warnings
+            )
         evaluated, matched = await self._count_sample(state, rule, low, high)
         share = matched / evaluated if evaluated else 0.0
         error = total * math.sqrt(share * (1 - share) / evaluated) if evaluated else float(total)
@@ -173,6 +191,7 @@ class AudienceService:
             evaluated=evaluated,
             matched=matched,
             error=error,
+            warnings=warnings,
         )
 
     async def _count_all(self, state: ContainerState, rule: AdHocRule) -> tuple[int, int]:
@@ -280,19 +299,6 @@ class AudienceService:
 def _is_member(customer: Customer, audience: str) -> bool:
     membership = customer.membership.get(audience)
     return membership is not None and membership.status is not MembershipStatus.EXITED
-
-
-def _check_rule(document: Document) -> None:
-    """Raise `Invalid` with every error in the audience's rule."""
-    expression = document.get("expression")
-    if not isinstance(expression, Mapping) or expression.get("type") == "LIST":
-        return
-    value = expression.get("value")
-    if not isinstance(value, str | Mapping):
-        return  # reported by the validation of the document
-    compiled = compile_rule(expression_of(expression), name=str(document.get("name", "audience")))
-    if isinstance(compiled, CompileErrors):
-        raise Invalid.of(violations_of(compiled.diagnostics, compiled.text, "$.expression.value"))
 
 
 def _uuid(requested_id: object) -> str:

@@ -15,7 +15,7 @@ from proffer.model.limit_index import is_same_document
 from proffer.service.library.check_templates import template_violations
 from proffer.service.library.objects import CatalogService, WriteReceipt
 from proffer.service.library.registry import AuthorizedContainer
-from proffer.service.rules.check import expression_violations
+from proffer.service.rules.check import broken_expressions
 
 SECTIONS: Mapping[str, EntityKind] = {
     "placements": EntityKind.PLACEMENT,
@@ -185,7 +185,7 @@ async def load_entries(
         if receipt is not None and receipt.warnings:
             report.warnings += Invalid.of(receipt.warnings).with_root(path).violations
         broken = [
-            *expression_violations(written, state.catalog),
+            *broken_expressions(written, state.catalog),
             *template_violations(written),
         ]
         report.broken += Invalid.of(broken).with_root(path).violations if broken else ()

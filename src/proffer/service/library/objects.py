@@ -20,12 +20,15 @@ from proffer.model.ids import (
 from proffer.model.instance import Actor, Instance
 from proffer.model.integrity import check_unique, check_unreferenced, version_violations
 from proffer.model.limit_index import with_indexes
+from proffer.pql.check.types import ANY, Type
 from proffer.service.library.check_templates import template_violations
 from proffer.service.library.registry import AuthorizedContainer
 from proffer.service.library.warnings import write_warnings
-from proffer.service.rules import check as rules
+from proffer.service.rules.check import broken_expressions, check_expressions
+from proffer.service.rules.stored_fields import StoredFields
 
-_WITH_RULES = frozenset({EntityKind.RULE, EntityKind.FORMULA, EntityKind.OFFER})
+_ON_PROFILES = frozenset({EntityKind.RULE, EntityKind.FORMULA, EntityKind.AUDIENCE})
+"""Kinds whose expressions read profiles."""
 Document: TypeAlias = Mapping[str, Any]
 Revision: TypeAlias = Callable[[Instance], Document]
 """Returns the new document from the current version; raises to refuse the change."""
@@ -52,9 +55,13 @@ class WriteReceipt:
 
 
 class CatalogService:
-    """Use cases of single objects."""
+    """Use cases of single objects.
 
-    def __init__(self) -> None:
+    `stored_fields`: the fields of stored profiles, for warnings about rules that read others.
+    """
+
+    def __init__(self, stored_fields: StoredFields | None = None) -> None:
+        self._stored_fields = stored_fields
         self._ids = Snowflakes()
         self._instance_ids = InstanceIds()
 
@@ -74,6 +81,7 @@ class CatalogService:
         that do not check: they count as false or fail, and are reported (R33).
         """
         warnings: list[Violation] = []
+        observed = await self.observed_profiles(access) if kind in _ON_PROFILES else ANY
 
         def change(draft: CatalogOverlay, now_us: int) -> Instance:
             requested_id = document.get("@id")
@@ -92,9 +100,9 @@ class CatalogService:
                 modified_by=actor,
                 document={**document, "@id": requested_id if "@id" in document else entity_id},
             )
-            _validate(draft, version, importing=importing)
+            expression_warnings = _validate(draft, None, version, observed, importing=importing)
             version = _with_indexes(version, {})
-            warnings[:] = write_warnings(draft, None, version, importing=importing)
+            warnings[:] = [*expression_warnings, *write_warnings(draft, None, version, importing=importing)]
             return version
 
         instance = await access.state.write(change)
@@ -115,6 +123,9 @@ class CatalogService:
         """
         replaced: list[Instance] = []
         warnings: list[Violation] = []
+        current = access.state.catalog.by_instance(instance_id.lower())
+        reads_profiles = current is not None and current.kind in _ON_PROFILES
+        observed = await self.observed_profiles(access) if reads_profiles else ANY
 
         def change(draft: CatalogOverlay, now_us: int) -> Instance:
             before = _require(draft.by_instance(instance_id.lower()), instance_id, condition)
@@ -133,13 +144,13 @@ class CatalogService:
                 )
             document["@id"] = before.id
             version = replace(_next_version(before, draft, now_us, access.principal), document=document)
-            _validate(draft, version, importing=importing)
+            expression_warnings = _validate(draft, before, version, observed, importing=importing)
             replaced[:] = [before]
             indexed = _with_indexes(version, before.document)
             if indexed is not version and is_same_json(indexed.document, before.document):
                 return before
             version = indexed
-            warnings[:] = write_warnings(draft, before, version, importing=importing)
+            warnings[:] = [*expression_warnings, *write_warnings(draft, before, version, importing=importing)]
             return version
 
         instance = await access.state.write(change)
@@ -169,6 +180,10 @@ class CatalogService:
         """Return the current version of an object, or raise `NotFound`."""
         return _require(access.state.catalog.by_instance(instance_id.lower()), instance_id, condition)
 
+    async def observed_profiles(self, access: AuthorizedContainer) -> Type:
+        """Return the type of the stored profiles: the fields that they have."""
+        return ANY if self._stored_fields is None else await self._stored_fields.of(access.id)
+
     def of_kind(self, access: AuthorizedContainer, kind: EntityKind) -> list[Instance]:
         """Return the objects of one kind, in the order of their creation."""
         return list(access.state.catalog.of_kind(kind).values())
@@ -183,15 +198,25 @@ def actor_of(principal: Principal) -> Actor:
     return Actor(user=principal.user, client=principal.client)
 
 
-def _validate(draft: CatalogOverlay, version: Instance, *, importing: bool) -> None:
+def _validate(
+    draft: CatalogOverlay, before: Instance | None, version: Instance, observed: Type, *, importing: bool
+) -> list[Violation]:
+    """Return the warnings about a version's expressions. Raises `Invalid` with all errors of the version.
+
+    Imports accept faulty expressions and templates. Errors of expressions that can be evaluated all the same
+    become warnings there.
+    """
     violations = version_violations(draft, version)
+    expressions = check_expressions(version, draft, before=before, observed=observed)
     if not importing:
+        reported_paths = {violation.path for violation in violations}
         violations += template_violations(version)
-    if not violations and not importing and version.kind in _WITH_RULES:
-        violations = rules.expression_violations(version, draft)
+        violations += [error for error in expressions.errors if error.path not in reported_paths]
     if violations:
         raise Invalid.of(violations)
     check_unique(draft, version)
+    broken = broken_expressions(version, draft) if expressions.errors else []
+    return [*(error for error in expressions.errors if error not in broken), *expressions.warnings]
 
 
 def _with_indexes(version: Instance, stored: Document) -> Instance:

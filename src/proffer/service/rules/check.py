@@ -1,7 +1,7 @@
 """Check, format and describe rules and formulas: the interfaces' and CLI's access to the language."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from proffer.engine.compile.bind import LIBRARY_ROOTS
@@ -26,7 +26,8 @@ from proffer.pql import (
     render_diagnostic,
     schema_with,
 )
-from proffer.pql.syntax.diagnostics import sort_diagnostics
+from proffer.pql.check.types import ANY, Type
+from proffer.pql.syntax.diagnostics import TextFix, sort_diagnostics
 from proffer.service.rules.json_schema import SchemaFields, SchemaFile, fields_of
 
 CUSTOM_QUERY_ROOTS = frozenset({"body", "header", "xEvent"})
@@ -35,7 +36,10 @@ CUSTOM_QUERY_ROOTS = frozenset({"body", "header", "xEvent"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpressionDiagnostic:
-    """A diagnostic of an expression. Line and column count from 1; `rendered` is text with carets."""
+    """A diagnostic of an expression. Line and column count from 1; `rendered` is text with carets.
+
+    `fix`: a change of the text that an editor can make.
+    """
 
     code: str
     severity: str
@@ -46,6 +50,7 @@ class ExpressionDiagnostic:
     line: int | None
     column: int | None
     rendered: str
+    fix: TextFix | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,21 +112,20 @@ def compile_expression(
 
 
 def violations_of(diagnostics: Iterable[Diagnostic], text: str, path: str) -> list[Violation]:
-    """Return the errors among these diagnostics as violations. Line and column are those in the text."""
+    """Return these diagnostics as violations. Line and column are those in the text."""
     violations = []
     for diagnostic in diagnostics:
-        if diagnostic.is_error:
-            position = position_of(diagnostic, text)
-            violations.append(
-                Violation(
-                    code=diagnostic.code,
-                    message=diagnostic.message,
-                    path=path,
-                    help=diagnostic.help,
-                    line=position.line if position else None,
-                    column=position.column if position else None,
-                )
+        position = position_of(diagnostic, text)
+        violations.append(
+            Violation(
+                code=diagnostic.code,
+                message=diagnostic.message,
+                path=path,
+                help=diagnostic.help,
+                line=position.line if position else None,
+                column=position.column if position else None,
             )
+        )
     return violations
 
 
@@ -139,27 +143,114 @@ def schema_of(catalog: Catalog | CatalogOverlay) -> Schema:
     return schema_with({field_schema.name: field_schema.fields for field_schema in field_schemas(catalog)})
 
 
-def expression_violations(version: Instance, catalog: Catalog | CatalogOverlay) -> list[Violation]:
-    """Return the errors in a version's expressions, checked against the catalog's schemas.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredExpression:
+    """One expression of a library object. `path`: its JSON path; `kind`: rule, formula, audience or cap."""
 
-    Line and column are those in the expression's text.
+    path: str
+    kind: str
+    expression: str | Mapping[str, Any]
+    roots: frozenset[str] = frozenset()
+
+    def compile(self, schema: Schema, *, saving: bool) -> CompiledRule | CompiledFormula | CompileErrors:
+        """Compile the expression as its kind is evaluated; with `saving` as it is accepted."""
+        match self.kind:
+            case "cap":
+                return compile_rule(self.expression, roots=CUSTOM_QUERY_ROOTS, saving=saving)
+            case "audience":
+                return compile_rule(self.expression, schema=schema, saving=saving, event_history=True)
+            case _:
+                return compile_expression(
+                    self.expression, kind=self.kind, roots=self.roots, schema=schema, saving=saving
+                )
+
+
+@dataclass(slots=True)
+class ExpressionFindings:
+    """What is wrong with the expressions of a version: `errors` refuse a write, `warnings` do not."""
+
+    errors: list[Violation] = field(default_factory=list)
+    warnings: list[Violation] = field(default_factory=list)
+
+
+def check_expressions(
+    version: Instance,
+    catalog: Catalog | CatalogOverlay,
+    *,
+    before: Instance | None = None,
+    observed: Type = ANY,
+) -> ExpressionFindings:
+    """Check the expressions that a write of this version changes.
+
+    `observed`: the fields of the stored profiles. The document may be invalid otherwise.
     """
-    if version.kind is EntityKind.OFFER:
-        return _cap_violations(version)
-    if version.kind not in {EntityKind.RULE, EntityKind.FORMULA}:
+    findings = ExpressionFindings()
+    stored = [(each.expression, each.roots) for each in expressions_of(before)] if before is not None else []
+    changed = [each for each in expressions_of(version) if (each.expression, each.roots) not in stored]
+    if not changed:
+        return findings
+    schema = replace(schema_of(catalog), reports_partial=False).with_profiles(observed)
+    for each in changed:
+        compiled = each.compile(schema, saving=True)
+        errors, warnings = _split(compiled, each)
+        findings.errors += errors
+        findings.warnings += warnings
+    return findings
+
+
+def broken_expressions(version: Instance, catalog: Catalog | CatalogOverlay) -> list[Violation]:
+    """Return the errors in a version's expressions that keep them from being evaluated (R33)."""
+    stored = list(expressions_of(version))
+    if not stored:
         return []
-    entity = expression_entity(version)
-    if isinstance(entity, EligibilityRule):
-        expression, kind, members = entity.condition, "rule", ("xdm:condition", "condition")
-    else:
-        expression, kind, members = entity.expression, "formula", ("xdm:expression", "expression")
-    compiled = compile_expression(
-        expression, kind=kind, roots=entity.roots, schema=schema_of(catalog), saving=True, name=entity.name
-    )
-    member = next(name for name in members if name in version.document)
-    value = "xdm:value" if "xdm:value" in version.document[member] else "value"
-    text = expression if isinstance(expression, str) else ""
-    return violations_of(compiled.diagnostics, text, f"$.{member}.{value}")
+    schema = schema_of(catalog)
+    return [error for each in stored for error in _split(each.compile(schema, saving=False), each)[0]]
+
+
+def _split(
+    compiled: CompiledRule | CompiledFormula | CompileErrors, stored: StoredExpression
+) -> tuple[list[Violation], list[Violation]]:
+    """Return the errors and the warnings of an expression as violations."""
+    text = stored.expression if isinstance(stored.expression, str) else ""
+    errors = violations_of([each for each in compiled.diagnostics if each.is_error], text, stored.path)
+    warnings = violations_of([each for each in compiled.diagnostics if not each.is_error], text, stored.path)
+    if stored.kind == "cap" and isinstance(compiled, CompiledRule):
+        errors += _unknown_event_fields(compiled, stored.path)
+    return errors, warnings
+
+
+def expressions_of(version: Instance) -> Iterator[StoredExpression]:
+    """Yield the expressions of a version that have a valid shape."""
+    document = version.document
+    if version.kind is EntityKind.OFFER:
+        caps = document.get("xdm:frequencyCappingConstraints")
+        for index, cap in enumerate(caps if isinstance(caps, list) else ()):
+            text = cap.get("xdm:customQuery") if isinstance(cap, Mapping) else None
+            if isinstance(text, str) and text:
+                path = f"$.xdm:frequencyCappingConstraints[{index}].xdm:customQuery"
+                yield StoredExpression(path=path, kind="cap", expression=text)
+        return
+    kind, members = _EXPRESSION_MEMBERS.get(version.kind, ("", ()))
+    member = next((name for name in members if name in document), None)
+    condition = document[member] if member is not None else None
+    if not isinstance(condition, Mapping) or condition.get("type") == "LIST":
+        return
+    value = next((name for name in ("xdm:value", "value") if name in condition), None)
+    defined_on = first_present(document, "xdm:definedOn", "definedOn")
+    if value is None or not isinstance(condition[value], str | Mapping) or not condition[value]:
+        return
+    if isinstance(defined_on, Mapping | None):
+        path = f"$.{member}.{value}"
+        roots = roots_of(document)
+        yield StoredExpression(path=path, kind=kind, expression=expression_of(condition), roots=roots)
+
+
+_EXPRESSION_MEMBERS: Mapping[EntityKind, tuple[str, tuple[str, ...]]] = {
+    EntityKind.RULE: ("rule", ("xdm:condition", "condition")),
+    EntityKind.FORMULA: ("formula", ("xdm:expression", "expression")),
+    EntityKind.AUDIENCE: ("audience", ("expression",)),
+}
+"""The kind of expression in an object, and the names of its member."""
 
 
 def expression_entity(version: Instance) -> EligibilityRule | RankingFormula:
@@ -169,32 +260,16 @@ def expression_entity(version: Instance) -> EligibilityRule | RankingFormula:
     return entity
 
 
-def _cap_violations(offer: Instance) -> list[Violation]:
-    """Return the errors in the rules of an offer's custom caps."""
-    violations: list[Violation] = []
-    for index, cap in enumerate(offer.document.get("xdm:frequencyCappingConstraints") or ()):
-        text = cap.get("xdm:customQuery")
-        if text is None:
-            continue
-        compiled = compile_rule(text, roots=CUSTOM_QUERY_ROOTS, name="customQuery", saving=True)
-        path = f"$.xdm:frequencyCappingConstraints[{index}].xdm:customQuery"
-        if isinstance(compiled, CompileErrors):
-            violations += violations_of(compiled.diagnostics, text, path)
-        else:
-            violations += _unknown_event_fields(compiled, path)
-    return violations
-
-
 def _unknown_event_fields(query: CompiledRule, path: str) -> list[Violation]:
     """Return violations for names that resolve to profile fields. No event has such fields."""
     return [
         Violation(
             code="pql.unknown-root",
-            message=f"`{field}` is not a field of the event that this query reads",
+            message=f"`{name}` is not a field of the event that this query reads",
             path=path,
-            help=f"fields of an event are under `body.xdmEntity`: write `body.xdmEntity.{field}`",
+            help=f"fields of an event are under `body.xdmEntity`: write `body.xdmEntity.{name}`",
         )
-        for field in sorted(read.removeprefix("profile.") for read in query.reads if read.startswith("profile."))
+        for name in sorted(read.removeprefix("profile.") for read in query.reads if read.startswith("profile."))
     ]
 
 
@@ -256,4 +331,5 @@ def _expression_diagnostic(diagnostic: Diagnostic, text: str, name: str) -> Expr
         line=position.line if position else None,
         column=position.column if position else None,
         rendered=render_diagnostic(diagnostic, text, name),
+        fix=diagnostic.fix,
     )

@@ -1,0 +1,72 @@
+"""Fields of a container's stored profiles, read from a bounded number of customers.
+
+They tell a misspelt field from one that only these customers have.
+"""
+
+import asyncio
+import random
+import time
+from dataclasses import dataclass
+
+from proffer.model.customer import Customer
+from proffer.pql import observed_type
+from proffer.pql.check.types import ANY, Type
+from proffer.store.errors import StoreUnavailable
+from proffer.store.ports import ProfileStore
+
+MAX_CUSTOMERS = 2_000
+"""Customers read: all of them up to this number, else the newest page and a random sample."""
+_PAGE = 500
+_REUSE = 20
+"""A result is reused for this many times as long as it took, unless the number of customers changes by 5 %."""
+
+
+class StoredFields:
+    """The observed type of the profiles of each container."""
+
+    def __init__(self, store: ProfileStore) -> None:
+        self._store = store
+        self._lock = asyncio.Lock()
+        self._observations: dict[str, _Observation] = {}
+
+    async def of(self, container_id: str) -> Type:
+        """Return the type of the container's profiles; `ANY` if there are none, or they cannot be read."""
+        async with self._lock:
+            begun = time.monotonic()
+            try:
+                total, lowest, highest = await self._store.customer_count(container_id)
+                observation = self._observations.get(container_id)
+                if observation is None or not observation.is_current(total, begun):
+                    customers = await self._customers(container_id, total, lowest, highest)
+                    profiles = [customer.attributes for customer in customers if customer.attributes]
+                    observed = await asyncio.to_thread(observed_type, profiles)
+                    ended = time.monotonic()
+                    observation = _Observation(observed, total, ended + _REUSE * (ended - begun))
+                    self._observations[container_id] = observation
+            except StoreUnavailable:
+                return ANY
+            return observation.type
+
+    async def _customers(self, container_id: str, total: int, lowest: int, highest: int) -> list[Customer]:
+        customers: list[Customer] = []
+        after = 0 if total <= MAX_CUSTOMERS else max(highest - _PAGE, 0)
+        while len(customers) < MAX_CUSTOMERS and (page := await self._store.page(container_id, after, _PAGE)):
+            customers += page
+            after = page[-1].key
+        if total > MAX_CUSTOMERS:
+            for _ in range(_PAGE, MAX_CUSTOMERS, _PAGE):
+                keys = [random.randint(lowest, highest) for _ in range(_PAGE)]  # noqa: S311 - a sample
+                customers += await self._store.customers_by_key(container_id, keys)
+        return customers
+
+
+@dataclass(frozen=True, slots=True)
+class _Observation:
+    """A type, the number of customers there were, and until when it is reused."""
+
+    type: Type
+    total: int
+    until: float
+
+    def is_current(self, total: int, now: float) -> bool:
+        return now < self.until and abs(total - self.total) <= self.total // 20
