@@ -19,11 +19,15 @@ _CACHE_SIZE = 4_096
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecodedScope:
-    """A decoded scope string. `item_count` is None if absent, 0 if invalid."""
+    """A decoded scope string. `item_count` is None if absent, 0 if invalid.
+
+    A named scope (`{"xdm:name": …}`) has a name instead of decision and placement.
+    """
 
     decision: str
     placement: str
     item_count: int | None = None
+    name: str | None = None
 
 
 def encode_scope(decision: str, placement: str | None = None) -> str:
@@ -37,8 +41,8 @@ def encode_scope(decision: str, placement: str | None = None) -> str:
 def decode_scope(text: str) -> DecodedScope | None:
     """Decode a scope string in any form that clients use; None for any other text.
 
-    Missing padding and the URL-safe alphabet are accepted. A text without decision and placement belongs
-    to another product, such as a page view.
+    Missing padding and the URL-safe alphabet are accepted. A text without decision and placement, or a
+    name, belongs to another product, such as a page view.
     """
     return _decode_cached(text) if len(text) <= _MAX_LENGTH else None
 
@@ -52,7 +56,11 @@ def _decode_cached(text: str) -> DecodedScope | None:
         return None
     if not isinstance(value, dict):
         return None
-    decision, placement = _member(value, "activityId"), _member(value, "placementId")
+    decision, placement, name = _member(value, "activityId"), _member(value, "placementId"), value.get("xdm:name")
+    if decision is None and placement is None and isinstance(name, str):
+        decision = placement = ""
+    else:
+        name = None
     if not isinstance(decision, str) or not isinstance(placement, str):
         return None
     count = _member(value, "itemCount")
@@ -60,7 +68,7 @@ def _decode_cached(text: str) -> DecodedScope | None:
         isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= MAX_SCOPE_ITEMS
     ):
         count = 0
-    return DecodedScope(decision=decision, placement=placement, item_count=count)
+    return DecodedScope(decision=decision, placement=placement, item_count=count, name=name)
 
 
 def _member(value: dict[str, Any], name: str) -> Any:

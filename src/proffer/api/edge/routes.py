@@ -216,6 +216,9 @@ class EdgeRoutes:
         parts: ResponseParts,
     ) -> Sequence[bytes]:
         result = None
+        if requested.names:
+            names = set(requested.names.values())
+            requested = requested.with_named_scopes(await self._service.named_scopes(edge_request.stream, names))
         if requested.scopes:
             result = await self._service.decide(
                 edge_request.stream,

@@ -1,7 +1,7 @@
 """Translate edge requests and outcomes (edge 2 to 4)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -24,13 +24,29 @@ _PLATFORM = "com_adobe_experience_platform"
 class ScopeTexts:
     """The decision scopes of an event: texts as sent, and parsed.
 
-    `texts` and `scopes` have the same order. `invalid`: offer scopes with an item count out of range,
-    as (text, decision/placement).
+    `texts` and `scopes` have the same order. `invalid`: offer scopes that cannot be decided, as (text,
+    decision/placement or name, reason). `names`: the names of named scopes by text; their entries in
+    `scopes` are empty until `with_named_scopes`.
     """
 
     texts: tuple[str, ...] = ()
     scopes: tuple[RequestedScope, ...] = ()
-    invalid: tuple[tuple[str, str], ...] = ()
+    invalid: tuple[tuple[str, str, str], ...] = ()
+    names: Mapping[str, str] = field(default_factory=dict)
+
+    def with_named_scopes(self, scopes_by_name: Mapping[str, RequestedScope | str]) -> "ScopeTexts":
+        """Return these scopes with a scope, or the reason why there is none, for each name."""
+        resolved: dict[str, RequestedScope] = {}
+        invalid = list(self.invalid)
+        for text, scope in zip(self.texts, self.scopes, strict=True):
+            name = self.names.get(text)
+            named_scope = scope if name is None else scopes_by_name[name]
+            if isinstance(named_scope, str):
+                assert name is not None
+                invalid.append((text, name, named_scope))
+            else:
+                resolved[text] = named_scope._replace(item_count=scope.item_count)
+        return ScopeTexts(texts=tuple(resolved), scopes=tuple(resolved.values()), invalid=tuple(invalid))
 
 
 class EventInput(NamedTuple):
@@ -95,8 +111,7 @@ def write(
 
     `result` is None where there was nothing to decide.
     """
-    reason = f"`itemCount` must be a whole number from 1 to {MAX_SCOPE_ITEMS}"
-    errors = [_scope_not_found(name, text, index, reason) for text, name in requested.invalid]
+    errors = [_scope_not_found(name, text, index, reason) for text, name, reason in requested.invalid]
     payload: list[bytes] = []
     if result is None:
         return payload, errors
@@ -170,14 +185,18 @@ _MAX_CACHED_LENGTH = 4_096
 def _scopes(texts: tuple[str, ...]) -> ScopeTexts:
     """Decode scope texts, without duplicates, in order."""
     scopes: dict[str, RequestedScope] = {}
-    invalid: dict[str, str] = {}
+    invalid: dict[str, tuple[str, str, str]] = {}
+    names: dict[str, str] = {}
     for text in texts:
         scope = decode_scope(text)
         if scope is None:
             continue
         if scope.item_count == 0:
-            invalid[text] = f"{scope.decision}/{scope.placement}"
+            scope_text = scope.name or f"{scope.decision}/{scope.placement}"
+            invalid[text] = (text, scope_text, f"`itemCount` must be a whole number from 1 to {MAX_SCOPE_ITEMS}")
         else:
+            if scope.name is not None:
+                names[text] = scope.name
             scopes[text] = RequestedScope(
                 decision=canonical(scope.decision),
                 placement=canonical(scope.placement),
@@ -186,7 +205,8 @@ def _scopes(texts: tuple[str, ...]) -> ScopeTexts:
     return ScopeTexts(
         texts=tuple(scopes),
         scopes=tuple(scopes.values()),
-        invalid=tuple(invalid.items()),
+        invalid=tuple(invalid.values()),
+        names=names,
     )
 
 

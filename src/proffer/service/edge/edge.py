@@ -4,10 +4,11 @@ One identity selects the customer. Identities sent together are linked, unless t
 people who share a device.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
+from proffer.engine.snapshot import Snapshot
 from proffer.errors import Invalid, ProfferError, Violation
 from proffer.model.customer import (
     EVENT_LIMITS,
@@ -16,6 +17,7 @@ from proffer.model.customer import (
     EventLimits,
     ProfileRecord,
 )
+from proffer.model.decision import Decision
 from proffer.model.feedback import Feedback, normalize_event, read_feedback
 from proffer.model.identity import (
     DEVICE_NAMESPACES,
@@ -43,6 +45,7 @@ from proffer.validation import parse_timestamp_us
 
 MAX_OPTIONS = 100
 """Maximum number of offers over all scopes of one request."""
+_MAX_LISTED_SCOPES = 10
 SURFACE = "edge"
 ECID = "ECID"
 DATASET = "edge"
@@ -174,6 +177,20 @@ class EdgeService:
             request_id=request_id,
         )
 
+    async def named_scopes(
+        self, stream: AuthorizedDatastream, names: Iterable[str]
+    ) -> Mapping[str, RequestedScope | str]:
+        """Return by name the scope of the one live decision that has it, or why there is none.
+
+        The decision must have one placement. Unknown names are looked for in the store first (R50).
+        """
+        scopes = _named_scopes(stream.access.state.publisher.snapshot, names, self._clock())
+        if not all(isinstance(scope, RequestedScope) for scope in scopes.values()):
+            with suppress(StoreUnavailable):
+                await self._registry.see_all_writes()
+            scopes = _named_scopes(stream.access.state.publisher.snapshot, names, self._clock())
+        return scopes
+
     def feedback(
         self,
         stream: AuthorizedDatastream,
@@ -263,6 +280,27 @@ class EdgeService:
             limits=self._limits,
         )
         return None
+
+
+def _named_scopes(snapshot: Snapshot, names: Iterable[str], now_us: int) -> dict[str, RequestedScope | str]:
+    candidates: dict[str, list[tuple[Decision, Sequence[str]]]] = {name: [] for name in names}
+    for playable in snapshot.decisions.values():
+        if playable.decision.name in candidates and now_us in playable.decision.window:
+            candidates[playable.decision.name].append((playable.decision, tuple(playable.scopes)))
+    return {name: _only_scope(name, decisions) for name, decisions in candidates.items()}
+
+
+def _only_scope(name: str, candidates: Sequence[tuple[Decision, Sequence[str]]]) -> RequestedScope | str:
+    """Return the only scope of these decisions of one name, or the reason why it is not unique."""
+    if not candidates:
+        return f"no live decision has the name `{name[:200]}`"
+    pairs = [(decision, placement) for decision, placements in candidates for placement in placements]
+    if len(pairs) == 1:
+        decision, placement = pairs[0]
+        return RequestedScope(decision.id, placement)
+    listed = ", ".join(f"`{decision.public_id}/{placement}`" for decision, placement in pairs[:_MAX_LISTED_SCOPES])
+    more = f" and {len(pairs) - _MAX_LISTED_SCOPES} more" if len(pairs) > _MAX_LISTED_SCOPES else ""
+    return f"the name stands for {len(pairs)} scopes: {listed}{more}; request one by decision and placement"
 
 
 def _rank(identity: EventIdentity) -> tuple[int, str, str]:
