@@ -119,7 +119,7 @@ def test_a_list_that_loses_most_members_needs_an_option(proffer: Proffer, databa
     forced = proffer("audiences", "upload", audience, listed, "--replace-all", "--delimiter", ";", *options)
 
     assert refused.code == 1
-    assert "the list has 1 customers and the audience has 3 members" in refused.err
+    assert "the list has 1 customer and the audience has 3 members" in refused.err
     assert "--replace-all" in refused.err
     assert forced.out == f"audience {audience}: 1 members, 2 removed\n"
 

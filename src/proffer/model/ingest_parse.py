@@ -1,6 +1,6 @@
 """Parse ingested XDM entities to customer changes: profile records or experience events.
 
-Fields of the XDM core are checked for their types; unknown members are kept. All violations of an entity
+Declared fields are checked for their types; other members are kept. All violations of an entity
 are listed, nothing is dropped silently.
 """
 
@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from msgspec import Struct
 
 from proffer.errors import Invalid, Violation
 from proffer.model.customer import EVENT_LIMITS, Change, EventLimits, ExperienceEvent, ProfileRecord
 from proffer.model.documents import limit_violation
 from proffer.model.feedback import Feedback, normalize_event, read_feedback
+from proffer.model.field_types import RecordTypes
 from proffer.model.identity import (
     MAX_MAP_IDENTITIES,
     IdentityField,
@@ -29,13 +29,8 @@ from proffer.model.profile import without_prefixes
 from proffer.validation import (
     AnyShape,
     DateTimeShape,
-    IntegerShape,
-    ListShape,
-    MapShape,
     Member,
-    NullShape,
     ObjectShape,
-    OneOfShape,
     Shape,
     TextShape,
     parse_timestamp_us,
@@ -57,128 +52,13 @@ class IngestMessage:
     schema: str = ""
 
 
-def _nullable(shape: Shape) -> Member:
-    return Member(OneOfShape([shape, NullShape()]))
-
-
-_TEXT = _nullable(TextShape())
-_OBJECT = _nullable(MapShape(AnyShape()))
-
-
-def _text_members(*names: str) -> dict[str, Member]:
-    return dict.fromkeys(names, _TEXT)
-
-
-_ADDRESS = _nullable(
-    ObjectShape(_text_members("city", "country", "countryCode", "postalCode", "state", "stateProvince", "street1"))
-)
-_EMAIL = _nullable(ObjectShape(_text_members("address", "label", "type", "status")))
-_PHONE = _nullable(ObjectShape(_text_members("number", "extension", "status")))
-_NAME = _nullable(ObjectShape(_text_members("firstName", "middleName", "lastName", "fullName", "courtesyTitle")))
-_PERSON = _nullable(
-    ObjectShape(
-        {
-            "name": _NAME,
-            "birthYear": _nullable(IntegerShape()),
-            **_text_members("birthDate", "birthDayAndMonth", "gender", "nationality", "maritalStatus"),
-        }
-    )
-)
-PROFILE_SHAPE: Shape = ObjectShape(
-    {
-        "person": _PERSON,
-        "homeAddress": _ADDRESS,
-        "workAddress": _ADDRESS,
-        "mailingAddress": _ADDRESS,
-        "billingAddress": _ADDRESS,
-        "personalEmail": _EMAIL,
-        "workEmail": _EMAIL,
-        "homePhone": _PHONE,
-        "mobilePhone": _PHONE,
-        "workPhone": _PHONE,
-        "consents": _OBJECT,
-        "segmentMembership": _OBJECT,
-        "preferredLanguage": _TEXT,
-        "timeZone": _TEXT,
-    }
-)
-"""Shape of the common fields of the XDM Individual Profile."""
-
 EVENT_SHAPE: Shape = ObjectShape(
     {
         "_id": Member(TextShape(min=1, max=1024), required=True),
         "timestamp": Member(DateTimeShape(), required=True),
-        "eventType": _TEXT,
-        "producedBy": _TEXT,
-        "commerce": _OBJECT,
-        "web": _OBJECT,
-        "environment": _OBJECT,
-        "placeContext": _OBJECT,
-        "productListItems": _nullable(ListShape(MapShape(AnyShape()))),
     }
 )
-"""Shape of the common fields of the XDM ExperienceEvent."""
-
-
-class _Name(Struct):
-    firstName: str | None = None  # noqa: N815 - XDM's own names
-    middleName: str | None = None  # noqa: N815
-    lastName: str | None = None  # noqa: N815
-    fullName: str | None = None  # noqa: N815
-    courtesyTitle: str | None = None  # noqa: N815
-
-
-class _Person(Struct):
-    name: _Name | None = None
-    birthYear: int | None = None  # noqa: N815
-    birthDate: str | None = None  # noqa: N815
-    birthDayAndMonth: str | None = None  # noqa: N815
-    gender: str | None = None
-    nationality: str | None = None
-    maritalStatus: str | None = None  # noqa: N815
-
-
-class _Address(Struct):
-    city: str | None = None
-    country: str | None = None
-    countryCode: str | None = None  # noqa: N815
-    postalCode: str | None = None  # noqa: N815
-    state: str | None = None
-    stateProvince: str | None = None  # noqa: N815
-    street1: str | None = None
-
-
-class _Email(Struct):
-    address: str | None = None
-    label: str | None = None
-    type: str | None = None
-    status: str | None = None
-
-
-class _Phone(Struct):
-    number: str | None = None
-    extension: str | None = None
-    status: str | None = None
-
-
-class _Profile(Struct):
-    """`PROFILE_SHAPE` as types, for a fast check of valid profiles."""
-
-    person: _Person | None = None
-    homeAddress: _Address | None = None  # noqa: N815
-    workAddress: _Address | None = None  # noqa: N815
-    mailingAddress: _Address | None = None  # noqa: N815
-    billingAddress: _Address | None = None  # noqa: N815
-    personalEmail: _Email | None = None  # noqa: N815
-    workEmail: _Email | None = None  # noqa: N815
-    homePhone: _Phone | None = None  # noqa: N815
-    mobilePhone: _Phone | None = None  # noqa: N815
-    workPhone: _Phone | None = None  # noqa: N815
-    consents: dict[str, Any] | None = None
-    segmentMembership: dict[str, Any] | None = None  # noqa: N815
-    preferredLanguage: str | None = None  # noqa: N815
-    timeZone: str | None = None  # noqa: N815
-
+"""Required fields of an XDM ExperienceEvent."""
 
 _PREFIX, _NUL = b'"xdm:', b"\\u0000"
 _ADDRESS_MARKERS = (b'"@id"', b'"https://ns.adobe.com/')
@@ -186,7 +66,11 @@ _NOT_ATTRIBUTES = frozenset({"identityMap", "_id"})
 
 
 def parse_change(
-    message: IngestMessage, namespaces: Namespaces, now_us: int, limits: EventLimits = EVENT_LIMITS
+    message: IngestMessage,
+    namespaces: Namespaces,
+    types: RecordTypes,
+    now_us: int,
+    limits: EventLimits = EVENT_LIMITS,
 ) -> Change:
     """Parse a message to a change. Raises `Invalid` with all violations.
 
@@ -199,7 +83,7 @@ def parse_change(
     is_event = "timestamp" in entity if message.is_event is None else message.is_event
     if is_event and any(marker in text for marker in _ADDRESS_MARKERS):
         entity = normalize_event(entity)
-    violations = [] if _is_valid_profile(entity, text, is_event) else _shape_violations(entity, is_event)
+    violations = _entity_violations(entity, text, types, is_event=is_event)
     violations += _limit_violations(message, len(text), limits.max_event_bytes if is_event else MAX_RECORD_BYTES)
     identities, identity_violations = read_identity_map(entity.get("identityMap", {}), namespaces)
     violations += identity_violations
@@ -226,14 +110,18 @@ def parse_change(
 
 
 def read_message(
-    message: IngestMessage, namespaces: Namespaces, now_us: int, limits: EventLimits = EVENT_LIMITS
+    message: IngestMessage,
+    namespaces: Namespaces,
+    types: RecordTypes,
+    now_us: int,
+    limits: EventLimits = EVENT_LIMITS,
 ) -> tuple[Change | None, Feedback | None]:
     """Parse a message to a change and feedback. Feedback may come without identities.
 
     Raises `Invalid` with all violations.
     """
     try:
-        change = parse_change(message, namespaces, now_us, limits)
+        change = parse_change(message, namespaces, types, now_us, limits)
     except Invalid as error:
         if [violation.code for violation in error.violations] != [_NO_IDENTITY]:
             raise
@@ -263,25 +151,23 @@ def _feedback_without_identity(message: IngestMessage, limits: EventLimits) -> F
     """
     entity = normalize_event(without_prefixes(message.entity))
     identity_map = entity.get("identityMap")
-    is_unusable = message.is_event is False or identity_map or _shape_violations(entity, True)
+    is_unusable = message.is_event is False or identity_map or validate(EVENT_SHAPE, entity)
     if is_unusable or _limit_violations(message, len(msgspec.json.encode(entity)), limits.max_event_bytes):
         return None
     return read_feedback(entity, event_id=entity["_id"], at_us=parse_timestamp_us(entity["timestamp"]))
 
 
-def _is_valid_profile(entity: Mapping[str, Any], text: bytes, is_event: bool) -> bool:
-    """Return True only for a valid profile entity. Fast check; False may still be valid."""
-    if is_event or _NUL in text:
-        return False
-    try:
-        msgspec.convert(entity, _Profile)
-    except msgspec.ValidationError:
-        return False
-    return True
-
-
-def _shape_violations(entity: Mapping[str, Any], is_event: bool) -> list[Violation]:
-    return validate(EVENT_SHAPE if is_event else PROFILE_SHAPE, entity)
+def _entity_violations(
+    entity: Mapping[str, Any], text: bytes, types: RecordTypes, *, is_event: bool
+) -> list[Violation]:
+    violations: list[Violation] = []
+    if is_event:
+        violations = validate(EVENT_SHAPE, entity)
+    elif _NUL in text:
+        violations = validate(AnyShape(), entity)
+    paths = {violation.path for violation in violations}
+    declared = (types.event if is_event else types.profile).violations(entity)
+    return violations + [violation for violation in declared if violation.path not in paths]
 
 
 def build_record(

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from proffer.app import DEV_CONTAINER
+from proffer.app import DEV_CONTAINER, DEV_ORGANISATION, DEV_SANDBOX, Services
+from proffer.cli.database import open_container
 from proffer.config import Settings
+from proffer.store.memory.store import MemoryStore
 from proffer.store.ports import Store
 from proffer.store.sqlite.store import SqliteStore
 from support.customers import SCHEMA, identities, ingest, message, person
@@ -166,6 +168,64 @@ def test_a_wrong_message_is_refused_and_nothing_is_kept(client: TestClient, sent
     assert any(one["path"].endswith(path) for one in violations), violations
     assert "inletId: [dev]" in answer.json()["report"]["message"]
     assert person(client, "ann@x") is None
+
+
+@pytest.mark.parametrize("query", ["", "?syncValidation=true"])
+def test_a_record_with_wrong_types_is_refused_whole(client: TestClient, query: str) -> None:
+    """Every wrong member is told with its place; what is not declared stays as it is."""
+    right = {"person": {"birthDate": "1990-12-31"}, "loyalty": {"points": 900}, "_acme": {"size": "7"}, "optOut": "yes"}
+    accepted = client.post(f"/collection/dev{query}", json=message({"identityMap": ANN, **right}))
+    answer = client.post(
+        f"/collection/dev{query}",
+        json=wrong(
+            person={"birthDate": "1990-13-45", "birthYear": "1990", "gender": "x"},
+            testProfile="yes",
+            **{"xdm:loyalty": {"xdm:points": "abc", "tier": "gold"}},
+        ),
+    )
+
+    assert accepted.status_code == 200
+    assert answer.status_code == 400
+    assert [(one["path"], one["message"]) for one in answer.json()["report"]["violations"]] == [
+        ("$.body.xdmEntity.person.birthDate", "`1990-13-45` is not a date: there is no such day"),
+        ("$.body.xdmEntity.person.birthYear", "`1990` is not an integer"),
+        ("$.body.xdmEntity.testProfile", "`yes` is not a boolean"),
+        ("$.body.xdmEntity.loyalty.points", "`abc` is not a number"),
+    ]
+    found = person(client, "ann@x")["entity"]
+    assert {name: found[name] for name in right} == right
+
+
+def test_a_loaded_schema_says_what_a_record_may_contain() -> None:
+    """Instead of the core, for profiles and events; until it is removed."""
+    store = MemoryStore()
+    services = Services(store)
+
+    async def opening(_: Settings) -> Store:
+        await services.tokens.container(DEV_ORGANISATION, "prod", new_id=DEV_CONTAINER)
+        await services.registry.catch_up()
+        await load("profile", {"person": {"birthDate": "text"}, "_acme": {"since": "date", "scores": ["integer"]}})
+        await load("xEvent", {"_acme": {"cart": {"total": "number"}}})
+        return store
+
+    async def load(root: str, fields: dict[str, Any]) -> None:
+        access = await open_container(services, DEV_ORGANISATION, DEV_SANDBOX)
+        await services.schemas.load(access, root, fields)
+
+    def paths(entity: dict[str, Any]) -> list[str]:
+        answer = client.post("/collection/dev", json=message({"identityMap": ANN, **entity}))
+        assert answer.status_code in {200, 400}
+        found = answer.json()["report"]["violations"] if answer.status_code == 400 else []
+        return [one["path"].removeprefix("$.body.xdmEntity.") for one in found]
+
+    event = {"_id": "e", "timestamp": "2026-01-01T00:00:00Z"}
+    with server(opening=opening) as client:
+        assert paths({"person": {"birthDate": "31.12.1990"}, "loyalty": {"points": "900"}}) == []
+        assert paths({"_acme": {"since": "31.12.1990", "scores": [1, "2"]}}) == ["_acme.since", "_acme.scores[1]"]
+        assert paths({**event, "_acme": {"since": "x", "cart": {"total": "12,50"}}}) == ["_acme.cart.total"]
+        assert (
+            paths({**event, "_acme": {"cart": {"total": 12.5}}, "web": {"webPageDetails": {"isHomePage": "x"}}}) == []
+        )
 
 
 def test_bodies_that_are_no_message_are_refused(client: TestClient) -> None:

@@ -95,7 +95,8 @@ OPERATIONS = [
         about="A profile record or an experience event. When the response arrives, it is stored durably and visible "
         "to decisions. A record is merged into earlier records of the same dataset and primary identity; null "
         "removes a member. Identities in one message belong to one customer from then on. Repeating a record id "
-        "with the same content changes nothing. Needs `profiles:write`.",
+        "with the same content changes nothing. Values must have the types that the loaded schema, or XDM, declares: a "
+        "message with a wrong value is refused completely. Needs `profiles:write`.",
         parameters=[
             _INLET,
             OperationParameter(

@@ -34,16 +34,6 @@ _SCALARS = {
 }
 
 
-_SCALAR_NAMES = {
-    Shape.TEXT: "text",
-    Shape.DATE: "text",
-    Shape.MOMENT: "text",
-    Shape.INTEGER: "number",
-    Shape.NUMBER: "number",
-    Shape.BOOLEAN: "boolean",
-}
-
-
 @dataclass(frozen=True, slots=True)
 class Schema:
     """Types of the roots; the root of a context is `@` and its reference.
@@ -73,15 +63,6 @@ class Schema:
             return self
         profile = with_observed(self.roots.get("profile", ANY), observed)
         return replace(self, roots={**self.roots, "profile": profile})
-
-    def scalar_name(self, root: str, path: str) -> str | None:
-        """Return `text`, `number` or `boolean` for a dotted path; None if other or unknown."""
-        type_ = self.roots.get(root, ANY)
-        for step in path.split("."):
-            if not isinstance(type_, ObjectType):
-                return None
-            type_ = type_.fields.get(step, ANY)
-        return _SCALAR_NAMES.get(type_.shape) if type(type_) is Type else None
 
 
 def parse_type(description: Any) -> Type:

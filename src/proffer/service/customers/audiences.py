@@ -266,8 +266,9 @@ class AudienceService:
             members += sum(_is_member(customer, audience) for customer in page)
             after = page[-1].key
         if members > 2 * listed:
+            customers = "customer" if listed == 1 else "customers"
             raise Conflict(
-                f"the list has {listed:,} customers and the audience has {members:,} members: at least "
+                f"the list has {listed:,} {customers} and the audience has {members:,} members: at least "
                 f"{members - listed:,} would leave it; if the list is complete, repeat the request with `replace=all`, "
                 "or the command with `--replace-all`",
                 code="list-too-short",

@@ -44,6 +44,7 @@ class IngestService:
     ) -> list[ProfferError | None]:
         """Store messages; return per message None once it is durable, else the refusal."""
         state = access.state
+        schema = state.customer_schema
         now_us = self._clock()
         refusals: list[ProfferError | None] = []
         changes: list[tuple[int, Change]] = []
@@ -53,7 +54,7 @@ class IngestService:
             try:
                 if isinstance(message, ProfferError):
                     raise message
-                change, reported = read_message(message, state.customer_schema.namespaces, now_us, self._limits)
+                change, reported = read_message(message, schema.namespaces, schema.record_types, now_us, self._limits)
             except ProfferError as refusal:
                 refusals[index] = refusal
                 continue

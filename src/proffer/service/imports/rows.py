@@ -3,8 +3,8 @@
 Runs in a separate process, so all inputs and outputs are plain data.
 
 CSV columns are dotted paths: `person.name.firstName`, `person.age:number`; `identity.Email` is an
-identity, the first such column the primary one. Types after the colon are `text` (the default), `number`,
-`boolean` and `json`. An empty cell is a missing value.
+identity, the first such column the primary one. A cell has the type after the colon (`text`, `number`, `boolean` or
+`json`), else that of the declared field, else it is a text. An empty cell is a missing value.
 """
 
 import json
@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -21,14 +22,17 @@ import msgspec
 from proffer.errors import Invalid, Malformed, ProfferError, Violation
 from proffer.model.customer import Change, EncodedRecord, ProfileRecord
 from proffer.model.feedback import Feedback
+from proffer.model.field_types import RecordTypes, convert_text, type_violation
 from proffer.model.identity import BLANKS, IdentityField, Namespaces, unknown_namespace
 from proffer.model.ingest_parse import IngestMessage, read_message
 from proffer.service.imports.files import BrokenRow
+from proffer.validation import json_path
 
 MAX_DEPTH = 50
 IDENTITY = "identity."
 _CELL_TYPES = frozenset({"", "text", "number", "boolean", "json"})
 _MAX_TEXT_LENGTH = 2_000
+_NOT_CONVERTED = object()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +46,8 @@ class ImportSpec:
     now_us: int
     schema: str = ""
     fields: tuple[IdentityField, ...] = ()
+    record_fields: bytes = b""
+    """The fields of `RecordTypes` as JSON; hashable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +94,18 @@ class ValidatedBlock:
 _namespaces: dict[tuple[tuple[str, ...], tuple[IdentityField, ...]], Namespaces] = {}
 
 
+@lru_cache(2)
+def _record_types(fields: bytes) -> RecordTypes:
+    return RecordTypes.of(msgspec.json.decode(fields))
+
+
 def validate(spec: ImportSpec, first: int, rows: Sequence[Any]) -> ValidatedBlock:
     """Validate the rows of a block; `first` is the number of its first row."""
     cache_key = spec.codes, spec.fields
     namespaces = _namespaces.get(cache_key)
     if namespaces is None:
         namespaces = _namespaces[cache_key] = Namespaces(*cache_key)
+    types = _record_types(spec.record_fields)
     numbers: list[int] = []
     changes: list[Change] = []
     rejects: list[Reject] = []
@@ -103,7 +115,7 @@ def validate(spec: ImportSpec, first: int, rows: Sequence[Any]) -> ValidatedBloc
         try:
             if not row or (isinstance(row, bytes) and not row.strip()):
                 continue
-            change, reported = read_message(_message(spec, row), namespaces, spec.now_us)
+            change, reported = _read_row(spec, namespaces, types, row)
         except UnicodeEncodeError:
             rejects.append(Reject(number, (_not_utf8(),), row_text(row)))
         except ProfferError as refusal:
@@ -173,16 +185,34 @@ def row_text(row: Any) -> str:
     return text.rstrip("\r\n")[:_MAX_TEXT_LENGTH]
 
 
-def _message(spec: ImportSpec, row: Any) -> IngestMessage:
+def _read_row(
+    spec: ImportSpec, namespaces: Namespaces, types: RecordTypes, row: Any
+) -> tuple[Change | None, Feedback | None]:
+    """Read a row. Raises `Invalid` with every violation of its cells and of the record."""
+    violations: list[Violation] = []
+    message = _message(spec, types, row, violations)
+    try:
+        result = read_message(message, namespaces, types, spec.now_us)
+    except Invalid as refusal:
+        paths = {violation.path for violation in violations}
+        others = [violation for violation in refusal.violations if violation.path not in paths]
+        raise Invalid.of([*violations, *others]) from None
+    if violations:
+        raise Invalid.of(violations)
+    return result
+
+
+def _message(spec: ImportSpec, types: RecordTypes, row: Any, violations: list[Violation]) -> IngestMessage:
+    """Return the message of a row; the violations of its cells are added to `violations`."""
     match spec.file_format:
         case "jsonl":
             entity = _decode_object(row)
         case "csv" if isinstance(row, BrokenRow):
             raise Malformed(row.reason)
         case "csv":
-            entity = _from_cells(spec.columns, row)
+            entity = _converted(types, _from_cells(spec.columns, row, violations))
         case _:
-            entity = _from_columns(row)
+            entity = _converted(types, _from_columns(row))
     body = entity.get("body")
     if isinstance(body, Mapping) and isinstance(body.get("xdmEntity"), Mapping):
         header = entity.get("header")
@@ -194,6 +224,11 @@ def _message(spec: ImportSpec, row: Any) -> IngestMessage:
         schema = schema_id if isinstance(schema_id, str) else spec.schema
         return IngestMessage(entity=body["xdmEntity"], dataset=dataset, schema=schema)
     return IngestMessage(entity=entity, dataset=spec.dataset, schema=spec.schema)
+
+
+def _converted(types: RecordTypes, entity: dict[str, Any]) -> dict[str, Any]:
+    """Return the entity of a table row with texts as the declared types."""
+    return (types.event if "timestamp" in entity else types.profile).converted(entity)
 
 
 def _decode_object(line: bytes) -> dict[str, Any]:
@@ -216,7 +251,7 @@ def _too_deep(line: bytes) -> bool:
     return deepest > MAX_DEPTH
 
 
-def _from_cells(columns: Sequence[str], cells: Sequence[str]) -> dict[str, Any]:
+def _from_cells(columns: Sequence[str], cells: Sequence[str], violations: list[Violation]) -> dict[str, Any]:
     if len(cells) != len(columns):
         raise Invalid.of(
             [
@@ -231,15 +266,19 @@ def _from_cells(columns: Sequence[str], cells: Sequence[str]) -> dict[str, Any]:
     for column, cell in zip(columns, cells, strict=True):
         if cell.strip(BLANKS):
             path, _, kind = column.partition(":")
-            _put(entity, path, _parse_cell(column, kind, cell))
+            value = _parse_cell(kind, cell)
+            if value is _NOT_CONVERTED:
+                violations.append(type_violation(kind, cell, json_path(*path.split("."))))
+            else:
+                _put(entity, path, value)
     return entity
 
 
 def _from_columns(row: Mapping[str, Any]) -> dict[str, Any]:
     entity: dict[str, Any] = {}
     for column, value in row.items():
-        if value is not None:
-            _put(entity, column, _json_value(value))
+        if (json_value := _json_value(value)) is not None:
+            _put(entity, column, json_value)
     identity_map = entity.get("identityMap")
     if isinstance(identity_map, list):  # Arrow returns a map column as pairs
         entity["identityMap"] = {str(pair[0]): pair[1] for pair in identity_map if len(pair) == 2}
@@ -264,28 +303,15 @@ def _put(entity: dict[str, Any], path: str, value: Any) -> None:
     target[last] = value
 
 
-def _parse_cell(column: str, kind: str, cell: str) -> Any:
-    try:
-        match kind:
-            case "" | "text":
-                return cell
-            case "number":
-                return _number(cell)
-            case "boolean":
-                return {"true": True, "false": False}[cell.strip().lower()]
-            case "json":
-                return msgspec.json.decode(cell)
-    except (ValueError, KeyError, msgspec.MsgspecError):
-        raise Invalid.of(
-            [
-                Violation(
-                    code="type",
-                    message=f"`{cell[:100]}` is not {'JSON' if kind == 'json' else f'a {kind}'}",
-                    path=column,
-                )
-            ]
-        ) from None
-    raise Invalid.of([_unknown_type(column, kind)])
+def _parse_cell(kind: str, cell: str) -> Any:
+    """Return the value of a cell; `_NOT_CONVERTED` if it is not of this kind."""
+    if kind == "json":
+        try:
+            return msgspec.json.decode(cell)
+        except msgspec.MsgspecError:
+            return _NOT_CONVERTED
+    value = convert_text(kind, cell)
+    return _NOT_CONVERTED if value is None else value
 
 
 def _unknown_type(column: str, kind: str) -> Violation:
@@ -297,15 +323,10 @@ def _unknown_type(column: str, kind: str) -> Violation:
     )
 
 
-def _number(cell: str) -> int | float:
-    number = float(cell)
-    if not math.isfinite(number):
-        raise ValueError(cell)
-    return int(cell) if cell.strip().lstrip("+-").isdigit() else number
-
-
 def _json_value(value: Any) -> Any:
-    """Convert a Parquet column value to a JSON value."""
+    """Convert a Parquet column value to a JSON value. NaN, which tables use for missing numbers, becomes null."""
+    if isinstance(value, float):
+        return None if math.isnan(value) else value
     if isinstance(value, datetime | date):
         return value.isoformat()
     if isinstance(value, Decimal):

@@ -9,7 +9,7 @@ import hashlib
 import os
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -21,7 +21,6 @@ import msgspec
 from proffer.errors import Invalid, NotFound, ProfferError, Unavailable
 from proffer.model.customer import EVENT_LIMITS, ChangeResult, Checkpoint, EventLimits
 from proffer.model.identity import IdentityField, unknown_namespace
-from proffer.pql import Schema
 from proffer.service.event_log.feedback import FeedbackService
 from proffer.service.imports.files import Block, RowFile
 from proffer.service.imports.rejects import RejectsFile
@@ -36,7 +35,6 @@ from proffer.service.imports.rows import (
 )
 from proffer.service.library.library import ContainerState
 from proffer.service.library.registry import AuthorizedContainer
-from proffer.service.rules.check import schema_of
 from proffer.service.runtime.clock import Clock
 from proffer.store.ports import ProfileStore
 
@@ -118,7 +116,7 @@ class ImportService:
         identity_fields = (*namespaces.all_fields, *fields)
         columns = file.columns
         if file.file_format == "csv":
-            columns = _typed_columns(columns, schema_of(state.catalog), identity_fields)
+            columns = tuple(map(_column, columns))
         spec = ImportSpec(
             file_format=file.file_format,
             columns=columns,
@@ -127,6 +125,7 @@ class ImportService:
             now_us=self._clock(),
             schema=schema,
             fields=identity_fields,
+            record_fields=msgspec.json.encode(state.customer_schema.record_types.fields),
         )
         violations = column_violations(spec)
         if violations:
@@ -277,22 +276,12 @@ def _no_identities(schema: str) -> NotFound:
     )
 
 
-def _typed_columns(columns: Iterable[str], schema: Schema, fields: Iterable[IdentityField]) -> tuple[str, ...]:
-    """Return the columns of a CSV file with their types: declared in the name, else by the schema.
-
-    Identities and all other columns are text. `identityMap.Email` is an alias of `identity.Email`.
-    """
-    typed_columns = []
-    identities = {".".join(field.path) for field in fields}
-    for column in columns:
-        path, colon, kind = column.partition(":")
-        if path.startswith(_IDENTITY_MAP) and path.count(".") == 1 and kind != "json":
-            path = IDENTITY + path.removeprefix(_IDENTITY_MAP)
-        if not colon and not path.startswith(IDENTITY) and path not in identities:
-            declared = schema.scalar_name("profile", path)
-            colon, kind = (":", declared) if declared not in {None, "text"} else ("", "")
-        typed_columns.append(f"{path}{colon}{kind}")
-    return tuple(typed_columns)
+def _column(column: str) -> str:
+    """Return a CSV column with `identityMap.Email` as its alias `identity.Email`."""
+    path, colon, kind = column.partition(":")
+    if path.startswith(_IDENTITY_MAP) and path.count(".") == 1 and kind != "json":
+        return f"{IDENTITY}{path.removeprefix(_IDENTITY_MAP)}{colon}{kind}"
+    return column
 
 
 def _import_name(file: RowFile, dataset: str, schema: str = "", fields: tuple[IdentityField, ...] = ()) -> str:

@@ -15,12 +15,13 @@ from proffer.model.customer import (
     MembershipEvaluator,
     Memberships,
 )
+from proffer.model.field_types import RecordTypes
 from proffer.model.identity import IdentityField, Namespaces
 from proffer.model.ids import EntityKind
 from proffer.model.instance import Instance
 from proffer.model.merging import TIMESTAMP_ORDER, MergePolicy
 from proffer.model.xdm import profile_document, segment_membership, with_ups_segments
-from proffer.pql import CompiledRule, Environment, compile_rule
+from proffer.pql import XDM_FIELDS, CompiledRule, Environment, compile_rule
 from proffer.service.library.customer_rules_batch import BatchEvaluator
 
 _EVENT_ROOT = b"xEvent"
@@ -41,6 +42,8 @@ class CustomerSchema:
     def __init__(self) -> None:
         self.audiences: dict[str, CompiledAudience] = {}
         self.namespaces = Namespaces()
+        self.record_types = RecordTypes.of(record_fields({}))
+        self._schemas: dict[str, tuple[str, Mapping[str, Any]]] = {}
         self._codes: dict[str, str] = {}
         self._fields: dict[str, IdentityField] = {}
         self._policies: dict[str, MergePolicy] = {TIMESTAMP_ORDER.id: TIMESTAMP_ORDER}
@@ -111,6 +114,13 @@ class CustomerSchema:
             self._fields[key] = identity_field(version.document)
         self.namespaces = Namespaces(self._codes.values(), self._fields.values())
 
+    def _schema(self, key: str, version: Instance | None) -> None:
+        if version is None:
+            self._schemas.pop(key, None)
+        else:
+            self._schemas[key] = (version.name, version.document["fields"])
+        self.record_types = RecordTypes.of(record_fields(dict(self._schemas.values())))
+
     def _merge_policy(self, key: str, version: Instance | None) -> None:
         self._policies.pop(key, None)
         self._default_policies.pop(key, None)
@@ -122,6 +132,14 @@ class CustomerSchema:
         self._policies[key] = MergePolicy(id=key, precedence=order)
         if version.document.get("default"):
             self._default_policies[key] = None
+
+
+def record_fields(loaded: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Mapping[str, Any]]:
+    """Return the declared fields of profiles and events: those of the loaded schemas, by root, else the XDM core's.
+
+    Identity maps are left out: they are read by their own rules.
+    """
+    return {root: {**loaded.get(root, XDM_FIELDS[root]), "identityMap": "any"} for root in ("profile", "xEvent")}
 
 
 def identity_field(descriptor: Mapping[str, Any]) -> IdentityField:
@@ -237,5 +255,6 @@ _HANDLERS: Mapping[EntityKind, Callable[[CustomerSchema, str, Instance | None], 
     EntityKind.AUDIENCE: CustomerSchema._audience,  # noqa: SLF001 - its own table
     EntityKind.NAMESPACE: CustomerSchema._namespace,  # noqa: SLF001
     EntityKind.MERGE_POLICY: CustomerSchema._merge_policy,  # noqa: SLF001
+    EntityKind.SCHEMA: CustomerSchema._schema,  # noqa: SLF001
     EntityKind.DESCRIPTOR: CustomerSchema._descriptor,  # noqa: SLF001
 }
