@@ -130,6 +130,7 @@ class ContentRenderer:
             offer=_offer_attributes(offer),
             variables={**base.variables, "context": event},
             tz=base.tz,
+            audience_ids=base.audience_ids,
         )
         members = {name: getattr(component, name) for name in _TEMPLATE_MEMBERS}
         for name, template in component.templates.items():

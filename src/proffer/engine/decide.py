@@ -14,7 +14,7 @@
 If no offer is left, the scope gets the fallback offer (spec 7.1, 10.1, 10.2).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from operator import sub
 
 from proffer.engine.capping import CapState
@@ -47,7 +47,7 @@ from proffer.pql import Environment
 
 def decide(snapshot: Snapshot, inputs: Inputs, *, explain: bool = False) -> DecisionOutcome:
     """Decide every scope of the request; with `explain`, trace every candidate."""
-    run = _Run(inputs)
+    run = _Run(inputs, snapshot.audience_ids)
     scope_results: list[Proposition | UnknownScope] = []
     traces: list[ScopeTrace] = []
     for scope_request in inputs.request.scopes:
@@ -98,7 +98,7 @@ class _Run:
         "tie_orders",
     )
 
-    def __init__(self, inputs: Inputs) -> None:
+    def __init__(self, inputs: Inputs, audience_ids: Mapping[str, str]) -> None:
         request = inputs.request
         event = request.event
         self.now_us = inputs.now_us
@@ -111,6 +111,7 @@ class _Run:
             inputs.now_us,
             request.context,
             inputs.profile.events if event is None else event,
+            audience_ids=audience_ids,
         )
         self.eligibility = Eligibility(self.environment)
         self.scorer: OfferScorer | None = None

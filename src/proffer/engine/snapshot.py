@@ -116,6 +116,8 @@ class Snapshot:
     decisions: Mapping[str, CompiledDecision]
     inactive: Mapping[str, Decision]
     placements: Mapping[str, Placement]
+    audience_ids: Mapping[str, str] = field(default_factory=dict)
+    """Ids of the container's audiences by name."""
 
     @property
     def diagnostics(self) -> tuple[SnapshotDiagnostic, ...]:

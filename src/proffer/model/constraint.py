@@ -1,5 +1,6 @@
 """Profile constraints: none, eligibility rules, or audiences (spec 7.2, R14)."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -20,6 +21,21 @@ class AudienceRef:
 
     namespace: str
     id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamedAudience:
+    """An audience of the library, as rules name it."""
+
+    id: str
+    name: str
+    created_us: int
+
+
+def audience_ids(audiences: Iterable[NamedAudience]) -> dict[str, str]:
+    """Return the ids by name; of several with one name, the oldest."""
+    oldest_last = sorted(audiences, key=lambda audience: (audience.created_us, audience.id), reverse=True)
+    return {audience.name: audience.id for audience in oldest_last}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

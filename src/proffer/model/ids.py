@@ -46,7 +46,7 @@ CUSTOMER_KINDS = frozenset(
 )
 """Kinds that concern customers, not offers."""
 
-UNPUBLISHED_KINDS = CUSTOMER_KINDS | {EntityKind.DATASTREAM}
+UNPUBLISHED_KINDS = CUSTOMER_KINDS - {EntityKind.AUDIENCE} | {EntityKind.DATASTREAM}
 """Kinds that are not part of snapshots."""
 
 INTERNAL_KINDS = CUSTOMER_KINDS | {EntityKind.SCHEMA, EntityKind.DATASTREAM}

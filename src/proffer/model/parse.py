@@ -20,7 +20,7 @@ from proffer.model.capping import (
     RepeatUnit,
 )
 from proffer.model.collection import Collection, FilterType
-from proffer.model.constraint import NO_CONSTRAINT, AudienceRef, Constraint, ConstraintType
+from proffer.model.constraint import NO_CONSTRAINT, AudienceRef, Constraint, ConstraintType, NamedAudience
 from proffer.model.content import Component, Representation
 from proffer.model.decision import Criterion, Decision
 from proffer.model.field_schema import FieldSchema
@@ -46,6 +46,7 @@ Entity = (
     | FallbackOffer
     | Decision
     | FieldSchema
+    | NamedAudience
 )
 Document = Mapping[str, Any]
 CAPS_MEMBER = "xdm:frequencyCappingConstraints"
@@ -297,6 +298,13 @@ def _constraint(document: Document) -> Constraint:
     return Constraint(type=kind, audiences=audiences)
 
 
+def named_audience(instance: Instance) -> NamedAudience:
+    """Return an audience as rules name it."""
+    return NamedAudience(
+        id=instance.instance_id, name=instance.document.get("name", ""), created_us=instance.created_us
+    )
+
+
 def limits_of(document: Document) -> list[CapLimit]:
     """Return the limits of an offer's document, those that are not enabled included."""
     legacy = document.get("xdm:cappingConstraint") or {}
@@ -373,4 +381,5 @@ _READERS: Mapping[EntityKind, Callable[[Instance], Entity]] = {
     EntityKind.FALLBACK: _fallback,
     EntityKind.DECISION: _decision,
     EntityKind.SCHEMA: _schema,
+    EntityKind.AUDIENCE: named_audience,
 }

@@ -71,6 +71,7 @@ def environment(env_document: Mapping[str, Any]) -> Environment:
         offer=env_document.get("offer"),
         variables=variables,
         tz=ZoneInfo(env_document.get("tz", "UTC")),
+        audience_ids=env_document.get("audiences", {}),
     )
 
 

@@ -71,6 +71,7 @@ class _Renderer:
             offer=environment.offer,
             variables=self.variables,
             tz=environment.tz,
+            audience_ids=environment.audience_ids,
         )
         self.escape_value = escape_value
         self.parts: list[str] = []

@@ -60,6 +60,19 @@ def a_placement(name: str = "web", kind: str = "html", channel: str = "web", **m
     }
 
 
+def an_audience(key: str, name: str) -> Document:
+    """An uploaded list; its id, by which profiles have memberships, is `audience_id(key)`."""
+    return {"@id": id_of(EntityKind.AUDIENCE, key), "name": name, "expression": {"type": "LIST"}}
+
+
+def audience_id(key: str) -> str:
+    return _instance_id(id_of(EntityKind.AUDIENCE, key))
+
+
+def _instance_id(entity_id: str) -> str:
+    return f"instance of {canonical(entity_id)}"
+
+
 def a_tag(name: str) -> Document:
     return {"@id": id_of(EntityKind.TAG, name), "xdm:name": name}
 
@@ -289,7 +302,7 @@ def an_instance(document: Mapping[str, Any], *, revision: int = 1, etag: int = 1
     assert kind is not None, document["@id"]
     return Instance(
         container="c1",
-        instance_id=f"instance of {canonical(document['@id'])}",
+        instance_id=_instance_id(document["@id"]),
         kind=kind,
         id=document["@id"],
         etag=etag,

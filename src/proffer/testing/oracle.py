@@ -23,7 +23,7 @@ from proffer.engine.index.tie_break import hash64, tie_key
 from proffer.engine.inputs import Inputs
 from proffer.model.capping import CapEntity, CapLimit, CapScope
 from proffer.model.collection import Collection
-from proffer.model.constraint import AudienceRef, Constraint, ConstraintType
+from proffer.model.constraint import AudienceRef, Constraint, ConstraintType, NamedAudience, audience_ids
 from proffer.model.content import Component, component_in_language
 from proffer.model.decision import Criterion, Decision
 from proffer.model.events import DROPPED_STAGES, records_dropped
@@ -61,6 +61,9 @@ class Oracle:
 
     def __init__(self, entities: Mapping[str, Entity]) -> None:
         self.entities = entities
+        self.audience_ids = audience_ids(
+            audience for audience in entities.values() if isinstance(audience, NamedAudience)
+        )
         # Compiling is the only precomputation.
         self.compiled = {
             key: compile_rule(rule.condition, roots={"profile", "xEvent", "offer", *rule.roots}, name=rule.name)
@@ -171,6 +174,7 @@ class _Request:
             events=self.inputs.profile.events if event is None else event,
             now=datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=self.now_us),
             context=self.inputs.request.context,
+            audience_ids=self.oracle.audience_ids,
         )
 
     # scoring

@@ -32,7 +32,9 @@ from proffer.testing.builders import (
     a_placement,
     a_rule,
     a_tag,
+    an_audience,
     an_offer,
+    audience_id,
     by_formula,
     id_of,
     moment,
@@ -47,6 +49,8 @@ COLLECTIONS = ("c1", "c2", "c3")
 FALLBACKS = ("f1", "f2")
 DECISIONS = ("d1", "d2", "d3")
 AUDIENCES = ("vip", "new", "crm/old")
+LISTS = {"loyal 1": "Loyal", "loyal 2": "Loyal", "lapsed": "Lapsed"}
+"""Audiences of the library: their keys and names."""
 LANGUAGES = ("en", "en-us", "de", "de-AT", "fr")
 MISSING = "missing"
 
@@ -93,6 +97,9 @@ CONSTANTS = (
 )
 OTHER_PREDICATES = (
     'inSegment("vip")',
+    'inAudience("vip")',
+    'inAudience("Loyal")',
+    'not inAudience("Lapsed")',
     "person.age + 1 > 18",
     "count(orders) > 1",
     "18 <= person.age",
@@ -288,6 +295,8 @@ def some_document(dice: Dice, name: str) -> Document:
         return a_tag(name)
     if name in RULES:
         return a_rule(name, dice.choose(BROKEN) if name == "broken" else a_rule_text(dice))
+    if name in LISTS:
+        return an_audience(name, LISTS[name])
     if name in FORMULAS:
         return a_formula(name, dice.choose(BROKEN if name == "wrong" else FORMULA_TEXTS))
     if name in OFFERS:
@@ -302,7 +311,7 @@ def some_document(dice: Dice, name: str) -> Document:
 def a_random_library(seed: int, odd: int, offers: int, decisions: int) -> list[Document]:
     """Return documents in random order, sometimes without some that others refer to."""
     dice = Dice(seed, odd)
-    other_names = (*PLACEMENTS, *TAGS, *RULES, *FORMULAS, *COLLECTIONS, *FALLBACKS)
+    other_names = (*PLACEMENTS, *TAGS, *RULES, *FORMULAS, *COLLECTIONS, *FALLBACKS, *LISTS)
     names = dice.sample([*other_names, *OFFERS[:offers], *DECISIONS[:decisions]], 99)
     missing_names = dice.sample(names)[:2] if dice.is_unusual() else []
     return [some_document(dice, name) for name in names if name not in missing_names]
@@ -312,7 +321,7 @@ def a_large_library(seed: int, offers: int) -> list[Document]:
     """Return a library of many offers under one tag that share rules; `d2` ranks by a formula."""
     dice = Dice(seed, odd=1)
     rules = [f"rule {number}" for number in range(min(offers, 300))]
-    documents = [some_document(dice, name) for name in (*PLACEMENTS, *TAGS, *FORMULAS, *RULES)]
+    documents = [some_document(dice, name) for name in (*PLACEMENTS, *TAGS, *FORMULAS, *RULES, *LISTS)]
     documents += [a_fallback(name, PLACEMENTS) for name in FALLBACKS]
     documents += [a_rule(name, a_rule_text(dice)) for name in rules]
     documents += [a_collection("all", any_tags=["red"]), a_collection("some", any_tags=["blue"])]
@@ -371,7 +380,7 @@ def some_profile(dice: Dice) -> dict[str, Any]:
         "segmentMembership": {
             "ups": {
                 name: dice.choose([{"status": "realized"}, {"status": "existing"}, {"status": "exited"}, {}])
-                for name in dice.sample(["vip", "new"])
+                for name in dice.sample(["vip", "new", *map(audience_id, LISTS)])
             },
             "crm": dice.choose([{"old": {"status": "realized"}}, {"old": None}, []]),
         },

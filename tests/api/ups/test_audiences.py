@@ -7,9 +7,12 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from proffer.model.ids import EntityKind
 from proffer.service.runtime.clock import Clock
+from proffer.testing import builders as b
 from support.customers import identities, ingest, person
-from support.server import server
+from support.decisions import a_library, always, ask, offer_ids
+from support.server import NAMESPACE, XCORE, server
 
 BUYERS = '(select e from xEvent where e.eventType = "purchase")'
 PATH = "/data/core/ups/segment/definitions"
@@ -373,3 +376,46 @@ def test_a_standing_says_since_when() -> None:
             now[0] += 1_000_000
 
     assert [one[-7:] for one in times] == ["00.000Z", "00.000Z", "02.000Z", "02.000Z"]
+
+
+def test_rules_and_content_name_audiences(client: TestClient) -> None:
+    """By name or id, in other audiences, offers and content; a rule follows the name when audiences are renamed."""
+    ulm = define(client, 'homeAddress.city = "Ulm"')
+    both = define(client, f'inAudience("People of Ulm") and inAudience("{ulm}")', name="Both")
+    content = b.a_component("html", '{{#if inAudience("Both")}}in both{{/if}}')
+    offer = always(b.an_offer("local", content={"web": [content]}, rule="rule"))
+    a_library(client, b.a_rule("rule", 'inAudience("People of Ulm")'), offer)
+    for email, city in (("ann@x", "Ulm"), ("bob@x", "Rome")):
+        ingest(client, {"identityMap": identities(Email=email), "homeAddress": {"city": city}})
+
+    assert standing(client, "ann@x", both) == "realized"
+    with_content: dict[str, Any] = {"xdm:responseFormat": {"xdm:includeContent": True}}
+    answer = ask(client, **with_content)
+    assert offer_ids(answer) == [b.id_of(EntityKind.OFFER, "local")]
+    assert "in both" in str(answer)
+    assert offer_ids(ask(client, email="bob@x")) == [b.id_of(EntityKind.FALLBACK, "fallback")]
+    client.patch(f"{PATH}/{ulm}", json={"name": "Neighbours"})
+    assert offer_ids(ask(client)) == [b.id_of(EntityKind.FALLBACK, "fallback")]
+
+
+def test_a_rule_with_the_name_of_two_audiences_is_refused(client: TestClient) -> None:
+    """Not when only one has the name; a rule stored before follows the older audience."""
+    ulm = define(client, 'homeAddress.city = "Ulm"', name="Loyal")
+    a_library(client, b.a_rule("rule", 'inAudience("Loyal")'), always(b.an_offer("local", rule="rule")))
+    rome = define(client, 'homeAddress.city = "Rome"', name="Loyal")
+    ingest(client, {"identityMap": identities(Email="ann@x"), "homeAddress": {"city": "Ulm"}})
+    ingest(client, {"identityMap": identities(Email="bob@x"), "homeAddress": {"city": "Rome"}})
+
+    refused = client.post(
+        f"{XCORE}/instances",
+        json=b.a_rule("another", 'inAudience("Loyal")'),
+        headers={"Content-Type": f'application/schema-instance+json; schema="{NAMESPACE}eligibility-rule"'},
+    )
+
+    assert refused.status_code == 422, refused.text
+    (violation,) = refused.json()["report"]["violations"]
+    assert violation["code"] == "pql.audience"
+    assert ulm in violation["help"]
+    assert rome in violation["help"]
+    assert offer_ids(ask(client)) == [b.id_of(EntityKind.OFFER, "local")]
+    assert offer_ids(ask(client, email="bob@x")) == [b.id_of(EntityKind.FALLBACK, "fallback")]

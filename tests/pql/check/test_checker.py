@@ -338,3 +338,39 @@ def test_diagnostics_are_values() -> None:
 def test_other_comparisons_are_not_taken_for_versions(text: str) -> None:
     """Equality, decimals and days are left alone."""
     assert not [diagnostic for diagnostic in check_text(text) if diagnostic.code == "pql.version-order"]
+
+
+AUDIENCES = Schema(audiences=lambda: {"Buyers": ["a-1"], "Twins": ["a-2", "a-3"]})
+
+
+@pytest.mark.parametrize(
+    ("text", "findings"),
+    [
+        ('inAudience("Buyers") and inAudience("a-2") and inSegment("a-1")', []),
+        ('inAudience("Twins")', [("error", "pql.audience")]),
+        ('inAudience("Buyer")', [("warning", "pql.audience")]),
+        ('inSegment("Buyers")', [("warning", "pql.audience")]),
+        ('inSegment("of another system")', []),
+        ("inAudience(preferredLanguage)", []),
+    ],
+)
+def test_names_of_audiences_are_checked(text: str, findings: list[tuple[str, str]]) -> None:
+    """A name of several audiences is refused, an unknown one warned of; without audiences nothing is said."""
+    assert found(text, schema=AUDIENCES, saving=True) == findings
+    assert found(text, saving=True) == []
+
+
+def test_an_ambiguous_name_names_the_ids() -> None:
+    """The help lists what can be written instead; a stored rule is warned of only."""
+    (refusal,) = check_text('inAudience("Twins")', schema=AUDIENCES, saving=True)
+    (warning,) = check_text('inAudience("Twins")', schema=AUDIENCES)
+
+    assert (refusal.message, refusal.help) == ("2 audiences have the name `Twins`", "use an id: `a-2`, `a-3`")
+    assert warning.severity is Severity.WARNING
+
+
+def test_an_unknown_name_suggests_the_closest() -> None:
+    """The fix replaces the name."""
+    (warning,) = check_text('inAudience("Buyer")', schema=AUDIENCES)
+
+    assert (warning.help, warning.fix and warning.fix.replacement) == ("did you mean `Buyers`?", '"Buyers"')

@@ -209,3 +209,11 @@ def test_parts_share_one_allowance_of_work() -> None:
 
     assert compiled.holds(env) is part.holds(env) is False
     assert compiled.holds(environment({"orders": [{}], "events": [{}]})) is True
+
+
+@pytest.mark.parametrize("function", ["inSegment", "inAudience"])
+def test_membership_is_a_predicate_of_the_index(function: str) -> None:
+    """It is found out once for all rules, not by evaluating each; so is its negation."""
+    for text in (f'{function}("a")', f'not {function}("a") or {function}("b")'):
+        (residual,) = apart(f"person.age > 3 and ({text})").residuals
+        assert residual.predicate_tree is not None

@@ -4,7 +4,7 @@
 The result equals that of a build from scratch (a property test checks this).
 """
 
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Mapping
 from types import MappingProxyType
 
 from proffer.engine.compile.bind import bind_constraint, bind_formula, bind_rule
@@ -35,7 +35,7 @@ from proffer.engine.snapshot import (
 )
 from proffer.engine.steps import run_to_completion
 from proffer.model.collection import Collection
-from proffer.model.constraint import Constraint
+from proffer.model.constraint import Constraint, NamedAudience, audience_ids
 from proffer.model.decision import Criterion, Decision
 from proffer.model.field_schema import FieldSchema
 from proffer.model.lifecycle import DecisionStatus, OfferStatus
@@ -60,6 +60,8 @@ class SnapshotBuilder:
         self._decisions: dict[str, CompiledDecision] = {}
         self._inactive: dict[str, Decision] = {}
         self._placements: dict[str, Placement] = {}
+        self._audiences: dict[str, NamedAudience] = {}
+        self._audience_ids: Mapping[str, str] = MappingProxyType({})
         self._dependencies: dict[str, set[str]] = {}  # decision -> ids it was built from
         self._dependents: dict[str, set[str]] = {}  # the inverse
         self._offers_by_formula: dict[str, set[str]] = {}
@@ -86,6 +88,8 @@ class SnapshotBuilder:
                 stale |= self._rebind_offers(key)
             if isinstance(old, FieldSchema) or isinstance(entity, FieldSchema):
                 stale |= self._recompile_all()
+            if isinstance(old, NamedAudience) or isinstance(entity, NamedAudience):
+                self._audience_ids = MappingProxyType(audience_ids(self._audiences.values()))
             yield
         self._pools.begin_build()
         try:
@@ -100,6 +104,7 @@ class SnapshotBuilder:
             decisions=MappingProxyType(dict(self._decisions)),
             inactive=MappingProxyType(dict(self._inactive)),
             placements=MappingProxyType(dict(self._placements)),
+            audience_ids=self._audience_ids,
         )
 
     @property
@@ -165,6 +170,8 @@ class SnapshotBuilder:
             self._offers.put_collection(key, entity)
         elif isinstance(entity, Placement):
             self._placements[key] = entity
+        elif isinstance(entity, NamedAudience):
+            self._audiences[key] = entity
 
     def _remove(self, key: str, entity: Entity | None) -> None:
         self._entities.pop(key, None)
@@ -185,6 +192,8 @@ class SnapshotBuilder:
         elif isinstance(entity, Placement):
             self._placements.pop(key, None)
             self._pools.forget_placement(key)
+        elif isinstance(entity, NamedAudience):
+            self._audiences.pop(key, None)
 
     def _bind_offer(self, offer: PersonalizedOffer) -> BoundOffer:
         return BoundOffer(

@@ -4,6 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from shlex import quote
 
+from proffer.pql.check.audiences import check_audiences
 from proffer.pql.check.event_window import event_window
 from proffer.pql.check.inference import Inference
 from proffer.pql.check.lint import lint
@@ -67,6 +68,8 @@ def check(tree: Node, source: SourceText, options: CheckOptions) -> tuple[Checke
     findings += _check_read_limits(reads)
     if options.saving and not options.event_history:
         findings += _look_back_findings(tree, core, options.kind)
+    if options.schema.audiences is not None and not resolver.findings:
+        findings += check_audiences(core, options.schema.audiences, saving=options.saving)
     is_condition = options.kind is RuleKind.RULE
     folded, type_name = core, ""
     # Inference and folding need resolved names and valid argument counts.

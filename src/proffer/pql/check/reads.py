@@ -1,5 +1,6 @@
 """The field paths a rule reads. Used for profile loading and the read limits (PQL 3, 4.2)."""
 
+from proffer.pql.functions.maps import MEMBERSHIP_FUNCTIONS
 from proffer.pql.functions.stdlib import STDLIB
 from proffer.pql.syntax.nodes import (
     Aggregate,
@@ -104,7 +105,7 @@ class _ReadCollector:
             return base_path
         if base_path is not None:
             self.paths.add(base_path)
-        if node.function == "inSegment":
+        if node.function in MEMBERSHIP_FUNCTIONS:
             self.paths.add("profile.segmentMembership")
         return None
 

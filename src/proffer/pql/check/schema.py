@@ -3,7 +3,7 @@
 Fields of a tenant namespace (`_acme`) are not checked unless a schema declares them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -40,11 +40,13 @@ class Schema:
 
     For roots in `strict` an unknown field or a wrong type is an error, otherwise a warning.
     `reports_partial`: warn of unknown fields also where only a part of the fields is known.
+    `audiences`: returns the ids of the existing audiences by name, oldest first; None if they are unknown.
     """
 
     roots: Mapping[str, Type] = field(default_factory=dict)
     strict: frozenset[str] = frozenset()
     reports_partial: bool = True
+    audiences: Callable[[], Mapping[str, Sequence[str]]] | None = field(default=None, compare=False)
 
     @classmethod
     def of(cls, declared: Mapping[str, Any], *, strict: bool = True) -> "Schema":

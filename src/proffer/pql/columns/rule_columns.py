@@ -28,6 +28,7 @@ from proffer.pql.columns.arrays import (
 )
 from proffer.pql.columns.columns import Path, ProfileTable
 from proffer.pql.compile import FORMULA_NAMESPACE, RULE_NAMESPACE, VALUE_NAMESPACE, load
+from proffer.pql.functions.maps import MEMBERSHIP_FUNCTIONS
 from proffer.pql.functions.stdlib import STDLIB
 from proffer.pql.run.to_python import to_python
 from proffer.pql.syntax.limits import RuleKind
@@ -112,7 +113,7 @@ def _as_booleans(truths: Truth, table: ProfileTable) -> Booleans:
 
 def _new_evaluation(table: ProfileTable, env: Environment) -> TableEvaluation:
     variables = dict(env.variables)
-    leaf = Environment({}, env.now, env.context, env.events, env.offer, variables, env.tz)
+    leaf = Environment({}, env.now, env.context, env.events, env.offer, variables, env.tz, env.audience_ids)
     return TableEvaluation(table, leaf, variables)
 
 
@@ -282,7 +283,7 @@ def _profile_paths(node: Node) -> set[Path]:
         if names is not None:
             paths.add(names)
             continue
-        if isinstance(current, Call) and current.function == "inSegment":
+        if isinstance(current, Call) and current.function in MEMBERSHIP_FUNCTIONS:
             paths.add(_MEMBERSHIPS)
         stack.extend(children(current))
     return paths

@@ -3,7 +3,7 @@
 from proffer.pql.functions.lists import MapEntry
 from proffer.pql.functions.registry import ValueKind, function
 from proffer.pql.values.environment import Environment
-from proffer.pql.values.occurs import in_segment
+from proffer.pql.values.occurs import in_audience, in_segment
 from proffer.pql.values.values import Value, field, items
 
 _ROW_BY_ROW_REASON = "maps are evaluated row by row"
@@ -19,6 +19,9 @@ def _value_at_path(env: Environment, value: Value, path: str) -> Value:
         value = field(value, name)
     return value
 
+
+MEMBERSHIP_FUNCTIONS = frozenset({"inSegment", "inAudience"})
+"""Functions that read the memberships of the profile."""
 
 FUNCTIONS = (
     function(
@@ -83,6 +86,17 @@ FUNCTIONS = (
         "`existing`, in any namespace, and not past `validUntil`.",
         examples={'inSegment("nobody-is-in-this-one")': False},
         body=in_segment,
+        with_env=True,
+    ),
+    function(
+        "inAudience",
+        parameter_kinds=(ValueKind.TEXT,),
+        returns=ValueKind.BOOLEAN,
+        method=False,
+        doc="True when the profile is in the audience with this name or id, as in `inSegment`. A rule with a name that "
+        "several audiences have is refused when saved; if a name becomes ambiguous later, the oldest audience counts.",
+        examples={'inAudience("Nobody is in this audience")': False},
+        body=in_audience,
         with_env=True,
     ),
 )

@@ -19,11 +19,12 @@ class Environment:
 
     `events`: the sequence of experience events, or the request's single event as a mapping.
     `variables`: further roots by name. `tz`: the zone of `today`, `date()`, calendar units and times
-    without a zone (PQL D-TZ). `now`: a datetime, or microseconds since 1970 UTC.
+    without a zone (PQL D-TZ). `now`: a datetime, or microseconds since 1970 UTC. `audience_ids`: by name.
     """
 
     __slots__ = (
         "_now",
+        "audience_ids",
         "context",
         "events",
         "left",
@@ -42,6 +43,7 @@ class Environment:
         offer: Mapping[str, Any] | None = None,
         variables: Mapping[str, Any] = _EMPTY,
         tz: tzinfo = UTC,
+        audience_ids: Mapping[str, str] = _EMPTY,
     ) -> None:
         # INVARIANT: `profile` is a dict; generated code relies on it.
         self.profile = profile if profile.__class__ is dict else dict(profile or ())
@@ -51,6 +53,7 @@ class Environment:
         self.offer = offer
         self.variables = variables
         self.tz = tz
+        self.audience_ids = audience_ids
         self.left = MAX_VISITS
 
     @property

@@ -140,6 +140,14 @@ def in_segment(env: Environment, segment: str) -> bool:
     return any(isinstance(entries, dict) and _is_member(env, entries.get(segment)) for entries in memberships.values())
 
 
+def in_audience(env: Environment, audience: str) -> bool:
+    """Return whether the profile has a valid membership of the audience with this id or name."""
+    if in_segment(env, audience):
+        return True
+    audience_id = env.audience_ids.get(audience)
+    return audience_id is not None and in_segment(env, audience_id)
+
+
 def _is_member(env: Environment, entry: Value) -> bool:
     if not isinstance(entry, dict):
         return False

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from proffer.model.audience import AudienceDefinition, next_membership, read_audience
+from proffer.model.constraint import NamedAudience, audience_ids
 from proffer.model.customer import (
     Attributes,
     AudienceMembership,
@@ -20,6 +21,7 @@ from proffer.model.identity import IdentityField, Namespaces
 from proffer.model.ids import EntityKind
 from proffer.model.instance import Instance
 from proffer.model.merging import TIMESTAMP_ORDER, MergePolicy
+from proffer.model.parse import named_audience
 from proffer.model.xdm import profile_document, segment_membership, with_ups_segments
 from proffer.pql import XDM_FIELDS, CompiledRule, Environment, compile_rule
 from proffer.service.library.customer_rules_batch import BatchEvaluator
@@ -41,6 +43,8 @@ class CustomerSchema:
 
     def __init__(self) -> None:
         self.audiences: dict[str, CompiledAudience] = {}
+        self.audience_ids: Mapping[str, str] = {}
+        self._named_audiences: dict[str, NamedAudience] = {}
         self.namespaces = Namespaces()
         self.record_types = RecordTypes.of(record_fields({}))
         self._schemas: dict[str, tuple[str, Mapping[str, Any]]] = {}
@@ -86,19 +90,25 @@ class CustomerSchema:
             if audience.rule is not None and (batch or audience.definition.streaming)
         )
         if not batch and not by_page:
-            return _AudienceEvaluator(frozenset(self.audiences), audiences)
-        return _BatchAudienceEvaluator(frozenset(self.audiences), audiences)
+            return _AudienceEvaluator(frozenset(self.audiences), audiences, self.audience_ids)
+        return _BatchAudienceEvaluator(frozenset(self.audiences), audiences, self.audience_ids)
 
     def _audience(self, key: str, version: Instance | None) -> None:
         if version is None:
             self.audiences.pop(key, None)
-            return
+            self._named_audiences.pop(key, None)
+        else:
+            self.audiences[key] = self._compile(version)
+            self._named_audiences[key] = named_audience(version)
+        self.audience_ids = audience_ids(self._named_audiences.values())
+
+    def _compile(self, version: Instance) -> CompiledAudience:
         definition = read_audience(version)
         rule = None
         if definition.condition is not None:
             compiled = compile_rule(definition.condition, name=definition.name)
             rule = compiled if isinstance(compiled, CompiledRule) else None
-        self.audiences[key] = CompiledAudience(definition, rule, may_read_events(version))
+        return CompiledAudience(definition, rule, may_read_events(version))
 
     def _namespace(self, key: str, version: Instance | None) -> None:
         if version is None:
@@ -158,12 +168,14 @@ class AdHocRule:
 
     def __init__(self, schema: CustomerSchema, rule: CompiledRule) -> None:
         self._audiences = schema.audiences
+        self._audience_ids = schema.audience_ids
         self._rule = rule
         self.needs_events = any(path.split(".")[0] == "xEvent" for path in rule.reads)
 
     def holds(self, customer: Customer, events: Sequence[Attributes], now_us: int) -> bool:
         document = profile_document(customer.attributes, customer.identities, customer.membership, self._audiences)
-        return self._rule.holds(Environment(profile=document, now=now_us, events=events))
+        environment = Environment(profile=document, now=now_us, events=events, audience_ids=self._audience_ids)
+        return self._rule.holds(environment)
 
 
 def may_read_events(version: Instance) -> bool:
@@ -174,7 +186,13 @@ def may_read_events(version: Instance) -> bool:
 class _AudienceEvaluator:
     """Evaluate audiences in order of creation. A later one may refer to an earlier one."""
 
-    def __init__(self, audience_ids: frozenset[str], audiences: tuple[CompiledAudience, ...]) -> None:
+    def __init__(
+        self,
+        existing: frozenset[str],
+        audiences: tuple[CompiledAudience, ...],
+        audience_ids: Mapping[str, str],
+    ) -> None:
+        self._existing = existing
         self._audience_ids = audience_ids
         self._rules = [(audience.definition.id, audience.rule) for audience in audiences if audience.rule is not None]
         self._needs_events = any(audience.reads_events for audience in audiences)
@@ -183,7 +201,7 @@ class _AudienceEvaluator:
         membership = {
             audience: audience_membership
             for audience, audience_membership in customer.membership.items()
-            if audience in self._audience_ids
+            if audience in self._existing
         }
         customer_environment: _CustomerEnvironment | None = (
             None  # created on first use: building it is most of the work
@@ -194,7 +212,7 @@ class _AudienceEvaluator:
                 if customer_environment is None:
                     event_documents = events() if self._needs_events else ()
                     customer_environment = _CustomerEnvironment(
-                        customer, membership, self._audience_ids, event_documents, now_us
+                        customer, membership, self._existing, event_documents, now_us, self._audience_ids
                     )
                 holds = rule.holds(customer_environment.environment)
             current_membership = membership.get(audience)
@@ -218,17 +236,18 @@ class _CustomerEnvironment:
         self,
         customer: Customer,
         membership: Memberships,
-        audience_ids: frozenset[str],
+        existing: frozenset[str],
         events: Sequence[Attributes],
         now_us: int,
+        audience_ids: Mapping[str, str],
     ) -> None:
-        document = profile_document(customer.attributes, customer.identities, membership, audience_ids)
-        self._audience_ids = audience_ids
+        document = profile_document(customer.attributes, customer.identities, membership, existing)
+        self._existing = existing
         self._ups: dict[str, Any] | None = None
-        self.environment = Environment(profile=document, now=now_us, events=events)
+        self.environment = Environment(profile=document, now=now_us, events=events, audience_ids=audience_ids)
 
     def update(self, audience: str, audience_membership: AudienceMembership) -> None:
-        ups = segment_membership({audience: audience_membership}, self._audience_ids)
+        ups = segment_membership({audience: audience_membership}, self._existing)
         if self._ups is not None:
             self._ups.update(ups)
             return
@@ -240,8 +259,13 @@ class _CustomerEnvironment:
 class _BatchAudienceEvaluator(_AudienceEvaluator):
     """Audience evaluator for pages of customers: vectorised where the rule allows it."""
 
-    def __init__(self, audience_ids: frozenset[str], audiences: tuple[CompiledAudience, ...]) -> None:
-        super().__init__(audience_ids, audiences)
+    def __init__(
+        self,
+        existing: frozenset[str],
+        audiences: tuple[CompiledAudience, ...],
+        audience_ids: Mapping[str, str],
+    ) -> None:
+        super().__init__(existing, audiences, audience_ids)
         self._batch = BatchEvaluator(self._rules)
 
     def prepare(self, customers: Sequence[Customer], now_us: int) -> None:

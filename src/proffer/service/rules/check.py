@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from proffer.engine.compile.bind import LIBRARY_ROOTS
@@ -10,7 +11,7 @@ from proffer.model.catalog import Catalog, CatalogOverlay
 from proffer.model.field_schema import FieldSchema
 from proffer.model.ids import EntityKind
 from proffer.model.instance import Instance
-from proffer.model.parse import expression_of, first_present, parse_entity, roots_of
+from proffer.model.parse import expression_of, first_present, named_audience, parse_entity, roots_of
 from proffer.model.ranking import RankingFormula
 from proffer.model.rule import EligibilityRule
 from proffer.pql import (
@@ -129,18 +130,32 @@ def violations_of(diagnostics: Iterable[Diagnostic], text: str, path: str) -> li
     return violations
 
 
+def _instances(catalog: Catalog | CatalogOverlay, kind: EntityKind) -> list[Instance]:
+    instances = catalog.of_kind(kind)
+    return list(instances.values()) if isinstance(instances, Mapping) else list(instances)
+
+
 def field_schemas(catalog: Catalog | CatalogOverlay) -> Iterator[FieldSchema]:
     """Yield the schemas loaded in a container."""
-    instances = catalog.of_kind(EntityKind.SCHEMA)
-    for instance in list(instances.values()) if isinstance(instances, Mapping) else list(instances):
+    for instance in _instances(catalog, EntityKind.SCHEMA):
         entity = parse_entity(instance)
         assert isinstance(entity, FieldSchema)
         yield entity
 
 
 def schema_of(catalog: Catalog | CatalogOverlay) -> Schema:
-    """Return the schema of a container's rules: its loaded schemas, and XDM for other roots."""
-    return schema_with({field_schema.name: field_schema.fields for field_schema in field_schemas(catalog)})
+    """Return what a container's rules are checked against: its schemas, XDM for other roots, its audiences."""
+    schema = schema_with({field_schema.name: field_schema.fields for field_schema in field_schemas(catalog)})
+    return replace(schema, audiences=partial(_audiences, catalog))
+
+
+def _audiences(catalog: Catalog | CatalogOverlay) -> dict[str, list[str]]:
+    """Return the ids of the audiences by name, oldest first."""
+    ids_by_name: dict[str, list[str]] = {}
+    audiences = map(named_audience, _instances(catalog, EntityKind.AUDIENCE))
+    for audience in sorted(audiences, key=lambda audience: (audience.created_us, audience.id)):
+        ids_by_name.setdefault(audience.name, []).append(audience.id)
+    return ids_by_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,48 @@
+"""Check the audiences that a rule names: each name must be that of one audience."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from proffer.pql.forms.printer import print_scalar
+from proffer.pql.functions.maps import MEMBERSHIP_FUNCTIONS
+from proffer.pql.syntax.diagnostics import Diagnostic, Severity, TextFix, closest
+from proffer.pql.syntax.nodes import Call, Literal, Node, walk
+
+_MAX_LISTED_IDS = 3
+
+
+def check_audiences(
+    core: Node, audiences: Callable[[], Mapping[str, Sequence[str]]], *, saving: bool
+) -> list[Diagnostic]:
+    """Return findings on literal audiences. An ambiguous name is an error if the rule is to be saved."""
+    calls = [
+        (node.function, argument, argument.value)
+        for node in walk(core)
+        if isinstance(node, Call) and node.function in MEMBERSHIP_FUNCTIONS
+        for argument in node.arguments
+        if isinstance(argument, Literal) and isinstance(argument.value, str)
+    ]
+    if not calls:
+        return []
+    ids_by_name = audiences()
+    known_ids = {audience for ids in ids_by_name.values() for audience in ids}
+    findings = []
+    for function, argument, text in calls:
+        ids = ids_by_name.get(text, ())
+        severity, fix = Severity.WARNING, None
+        if text in known_ids or (function == "inAudience" and len(ids) == 1):
+            continue
+        if function == "inSegment":
+            if not ids:
+                continue  # memberships of other systems need no audience here
+            message = f"`{text}` is the name of an audience, not its id"
+            help_: str | None = f'write `inAudience("{text}")`'
+        elif ids:
+            message = f"{len(ids)} audiences have the name `{text}`"
+            help_ = "use an id: " + ", ".join(f"`{audience}`" for audience in ids[:_MAX_LISTED_IDS])
+            severity = Severity.ERROR if saving else Severity.WARNING
+        else:
+            message, help_ = f"no audience has the name or id `{text}`", None
+            if (name := closest(text, ids_by_name)) is not None:
+                help_, fix = f"did you mean `{name}`?", TextFix(argument.span, print_scalar(name))
+        findings.append(Diagnostic("pql.audience", message, help_, argument.span, severity, fix))
+    return findings
