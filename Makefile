@@ -22,8 +22,10 @@ test: $(STAMP) web browser  ## Run all tests
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal
 
 test-long: $(STAMP)  ## Test earlier versions side by side with today's, several workers and a shared spool, with many requests (some minutes)
-	PROFFER_UPGRADE_DECISIONS=20000 PROFFER_RECEIPT_PAIRS=10000 PROFFER_SPOOL_ROUNDS=10000 $(BIN)/python -m pytest -q \
-		tests/upgrade/test_side_by_side.py tests/serving/test_receipts.py tests/store/test_spool.py
+	PROFFER_UPGRADE_DECISIONS=20000 PROFFER_RECEIPT_PAIRS=10000 PROFFER_SPOOL_ROUNDS=10000 PROFFER_STALL_EXAMPLES=200 \
+		$(BIN)/python -m pytest -q \
+		tests/upgrade/test_side_by_side.py tests/serving/test_receipts.py tests/store/test_spool.py \
+		tests/service/decisions/test_write_wait.py
 
 soak: $(STAMP)  ## Test exact caps with 100,000 decisions (some minutes)
 	PROFFER_LAW_DECISIONS=100000 $(BIN)/python -m pytest -q --timeout 0 tests/properties/test_caps_hold.py

@@ -88,12 +88,17 @@ DEV_CONTAINER = "e0bd8463-0913-4ca1-bd84-6309134ca1f6"
 
 async def open_store(settings: Settings, *, migrate: bool = True) -> Store:
     """Open the configured database; create it if missing and, with `migrate`, update it."""
-    path = sqlite_path(settings.database)
+    path, write_wait_s = sqlite_path(settings.database), settings.write_wait_ms / 1000
     if path is not None:
-        return await SqliteStore.open(path, migrate=migrate)
+        return await SqliteStore.open(path, migrate=migrate, write_wait_s=write_wait_s)
     with _needs_driver():
         from proffer.store.postgres.store import PostgresStore
-    return await PostgresStore.open(settings.database, migrate=migrate, connections=settings.database_connections)
+    return await PostgresStore.open(
+        settings.database,
+        migrate=migrate,
+        connections=settings.database_connections,
+        write_wait_s=write_wait_s,
+    )
 
 
 async def vacuum_store(settings: Settings) -> tuple[int, int]:
@@ -228,10 +233,12 @@ class Services:
         feedback_spool: FeedbackSpool | None = None,
         *,
         allows_unrecorded: bool = False,
+        write_wait_s: float | None = None,
     ) -> None:
         self.store = store
         self.clock = clock
         self.registry = ContainerRegistry(store, clock)
+        self.registry.database_status.write_wait_s = write_wait_s
         self.stored_fields = StoredFields(store)
         self.catalog = CatalogService(self.stored_fields)
         self.changes = ChangeService(self.catalog)
@@ -354,6 +361,7 @@ def create_app(
             Spool(*spool_options) if settings.spool_bytes else None,
             FeedbackSpool(*spool_options) if settings.spool_bytes else None,
             allows_unrecorded=settings.unrecorded == "allow",
+            write_wait_s=settings.write_wait_ms / 1000,
         )
         monitoring.health.add_degradation_check("database", services.registry.database_status.reason)
         monitoring.health.add_readiness_check("spool", services.decide.spool_replayer.unready_reason)

@@ -16,6 +16,7 @@ _NUMBER_RANGES = {
     "event_log_bytes": (0, 2**60),
     "database_connections": (1, 500),
     "spool_bytes": (0, 10**12),
+    "write_wait_ms": (10, 60_000),
     "workers": (1, 256),
     "worker_timeout": (1, 3600),
     "max_requests": (1, 1_000_000),
@@ -64,6 +65,7 @@ class Settings:
     spool: str = ""
     spool_bytes: int = 100_000_000
     unrecorded: str = "refuse"
+    write_wait_ms: int = 1_000
 
 
 def load_settings(options: Mapping[str, object], environment: Mapping[str, str] | None = None) -> Settings:

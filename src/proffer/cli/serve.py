@@ -128,6 +128,13 @@ def serve(
             show_default="refuse",
         ),
     ] = None,
+    write_wait_ms: Annotated[
+        int | None,
+        typer.Option(
+            help="Milliseconds that a decision waits for its turn to be written.",
+            show_default="1000",
+        ),
+    ] = None,
     database_connections: Annotated[
         int | None,
         typer.Option(help="Maximum PostgreSQL connections of each worker.", show_default="10"),
@@ -171,6 +178,7 @@ def serve(
                 "spool": spool,
                 "spool_bytes": spool_bytes,
                 "unrecorded": unrecorded,
+                "write_wait_ms": write_wait_ms,
             }
         )
     )

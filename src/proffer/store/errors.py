@@ -15,6 +15,14 @@ class StoreUnavailable(Unavailable):
     default_code = "store-unavailable"
 
 
+class WriteDelayed(StoreUnavailable):
+    """The write waited too long for its turn. `stalled`: nothing else was written in that time either."""
+
+    def __init__(self, detail: str, *, stalled: bool) -> None:
+        super().__init__(detail)
+        self.stalled = stalled
+
+
 class SchemaMismatch(Unavailable):
     """The database was migrated by an older or newer Proffer."""
 

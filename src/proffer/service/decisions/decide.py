@@ -254,6 +254,7 @@ class DecideService:
                     )
                 event = _recorded_event(requirements, snapshot, inputs, outcome, options)
                 recorded = await self._store.record(state.container.id, event, ttl_us=options.reserve_us)
+                self._registry.database_status.note_write()
                 if isinstance(recorded, CapRefusal):
                     self.refusals += 1
                     self._metrics.count(CAP_REFUSALS)

@@ -7,6 +7,7 @@ customer data. All other offers are excluded: unknown data is not treated as emp
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from proffer.engine.compile.reads import reads_of_candidate, reads_of_formula, reads_of_scope
@@ -23,7 +24,7 @@ from proffer.model.request import ScopeRequest
 from proffer.model.trace import Stage
 from proffer.service.runtime.database_status import DatabaseStatus
 from proffer.service.runtime.spool_queue import SpoolQueue
-from proffer.store.errors import StoreUnavailable
+from proffer.store.errors import StoreUnavailable, WriteDelayed
 from proffer.store.ports import CapStore
 from proffer.store.spool import Spool
 
@@ -162,7 +163,8 @@ class SpoolReplayer:
             if self._database_status.outage is not None:
                 await self._store.check_writable()  # it may be readable alone, as on a full disk
             if self.queue is not None:
-                await self.queue.drain()
+                with suppress(WriteDelayed):  # counters of some are locked: those are tried again
+                    await self.queue.drain()
             self._database_status.record_recovery()
         except StoreUnavailable as error:
             self._database_status.record_failure(error)

@@ -244,10 +244,8 @@ class EdgeService:
             if database_status.is_bypassed:
                 assert database_status.outage is not None
                 return StoreUnavailable(database_status.outage)
-            (refusal,) = await self._ingest.ingest(
-                stream.access,
-                [IngestMessage(entity=entity, dataset=DATASET, is_event=True)],
-            )
+            message = IngestMessage(entity=entity, dataset=DATASET, is_event=True)
+            (refusal,) = await database_status.in_time(self._ingest.ingest(stream.access, [message]))
         except StoreUnavailable as error:
             if not database_status.survives_outages:
                 raise
@@ -272,13 +270,14 @@ class EdgeService:
         if _would_merge_people(customers, keys):
             return None
         now_us = self._clock()
-        await self._store.apply_changes(
+        change = self._store.apply_changes(
             container,
             [ProfileRecord(identities=tuple(keys), dataset=DATASET, stamped_us=now_us)],
             now_us=now_us,
             qualify=schema.qualify(),
             limits=self._limits,
         )
+        await self._registry.database_status.in_time(change)
         return None
 
 

@@ -100,8 +100,8 @@ class FeedbackService:
     async def record(self, access: AuthorizedContainer, events: Sequence[Feedback]) -> Sequence[FeedbackResult]:
         """Store these events and count them for all later decisions.
 
-        Concurrent calls are written together. During an outage the events are spooled; raises
-        `StoreUnavailable` if that is not possible.
+        Concurrent calls are written together. During an outage, and when the database is busy for too
+        long, the events are spooled; raises `StoreUnavailable` if that is not possible.
         """
         if not events:
             return []
@@ -111,9 +111,10 @@ class FeedbackService:
             batcher = self._batchers[container] = WriteBatcher(partial(self._record_batch, state))
         if self.spool_queue is None:
             return await batcher.submit(events)
-        if self._registry.database_status.outage is None:
+        database_status = self._registry.database_status
+        if database_status.outage is None:
             with suppress(StoreUnavailable):
-                return await batcher.submit(events)
+                return await database_status.in_time(batcher.submit(events))
         now_us = self._clock()
         pending = [AttributedFeedback(feedback=event, received_us=now_us) for event in events]
         await self.spool_queue.add([(container, attributed) for attributed in pending])

@@ -48,6 +48,8 @@ class ContainerRegistry:
         self.changes = 0
         """Increases whenever a container is added or changes."""
         self._watcher: asyncio.Task[None] | None = None
+        self._callbacks_run: asyncio.Task[None] | None = None
+        self._last_callback_error = ""
         self._shared_catch_up = SharedRun(self._catch_up_with_caps)
 
     async def start(self) -> None:
@@ -57,15 +59,20 @@ class ContainerRegistry:
         self._watcher = asyncio.create_task(self._watch())
 
     def on_poll(self, callback: Callable[[], Awaitable[None]]) -> None:
-        """Register a callback for after every successful poll; one is awaited after another."""
+        """Register a callback for after a successful poll; one is awaited after another.
+
+        Polls go on while callbacks run: they run again after the next poll when they are done.
+        """
         self._poll_callbacks.append(callback)
 
     async def stop(self) -> None:
         """Stop polling, then finish the queued writes."""
-        if self._watcher is not None:
-            self._watcher.cancel()
-            await asyncio.wait([self._watcher])
-            self._watcher = None
+        tasks = [task for task in (self._watcher, self._callbacks_run) if task is not None]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        self._watcher = self._callbacks_run = None
         await self._shared_catch_up.stop()
         for state in self._open.values():
             await state.drain()
@@ -189,8 +196,8 @@ class ContainerRegistry:
             try:
                 await self.catch_up()
                 await self._store.catch_up(self._clock())
-                for callback in self._poll_callbacks:
-                    await callback()
+                if self._callbacks_run is None or self._callbacks_run.done():
+                    self._callbacks_run = asyncio.create_task(self._run_callbacks())
             except StoreUnavailable as error:
                 self.database_status.record_failure(error)
                 continue  # unavailable for now; the next poll comes soon
@@ -202,6 +209,21 @@ class ContainerRegistry:
                     last_error = repr(error)
             else:
                 last_error = ""
+
+    async def _run_callbacks(self) -> None:
+        try:
+            for callback in self._poll_callbacks:
+                await callback()
+        except StoreUnavailable as error:
+            self.database_status.record_failure(error)
+        except ProfferError:
+            return
+        except Exception as error:  # noqa: BLE001 - they run again after the next poll
+            if repr(error) != self._last_callback_error:
+                log_failure("work after a poll failed", error)
+            self._last_callback_error = repr(error)
+        else:
+            self._last_callback_error = ""
 
 
 def _is_visible(principal: Principal, container: Container) -> bool:

@@ -1,7 +1,15 @@
 """Availability of the database, reported by the requests that used it last."""
 
+import asyncio
+import time
+from collections.abc import Awaitable
+from typing import TypeVar
+
 from proffer.errors import ProfferError
 from proffer.service.runtime.clock import Clock
+from proffer.store.errors import WriteDelayed
+
+T = TypeVar("T")
 
 
 class DatabaseStatus:
@@ -16,14 +24,40 @@ class DatabaseStatus:
         self.outage: str | None = None
         """Error text of the current outage; None while the database is available."""
         self.since_us = 0
+        self.write_wait_s: float | None = None
+        """How long a request waits for a write that others hold up, in seconds; None: as long as needed."""
+        self._written_s = 0.0
 
     @property
     def is_bypassed(self) -> bool:
         """Whether requests go on without the database: an outage that decisions survive."""
         return self.outage is not None and self.survives_outages
 
+    def note_write(self) -> None:
+        """Record that something was written now."""
+        self._written_s = time.monotonic()
+
+    async def in_time(self, write: Awaitable[T]) -> T:
+        """Await a write that may be repeated. Raises `WriteDelayed` after `write_wait_s`; it may still be made."""
+        begun_s = time.monotonic()
+        try:
+            async with asyncio.timeout(self.write_wait_s):
+                result = await write
+        except TimeoutError:
+            raise WriteDelayed(
+                f"the database has been busy with other writes for {self.write_wait_s:g} s",
+                stalled=self._written_s < begun_s,
+            ) from None
+        self.note_write()
+        return result
+
     def record_failure(self, error: ProfferError) -> None:
-        """Record that the database did not answer; the first failure starts the outage."""
+        """Record that the database did not answer; the first failure starts the outage.
+
+        A write that waited in vain is none while others are made.
+        """
+        if isinstance(error, WriteDelayed) and not error.stalled:
+            return
         if self.outage is None:
             self.since_us = self._clock()
         self.outage = error.detail

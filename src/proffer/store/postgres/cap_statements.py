@@ -12,6 +12,9 @@ NUMBERING_LOCK = 0x50726F6A
 """Lock for assigning numbers to new counters."""
 
 LOCK_SHARED = "SELECT pg_advisory_xact_lock_shared(c, n) FROM unnest($1::int[], $2::int[]) AS a (c, n)"
+LOCK_TABLES_TO_WRITE = """
+    SET LOCAL lock_timeout = 1000;
+    LOCK TABLE cap_totals, cap_counters, decision_packs IN ROW EXCLUSIVE MODE"""
 LOCK_ONE = "SELECT pg_advisory_xact_lock($1::int, $2::int)"
 LOCK_STRIPES = "SELECT pg_advisory_xact_lock($1::int, s) FROM unnest($2::int[]) s"
 

@@ -45,9 +45,9 @@ from proffer.store.postgres.counters import (
 from proffer.store.postgres.record_batch import (
     CommittedLimits,
     ExpiredReservations,
-    ItemWithSpace,
     Recorder,
     RecordGroup,
+    WriteGroup,
     container_lock_number,
     limits_since,
 )
@@ -145,14 +145,17 @@ class PostgresCaps(ABC):
         self._cap_cache.update_totals(result.totals)
         return result.outcome
 
-    async def _record(self, items: Sequence[ItemWithSpace]) -> list[RecordResult]:
-        now_us = max(item.request.now_us for item, _ in items)
+    async def _record(self, group: WriteGroup) -> list[RecordResult]:
+        now_us = max(item.request.now_us for item, _ in group.items)
+
+        async def work(connection: Connection) -> list[RecordResult]:
+            results = await self._group(connection, group.items)
+            group.begin()
+            return results
+
         while True:
             try:
-                return await self._connections.write(
-                    lambda connection: self._group(connection, items),
-                    first=self._group.locks(items),
-                )
+                return await self._connections.write(work, first=self._group.locks(group.items, group.lock_wait_s))
             except ExpiredReservations:
                 await self._connections.write(lambda connection: release_expired(connection, now_us))
 
@@ -202,7 +205,8 @@ class PostgresCaps(ABC):
             return await self._connections.read(query)
 
     async def check_writable(self) -> None:
-        await self._connections.write(lambda _: asyncio.sleep(0))  # every transaction writes its mark
+        # Every transaction writes its mark. A lock on a whole table holds up all decisions.
+        await self._connections.write(lambda _: asyncio.sleep(0), first=sql.LOCK_TABLES_TO_WRITE)
 
     async def decision_event(self, container_id: str, proposition: str) -> DecisionEvent | None:
         return (await self.decisions_of(container_id, [proposition])).get(proposition)

@@ -194,8 +194,8 @@ class Connections:
 
     async def _transaction(self, connection: Connection, work: Work[Result], first: str = "") -> Result:
         writer, mark = f"{self._name}/{connection.get_server_pid()}", secrets.token_hex(8)
-        await connection.execute(f"BEGIN; {first}")
         try:
+            await connection.execute(f"BEGIN; {first}")
             result = await work(connection)
             await connection.execute(MARK_WRITE, writer, mark, time.time_ns() // 1000)
         except BaseException:

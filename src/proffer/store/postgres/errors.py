@@ -40,6 +40,11 @@ def is_lost(error: BaseException) -> bool:
     return isinstance(error, asyncpg.InterfaceError) and "clos" in str(error)
 
 
+def is_lock_timeout(error: BaseException) -> bool:
+    """Return whether a transaction gave up because another one held a lock for too long."""
+    return isinstance(error.__cause__, asyncpg.LockNotAvailableError)
+
+
 def to_store_error(url: str, error: BaseException) -> ProfferError:
     """Return the store error for a database error, with its reason."""
     if isinstance(error, asyncpg.IntegrityConstraintViolationError):

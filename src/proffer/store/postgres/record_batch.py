@@ -8,6 +8,8 @@ import asyncio
 import zlib
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 
+from msgspec import Struct
+
 from proffer.model.identity import IdentityKey
 from proffer.store.common.cap_cache import ActiveLimits, LimitRow
 from proffer.store.common.caps import (
@@ -23,9 +25,11 @@ from proffer.store.common.caps import (
 )
 from proffer.store.common.event_codec import group_into_packs
 from proffer.store.common.reservations import RecordItem, RecordResult, reserve_group
+from proffer.store.common.turns import Turn, Turns
 from proffer.store.postgres import cap_statements as sql
 from proffer.store.postgres.connections import Connection, RetryTransaction
 from proffer.store.postgres.counters import columns, counter_rows, lock_counters, lock_stripe, subject_lock_stripe
+from proffer.store.postgres.errors import is_lock_timeout
 from proffer.store.postgres.statements import dollar
 from proffer.store.sql import statements
 
@@ -43,12 +47,41 @@ class ExpiredReservations(Exception):
     """There are expired reservations, which must be released first."""
 
 
-class Recorder:
-    """Writes queued decisions group by group. `write` makes a group durable, or raises."""
+class WriteGroup(Struct, frozen=True):
+    """Decisions to write in one transaction.
 
-    def __init__(self, write: Callable[[Sequence[ItemWithSpace]], Awaitable[list[RecordResult]]]) -> None:
+    `lock_wait_s`: how long it may wait for each lock (None: as long as needed). `begin` is called when
+    everything but the commit is done; it raises where the group is no longer valid.
+    """
+
+    items: Sequence[ItemWithSpace]
+    lock_wait_s: float | None
+    begin: Callable[[], None]
+
+
+class _PendingItem(Struct, frozen=True):
+    item: ItemWithSpace
+    turn: Turn
+
+
+class _SomeWithdrawn(Exception):
+    """Decisions of the group were withdrawn before it could be committed."""
+
+
+class Recorder:
+    """Writes queued decisions group by group. `write` makes a group durable, or raises.
+
+    A decision that waits for longer than `wait_s` before its group can be committed is withdrawn. A group that
+    waits for a lock for half that time is split, so that only those that need the lock are withdrawn.
+    """
+
+    def __init__(
+        self, write: Callable[[WriteGroup], Awaitable[list[RecordResult]]], wait_s: float | None = None
+    ) -> None:
         self._write = write
-        self._pending: list[tuple[ItemWithSpace, asyncio.Future[RecordResult]]] = []
+        self._wait_s = wait_s
+        self._turns = Turns(wait_s)
+        self._pending: list[_PendingItem] = []
         self._writer: asyncio.Task[None] | None = None
         self.on_commit: Callable[[int], object] = lambda _: None
         """Called with the size of each committed group."""
@@ -61,7 +94,7 @@ class Recorder:
     async def record(self, item: ItemWithSpace) -> RecordResult:
         """Queue a decision; return its result once that is durable."""
         future: asyncio.Future[RecordResult] = asyncio.get_running_loop().create_future()
-        self._pending.append((item, future))
+        self._pending.append(_PendingItem(item, self._turns.add(future)))
         if self._writer is None:
             self._writer = asyncio.create_task(self._write_all())
         return await future
@@ -76,25 +109,44 @@ class Recorder:
             while self._pending:
                 group = self._pending[:MAX_GROUP_SIZE]
                 del self._pending[:MAX_GROUP_SIZE]
-                await self._write_group(group)
+                await self._write_group(group, 2)
         finally:
             self._writer = None
 
-    async def _write_group(self, group: Sequence[tuple[ItemWithSpace, asyncio.Future[RecordResult]]]) -> None:
-        try:
-            results = await self._write([item for item, _ in group])
-        except Exception as error:  # noqa: BLE001 - waiting callers need an answer
-            if len(group) == 1 or not isinstance(error, ValueError | TypeError):
-                for _, future in group:
-                    _fail(future, error)
-                return
-            for pending_item in group:  # an item that cannot be written must not fail the others
-                await self._write_group([pending_item])
+    async def _write_group(self, group: Sequence[_PendingItem], share: int) -> None:
+        """Write a group; it waits for each lock a `share`-th of the time that a decision may wait."""
+        group = [pending for pending in group if not pending.turn.is_withdrawn]
+        if not group:
             return
+
+        def begin() -> None:
+            if any(pending.turn.is_withdrawn for pending in group):
+                raise _SomeWithdrawn
+            self._turns.begin(pending.turn for pending in group)
+
+        items = [pending.item for pending in group]
+        try:
+            lock_wait_s = None if self._wait_s is None else self._wait_s / share
+            results = await self._write(WriteGroup(items, lock_wait_s, begin))
+        except _SomeWithdrawn:
+            await self._write_group(group, share)
+            return
+        except Exception as error:  # noqa: BLE001 - waiting callers need an answer
+            has_waited = self._wait_s is not None and is_lock_timeout(error)
+            if len(group) == 1 and has_waited and not group[0].turn.has_begun:
+                return  # withdrawn when its time is over: the others come first
+            if len(group) == 1 or not (has_waited or isinstance(error, ValueError | TypeError)):
+                for pending in group:
+                    _fail(pending.turn.future, error)
+                return
+            for pending in group:  # an item that cannot be written must not fail the others
+                await self._write_group([pending], 20)
+            return
+        self._turns.note_commit()
         self.on_commit(len(group))
-        for (_, future), result in zip(group, results, strict=True):
-            if not future.done():
-                future.set_result(result)
+        for pending, result in zip(group, results, strict=True):
+            if not pending.turn.future.done():
+                pending.turn.future.set_result(result)
 
 
 def _fail(future: asyncio.Future[RecordResult], error: Exception) -> None:
@@ -162,12 +214,13 @@ class RecordGroup:
         await _write(connection, outcome.counters, move_number, outcome.accepted)
         return outcome.results(revisions)
 
-    def locks(self, items: Sequence[ItemWithSpace]) -> str:
-        """Return the first statement: the shared locks of limits and packs."""
+    def locks(self, items: Sequence[ItemWithSpace], wait_s: float | None) -> str:
+        """Return the first statement: the shared locks of limits and packs, and how long to wait for each lock."""
         containers = {container_lock_number(item.container) for item, _ in items}
         locks = sorted((sql.LIMIT_LOCK, number) for number in containers)
         calls = (f"pg_advisory_xact_lock_shared({a}, {b})" for a, b in (*locks, (sql.PACK_LOCK, 0)))
-        return f"SELECT {', '.join(calls)}"
+        timeout = "" if wait_s is None else f"SET LOCAL lock_timeout = {max(1, round(wait_s * 1000))}; "
+        return f"{timeout}SELECT {', '.join(calls)}"
 
     async def _read_subjects(self, connection: Connection, items: Sequence[ItemWithSpace]) -> list[list[Subject]]:
         """Resolve the subjects of each item; empty where they do not matter."""

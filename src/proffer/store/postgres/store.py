@@ -29,6 +29,7 @@ from proffer.store.postgres.customers import PostgresCustomers
 from proffer.store.postgres.feedback import PostgresFeedback
 from proffer.store.postgres.listening import Listener
 from proffer.store.postgres.migrate import ensure_schema
+from proffer.store.postgres.record_batch import Recorder
 from proffer.store.postgres.statements import dollar
 from proffer.store.sql import cap_statements as cap_rows
 from proffer.store.sql import rows, statements
@@ -40,21 +41,31 @@ _DECODE_BATCH = 200
 class PostgresStore(PostgresCustomers, PostgresCaps, PostgresFeedback):
     """A `Store` in one database, created by `open`. Several processes may open the same one."""
 
-    def __init__(self, url: str, *, connections: int, patience_s: float) -> None:
+    def __init__(self, url: str, *, connections: int, patience_s: float, write_wait_s: float | None) -> None:
         super().__init__()
+        self._recorder = Recorder(self._record, write_wait_s)
         self._pool = Connections(url, size=connections, patience_s=patience_s)
         self._listener: Listener | None = None
 
     @classmethod
-    async def open(cls, url: str, *, migrate: bool = False, connections: int = 10, patience_s: float = 10) -> Self:
+    async def open(
+        cls,
+        url: str,
+        *,
+        migrate: bool = False,
+        connections: int = 10,
+        patience_s: float = 10,
+        write_wait_s: float | None = None,
+    ) -> Self:
         """Open the database at `url`, creating the schema when it is empty.
 
         `migrate` allows migrating an older database; without it an older one raises SchemaMismatch,
         as a newer one always does. The store has at most `connections` connections and one that
-        listens. Waiting longer than `patience_s` for the database raises StoreUnavailable.
+        listens. Waiting longer than `patience_s` for the database raises StoreUnavailable; a decision that cannot be
+        committed after `write_wait_s`, because of locks, raises WriteDelayed.
         """
         await ensure_schema(url, migrating=migrate)
-        return cls(url, connections=connections, patience_s=patience_s)
+        return cls(url, connections=connections, patience_s=patience_s, write_wait_s=write_wait_s)
 
     async def close(self) -> None:
         """Finish running work, then close all connections."""

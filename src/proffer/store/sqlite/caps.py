@@ -53,7 +53,9 @@ class SqliteCaps(ABC):
     def submit(self, job: Job[Result]) -> asyncio.Future[Result]: ...
 
     @abstractmethod
-    def submit_to(self, batch: BatchHandler[Entry, Result], item: Entry) -> asyncio.Future[Result]: ...
+    def submit_to(
+        self, batch: BatchHandler[Entry, Result], item: Entry, *, may_be_withdrawn: bool = False
+    ) -> asyncio.Future[Result]: ...
 
     @abstractmethod
     def _space(self, container_id: str) -> int | None: ...
@@ -111,7 +113,7 @@ class SqliteCaps(ABC):
         forced: bool = False,
     ) -> DecisionRecorded | CapRefusal:
         item = RecordItem.from_event(container_id, event, ttl_us=ttl_us, forced=forced)
-        result = await self.submit_to(self._record_batch, item)
+        result = await self.submit_to(self._record_batch, item, may_be_withdrawn=True)
         if result.totals:
             self._cap_cache.update_totals(result.totals)
         return result.outcome

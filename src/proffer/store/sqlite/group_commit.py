@@ -22,6 +22,7 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 from msgspec import Struct
 
 from proffer.errors import Busy, Conflict
+from proffer.store.common.turns import Turn, Turns
 from proffer.store.errors import StoreUnavailable
 from proffer.store.sqlite.write_lock import WriteLock
 
@@ -59,6 +60,12 @@ class _PendingWrite(Struct, frozen=True):
     item: Any
     future: asyncio.Future[Any]
     loop: asyncio.AbstractEventLoop
+    turn: Turn | None = None
+    """Of a write that is withdrawn if it cannot begin soon."""
+
+    @property
+    def is_withdrawn(self) -> bool:
+        return self.turn is not None and self.turn.is_withdrawn
 
 
 class _Outcome(Struct, frozen=True):
@@ -66,6 +73,10 @@ class _Outcome(Struct, frozen=True):
 
     result: Any = None
     error: Exception | None = None
+
+
+_NO_OUTCOME = _Outcome()
+"""Of a write that was withdrawn; its caller has its answer."""
 
 
 class _Group(Struct):
@@ -84,7 +95,7 @@ class GroupCommitter:
 
     `to_error` converts a database failure. A job may run twice, the first time rolled back, so it must
     not have effects beyond its connection. `patience_ms` is the busy timeout towards writers that do
-    not use the write lock.
+    not use the write lock. `wait_s` is how long a write submitted with `may_be_withdrawn` waits to begin.
     """
 
     def __init__(
@@ -93,11 +104,13 @@ class GroupCommitter:
         write_lock: WriteLock,
         to_error: Callable[[Exception], StoreUnavailable],
         patience_ms: int,
+        wait_s: float | None = None,
     ) -> None:
         self._connection = connection
         self._write_lock = write_lock
         self._to_error = to_error
         self._patience_ms = patience_ms
+        self._turns = Turns(wait_s)
         self._queue: queue.SimpleQueue[_Group | None] = queue.SimpleQueue()
         self._pending_by_loop: dict[asyncio.AbstractEventLoop, list[_PendingWrite]] = {}
         self._submitted = self._started = 0
@@ -121,14 +134,24 @@ class GroupCommitter:
         """
         return self._enqueue(job, None, None)
 
-    def submit_to(self, batch: BatchHandler[Item, Result], item: Item) -> asyncio.Future[Result]:
+    def submit_to(
+        self, batch: BatchHandler[Item, Result], item: Item, *, may_be_withdrawn: bool = False
+    ) -> asyncio.Future[Result]:
         """Queue an item for `batch`; the future gives its result or exception, as with `submit`.
 
-        Items of one group are passed to it together, in order of submission.
+        Items of one group are passed to it together, in order of submission. An item that may be
+        withdrawn raises `WriteDelayed` when its transaction has not begun in time.
         """
-        return self._enqueue(None, batch, item)
+        return self._enqueue(None, batch, item, may_be_withdrawn=may_be_withdrawn)
 
-    def _enqueue(self, job: Job[Any] | None, batch: BatchHandler[Any, Any] | None, item: Any) -> asyncio.Future[Any]:
+    def _enqueue(
+        self,
+        job: Job[Any] | None,
+        batch: BatchHandler[Any, Any] | None,
+        item: Any,
+        *,
+        may_be_withdrawn: bool = False,
+    ) -> asyncio.Future[Any]:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
         with self._state_lock:  # nothing may be queued after `close`
@@ -140,7 +163,8 @@ class GroupCommitter:
             if writes is None:
                 writes = self._pending_by_loop[loop] = []
                 loop.call_soon(self._dispatch, loop)
-            writes.append(_PendingWrite(job, batch, item, future, loop))
+            turn = self._turns.add(future) if may_be_withdrawn else None
+            writes.append(_PendingWrite(job, batch, item, future, loop, turn))
             self._submitted += 1
         return future
 
@@ -194,6 +218,7 @@ class GroupCommitter:
                 connection.execute("BEGIN IMMEDIATE")
             finally:
                 connection.execute(f"PRAGMA busy_timeout = {self._patience_ms}")
+            self._turns.begin(write.turn for write in group)
             return self._execute(group)
         except BaseException as error:
             self._roll_back()
@@ -243,6 +268,7 @@ class GroupCommitter:
             self._roll_back()
             _notify_rollback(group.writes)
         else:
+            self._turns.note_commit()
             return group.outcomes
         finally:
             self._write_lock.release()
@@ -252,7 +278,7 @@ class GroupCommitter:
         try:
             return self._commit(group)
         except Exception as error:  # noqa: BLE001 - waiting callers need an answer
-            if len(_partition(group)) == 1 or isinstance(error, _TransactionNotBegun):
+            if len(_partition(group)) <= 1 or isinstance(error, _TransactionNotBegun):
                 return [_Outcome(error=self._as_unavailable(error)) for _ in group]
         # One job too large for the disk must not fail the small ones that came with it.
         return _run_parts(group, self._commit_or_split)
@@ -270,6 +296,7 @@ class GroupCommitter:
                 self._connection.execute("BEGIN IMMEDIATE")
             except (sqlite3.Error, OSError) as error:
                 raise _TransactionNotBegun(str(error)) from error
+            self._turns.begin(write.turn for write in group)
             try:
                 outcomes = self._execute(group)
                 self._connection.execute("COMMIT")
@@ -277,6 +304,7 @@ class GroupCommitter:
                 self._roll_back()
                 _notify_rollback(group)
                 raise
+            self._turns.note_commit()
         return outcomes
 
     def _execute(self, group: Sequence[_PendingWrite]) -> list[_Outcome]:
@@ -359,11 +387,11 @@ def _notify_rollback(group: Sequence[_PendingWrite]) -> None:
 
 
 def _partition(group: Sequence[_PendingWrite]) -> list[list[int]]:
-    """Split a group into parts, as positions: each job, then the items of each batch."""
+    """Split a group into parts, as positions: each job, then the items of each batch. Withdrawn ones are left out."""
     jobs = [[position] for position, write in enumerate(group) if write.job is not None]
     batches: dict[BatchHandler[Any, Any] | None, list[int]] = {}
     for position, write in enumerate(group):
-        if write.job is None:
+        if write.job is None and not write.is_withdrawn:
             batches.setdefault(write.batch, []).append(position)
     return jobs + list(batches.values())
 
@@ -375,7 +403,7 @@ def _run_parts(
     outcomes: dict[int, _Outcome] = {}
     for part in _partition(group):
         outcomes.update(zip(part, run([group[position] for position in part]), strict=True))
-    return [outcomes[position] for position in range(len(group))]
+    return [outcomes.get(position, _NO_OUTCOME) for position in range(len(group))]
 
 
 def _ignore_size(_: int) -> None:

@@ -46,7 +46,9 @@ _POINT_READ_PATIENCE_S = 0.05
 class SqliteStore(SqliteCustomers, SqliteCaps, SqliteFeedback):
     """A `Store` in one file, created by `open`. Several processes may open the same file."""
 
-    def __init__(self, path: Path, *, synchronous: Synchronous, busy_timeout_s: float) -> None:
+    def __init__(
+        self, path: Path, *, synchronous: Synchronous, busy_timeout_s: float, write_wait_s: float | None
+    ) -> None:
         super().__init__()
         self._path = path
         self._close_lock = threading.Lock()
@@ -70,6 +72,7 @@ class SqliteStore(SqliteCustomers, SqliteCaps, SqliteFeedback):
                 write_lock,
                 partial(to_store_error, path),
                 round(busy_timeout_s * 1000),
+                write_wait_s,
             )
             stack.callback(self._writer.close)
             self._exit_stack = stack.pop_all()
@@ -81,6 +84,7 @@ class SqliteStore(SqliteCustomers, SqliteCaps, SqliteFeedback):
         *,
         synchronous: Synchronous = "FULL",
         busy_timeout_s: float = 10,
+        write_wait_s: float | None = None,
         migrate: bool = False,
     ) -> Self:
         """Open the database at `path`, creating it when absent or empty.
@@ -88,11 +92,14 @@ class SqliteStore(SqliteCustomers, SqliteCaps, SqliteFeedback):
         `migrate` allows migrating an older database; without it an older one raises SchemaMismatch,
         as a newer one always does. With `synchronous` other than FULL a power cut may lose the last
         commits; a killed process loses none. A write that waits longer than `busy_timeout_s` for
-        another process raises StoreUnavailable.
+        another process raises StoreUnavailable; a decision that has not begun to be written after
+        `write_wait_s` raises WriteDelayed.
         """
         path = Path(path)
         await asyncio.to_thread(ensure_schema, path, migrating=migrate, patience_s=busy_timeout_s)
-        return await asyncio.to_thread(cls, path, synchronous=synchronous, busy_timeout_s=busy_timeout_s)
+        return await asyncio.to_thread(
+            cls, path, synchronous=synchronous, busy_timeout_s=busy_timeout_s, write_wait_s=write_wait_s
+        )
 
     async def close(self) -> None:
         """Finish all submitted writes, then release files and threads."""
@@ -109,9 +116,11 @@ class SqliteStore(SqliteCustomers, SqliteCaps, SqliteFeedback):
         """Run a job in the group commits; see `GroupCommitter.submit`."""
         return self._writer.submit(job)
 
-    def submit_to(self, batch: BatchHandler[Item, Result], item: Item) -> asyncio.Future[Result]:
+    def submit_to(
+        self, batch: BatchHandler[Item, Result], item: Item, *, may_be_withdrawn: bool = False
+    ) -> asyncio.Future[Result]:
         """Submit an item to a batch handler; see `GroupCommitter.submit_to`."""
-        return self._writer.submit_to(batch, item)
+        return self._writer.submit_to(batch, item, may_be_withdrawn=may_be_withdrawn)
 
     @property
     def pending_writes(self) -> int:
