@@ -19,6 +19,7 @@ from proffer.templating.compile import (
     TemplateRenderError,
     compile_template,
     has_template_tags,
+    json_error,
 )
 
 _TEMPLATE_MEMBERS = ("content", "delivery_url", "link_url")
@@ -28,7 +29,10 @@ _CACHE_SIZE = 4_096
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TemplatedComponent(Component):
-    """A component with compiled templates by member; `error` is set if one does not compile."""
+    """A component with compiled templates by member, or with content that cannot be used.
+
+    `error` is set if a template does not compile, or if the content without a template is not JSON.
+    """
 
     templates: Mapping[str, Template] = field(default_factory=dict, hash=False)
     error: str | None = None
@@ -47,13 +51,18 @@ def escape_format(component_type: str, media_type: str, member: str = "content")
 
 
 def compile_component(component: Component) -> Component:
-    """Return the component with its templates compiled; the same object if it has none."""
+    """Return the component with its templates compiled; the same object if it has none.
+
+    JSON content is checked here unless it is a template.
+    """
     texts = {name: text for name in _TEMPLATE_MEMBERS if (text := getattr(component, name))}
     text_by_member = {name: text for name, text in texts.items() if has_template_tags(text)}
-    if not text_by_member:
-        return component
     templates: dict[str, Template] = {}
     error: str | None = None
+    if "content" not in text_by_member and escape_format(component.type, component.format) is Format.JSON:
+        error = _json_reason(component.content)
+    if not text_by_member and error is None:
+        return component
     for name, text in text_by_member.items():
         compiled = _compile_cached(text, escape_format(component.type, component.format, name))
         if isinstance(compiled, Template):
@@ -72,6 +81,13 @@ def compile_component(component: Component) -> Component:
         templates=templates,
         error=error,
     )
+
+
+@lru_cache(maxsize=_CACHE_SIZE)
+def _json_reason(text: str | None) -> str | None:
+    """Return why the content is not JSON; None if it is, or if there is none."""
+    error = json_error(text) if text else None
+    return None if error is None else f"it is not JSON: {error.msg} (line {error.lineno}, column {error.colno})"
 
 
 @lru_cache(maxsize=_CACHE_SIZE)
@@ -110,7 +126,7 @@ class ContentRenderer:
             except TemplateRenderError as fault:
                 reason = str(fault)
         if count_faults:
-            self.faults[offer.id] = self.faults.get(offer.id, 0) + 1
+            self.count_fault(offer)
         if component.default is None:
             return f"the content could not be rendered: {reason}"
         urls = {
@@ -118,6 +134,9 @@ class ContentRenderer:
             for name in ("delivery_url", "link_url")
         }
         return _to_component(component, {"content": component.default, **urls})
+
+    def count_fault(self, offer: PersonalizedOffer | FallbackOffer) -> None:
+        self.faults[offer.id] = self.faults.get(offer.id, 0) + 1
 
     def _render_templates(self, component: TemplatedComponent, offer: PersonalizedOffer | FallbackOffer) -> Component:
         base = self._environment

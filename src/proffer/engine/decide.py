@@ -33,7 +33,6 @@ from proffer.engine.snapshot import CompiledCriterion, CompiledScope, Snapshot
 from proffer.engine.trace import TraceRecorder
 from proffer.model.content import Component, component_in_language
 from proffer.model.events import records_dropped
-from proffer.model.offer import FallbackOffer, PersonalizedOffer
 from proffer.model.outcome import (
     DecisionOutcome,
     FallbackChoice,
@@ -140,24 +139,24 @@ class _Run:
         )
 
     def _fallback_content(self, scope: CompiledScope) -> Component | None:
-        """Return the content of the fallback offer; None if it cannot be rendered and has no default."""
+        """Return the content of the fallback offer; None if it cannot be rendered and has no default.
+
+        Content that should be JSON and is not is returned as it stands, and counted as a fault.
+        """
         component = component_in_language(scope.fallback_components, self.languages)
         if not isinstance(component, TemplatedComponent):
             return component
-        content = self._render(component, scope.fallback, count_faults=True)
+        renderer = self._content_renderer()
+        if not component.templates:
+            renderer.count_fault(scope.fallback)
+            return component
+        content = renderer.render(component, scope.fallback)
         return content if isinstance(content, Component) else None
 
-    def _render(
-        self,
-        component: TemplatedComponent,
-        offer: PersonalizedOffer | FallbackOffer,
-        *,
-        count_faults: bool,
-    ) -> Component | str:
-        """Return the rendered component, or the reason for its absence."""
+    def _content_renderer(self) -> ContentRenderer:
         if self.renderer is None:
             self.renderer = ContentRenderer(self.environment)
-        return self.renderer.render(component, offer, count_faults=count_faults)
+        return self.renderer
 
     def _options(
         self, scope: CompiledScope, item_count: int, recorder: TraceRecorder | None
@@ -333,7 +332,7 @@ class _Run:
         elif not isinstance(component, TemplatedComponent):
             return component
         else:
-            content = self._render(component, offer, count_faults=count_faults)
+            content = self._content_renderer().render(component, offer, count_faults=count_faults)
             if isinstance(content, Component):
                 return content
             reason = content

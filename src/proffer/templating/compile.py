@@ -4,6 +4,7 @@ Text without template tags needs no template: check `has_template_tags` first.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -50,10 +51,9 @@ class Template:
         """Render the text. Raises `TemplateRenderError` only; checks that JSON output is JSON."""
         text = render(self.body, environment, _ESCAPES[self.format])
         if self.format is Format.JSON:
-            try:
-                json.loads(text, parse_constant=_refuse_constant)
-            except (ValueError, RecursionError):
-                raise TemplateRenderError("the result for this customer is not valid JSON") from None
+            error = json_error(text)
+            if error is not None:
+                raise TemplateRenderError("the result for this customer is not valid JSON")
         return text
 
 
@@ -64,8 +64,29 @@ class TemplateErrors:
     problems: tuple[TemplateProblem, ...]
 
 
+def json_error(text: str) -> json.JSONDecodeError | None:
+    """Return why a text is not JSON, with its place; None if it is."""
+    try:
+        json.loads(text, parse_constant=_refuse_constant, parse_int=len)
+    except json.JSONDecodeError as error:
+        return error
+    except _ConstantFound as error:
+        match = next(match for match in _CONSTANT.finditer(text) if match[1])
+        return json.JSONDecodeError(f"`{error}` is not a JSON value", text, match.start(1))
+    except RecursionError:
+        return json.JSONDecodeError("it is nested too deeply", text, 0)
+    return None
+
+
+class _ConstantFound(Exception):
+    """A constant that Python's JSON has and the standard has not."""
+
+
+_CONSTANT = re.compile(r'"(?:[^"\\]|\\.)*"|(NaN|-?Infinity)')
+
+
 def _refuse_constant(word: str) -> None:
-    raise ValueError(f"{word} is not JSON")
+    raise _ConstantFound(word)
 
 
 def compile_template(text: str, format_: Format) -> Template | TemplateErrors:
@@ -82,4 +103,5 @@ __all__ = [
     "TemplateRenderError",
     "compile_template",
     "has_template_tags",
+    "json_error",
 ]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from proffer.engine.snapshot import SnapshotDiagnostic
 from proffer.model.documents import SHAPES
 from proffer.model.ids import KIND_LABELS
+from proffer.service.library.check_content import content_violations
 from proffer.service.library.library import ContainerState
 from proffer.validation import misspelt_members
 
@@ -31,7 +32,7 @@ async def diagnose(state: ContainerState) -> Diagnosis:
         diagnostics=(
             *publisher.snapshot.diagnostics,
             *_fault_diagnostics(state),
-            *await _misspelt_diagnostics(state),
+            *await _document_diagnostics(state),
         ),
     )
 
@@ -62,8 +63,8 @@ def _fault_diagnostics(state: ContainerState) -> Iterator[SnapshotDiagnostic]:
                 )
 
 
-async def _misspelt_diagnostics(state: ContainerState) -> list[SnapshotDiagnostic]:
-    """Return a diagnostic per misspelt member of live decisions, their offers and fallbacks."""
+async def _document_diagnostics(state: ContainerState) -> list[SnapshotDiagnostic]:
+    """Return a diagnostic per misspelt member and per mistake in the content of live objects."""
     snapshot = state.publisher.snapshot
     ids: set[str] = set()
     for playable in snapshot.decisions.values():
@@ -82,14 +83,17 @@ async def _misspelt_diagnostics(state: ContainerState) -> list[SnapshotDiagnosti
             await asyncio.sleep(0)
         instance = state.catalog.by_id(entity_id)
         if instance is not None:
+            subject = f"{KIND_LABELS[instance.kind]} `{instance.name}`"
             diagnostics += [
                 SnapshotDiagnostic(
-                    description=f"{KIND_LABELS[instance.kind]} `{instance.name}`, {warning.path}: {warning.message}; "
-                    f"{warning.help}",
+                    description=f"{subject}, {violation.path}: {violation.message}; {violation.help}",
                     id=instance.id,
                     instance_id=instance.instance_id,
                     etag=instance.etag,
                 )
-                for warning in misspelt_members(SHAPES[instance.kind], instance.document)
+                for violation in (
+                    *misspelt_members(SHAPES[instance.kind], instance.document),
+                    *content_violations(instance),
+                )
             ]
     return diagnostics

@@ -12,7 +12,7 @@ from proffer.model.catalog import Catalog
 from proffer.model.ids import KIND_LABELS, EntityKind, canonical
 from proffer.model.instance import Instance
 from proffer.model.limit_index import is_same_document
-from proffer.service.library.check_templates import template_violations
+from proffer.service.library.check_content import content_violations
 from proffer.service.library.objects import CatalogService, WriteReceipt
 from proffer.service.library.registry import AuthorizedContainer
 from proffer.service.rules.check import broken_expressions
@@ -186,7 +186,7 @@ async def load_entries(
             report.warnings += Invalid.of(receipt.warnings).with_root(path).violations
         broken = [
             *broken_expressions(written, state.catalog),
-            *template_violations(written),
+            *content_violations(written),
         ]
         report.broken += Invalid.of(broken).with_root(path).violations if broken else ()
 

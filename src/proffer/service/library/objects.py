@@ -21,7 +21,7 @@ from proffer.model.instance import Actor, Instance
 from proffer.model.integrity import check_unique, check_unreferenced, version_violations
 from proffer.model.limit_index import with_indexes
 from proffer.pql.check.types import ANY, Type
-from proffer.service.library.check_templates import template_violations
+from proffer.service.library.check_content import content_violations
 from proffer.service.library.registry import AuthorizedContainer
 from proffer.service.library.warnings import write_warnings
 from proffer.service.rules.check import broken_expressions, check_expressions
@@ -210,7 +210,7 @@ def _validate(
     expressions = check_expressions(version, draft, before=before, observed=observed)
     if not importing:
         reported_paths = {violation.path for violation in violations}
-        violations += template_violations(version)
+        violations += content_violations(version, before)
         violations += [error for error in expressions.errors if error.path not in reported_paths]
     if violations:
         raise Invalid.of(violations)

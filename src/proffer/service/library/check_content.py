@@ -1,17 +1,18 @@
-"""Validation of content templates when an offer is written (spec 7.5).
+"""Validation of templates and JSON content when an offer is written (spec 7.5).
 
 Violations have line and column. Services check templates only through this module, and rules through
 `service/rules/check.py`.
 """
 
 from collections.abc import Iterator, Mapping
+from json import JSONDecodeError
 from typing import Any
 
 from proffer.engine.content import escape_format
 from proffer.errors import Violation
 from proffer.model.ids import EntityKind
 from proffer.model.instance import Instance
-from proffer.templating.compile import TemplateErrors, compile_template, has_template_tags
+from proffer.templating.compile import Format, TemplateErrors, compile_template, has_template_tags, json_error
 
 _MEMBERS = {
     "xdm:content": "content",
@@ -21,13 +22,18 @@ _MEMBERS = {
 }
 
 
-def template_violations(version: Instance) -> list[Violation]:
-    """Return all violations in an offer's templates; none for other kinds."""
+def content_violations(version: Instance, before: Instance | None = None) -> list[Violation]:
+    """Return all violations in an offer's templates and JSON content; none for other kinds.
+
+    Components that `before` has too are skipped, so that an offer stored unchecked can be changed.
+    """
     if version.kind not in {EntityKind.OFFER, EntityKind.FALLBACK}:
         return []
+    stored = [] if before is None else [component for _, component in _components(before.document)]
     return [
         finding
         for path, component in _components(version.document)
+        if component not in stored
         for finding in _component_violations(path, component)
     ]
 
@@ -47,9 +53,16 @@ def _component_violations(path: str, component: Mapping[str, Any]) -> Iterator[V
     type_, media = component.get("@type"), component.get("dc:format")
     for name, member in _MEMBERS.items():
         text = component.get(name)
-        if not isinstance(text, str) or not has_template_tags(text):
+        if not isinstance(text, str):
             continue
-        template = compile_template(text, escape_format(str(type_), str(media), member))
+        format_ = escape_format(str(type_), str(media), member)
+        if not has_template_tags(text):
+            is_elsewhere = not text and component.get("xdm:deliveryURL")
+            is_json = format_ is Format.JSON and name == "xdm:content" and not is_elsewhere
+            if is_json and (error := json_error(text)) is not None:
+                yield _json_violation(f"{path}.{name}", error)
+            continue
+        template = compile_template(text, format_)
         for problem in template.problems if isinstance(template, TemplateErrors) else ():
             yield Violation(
                 code="template",
@@ -59,6 +72,17 @@ def _component_violations(path: str, component: Mapping[str, Any]) -> Iterator[V
                 line=problem.line,
                 column=problem.column,
             )
+
+
+def _json_violation(path: str, error: JSONDecodeError) -> Violation:
+    return Violation(
+        code="json-content",
+        message=f"the content is not JSON: {error.msg} at line {error.lineno}, column {error.colno}",
+        path=path,
+        help="write JSON (names and texts in double quotes, no comma after the last entry), or use another format",
+        line=error.lineno,
+        column=error.colno,
+    )
 
 
 def _list(value: Any) -> list[Any]:
