@@ -17,7 +17,6 @@ from proffer.model.capping import (
     CapLimit,
     CapRefusal,
     CapScope,
-    CapSubjects,
     OfferLimits,
     Repeat,
     RepeatUnit,
@@ -34,7 +33,11 @@ from support.postgres import PooledStore
 HOUR = 3600 * SECOND
 DAY = 24 * HOUR
 OFFERS, PLACES = ("gold", "silver"), ("web", "app")
-WHO = tuple(IdentityKey("Email", name) for name in "abcd")
+WHO = tuple(
+    IdentityKey(*pair)
+    for pair in (("Email", "a"), ("Email", "b"), ("CRMID", "c"), ("Phone", "d"), ("ECID", "e"), ("IDFA", "f"))
+)
+DEVICES = {"ECID", "IDFA"}
 MOMENTS = [NOON + shift for shift in (0, HOUR, 13 * HOUR, DAY, 3 * DAY, 8 * DAY, 40 * DAY)]
 
 limits = st.builds(
@@ -86,6 +89,7 @@ class Naive:
     had: dict[str, list[tuple[int, CapLimit]]] = field(default_factory=dict)
     newest_counter: int = 0
     owners: dict[IdentityKey, int] = field(default_factory=dict)
+    joined: dict[IdentityKey, int] = field(default_factory=dict)
     newest: int = 0
     held: dict[str, tuple[str, int]] = field(default_factory=dict)
 
@@ -120,15 +124,57 @@ class Naive:
         for identity, key in self.owners.items():
             if key in keys:
                 self.owners[identity] = keys[0]
+        customers = set(self.owners.values())
         self.owners |= dict.fromkeys(identities, keys[0])
-        gone: list[object] = [*keys[1:], *identities]
+        counted_for = {self.joined.pop(one) for one in identities if one in self.joined}
+        strangers = counted_for - customers
+        self.move([*keys[1:], *strangers, *identities], keys[0])
+
+    def move(self, sources: Sequence[object], target: int) -> None:
+        """Count for another owner what was counted for these, and what is counted for them from now on."""
         for fact in self.facts:
-            if fact.whose in gone:
-                fact.whose = keys[0]
+            if fact.whose in sources:
+                fact.whose = target
+        self.joined = {one: target if key in sources else key for one, key in self.joined.items()}
 
     def reach(self, identities: Sequence[IdentityKey]) -> list[object]:
-        owners = sorted({self.owners[one] for one in identities if one in self.owners})
-        return [*owners, *(one for one in identities if one not in self.owners)]
+        """Return whose counts are summed; the first gets the next, and those of owners without a customer."""
+        persons = [one for one in identities if one.namespace not in DEVICES]
+        takes_part = persons or identities
+        customers = {self.owners[one] for one in takes_part if one in self.owners}
+        counted_for = {self.joined[one] for one in takes_part if one in self.joined}
+        known = customers | (counted_for & set(self.owners.values()))
+        in_order = [*sorted(known), *sorted(counted_for - known)]
+        reach: list[object] = [*in_order[:1], *(key for key in in_order[1:] if key in known)]
+        together = self.ids_of(in_order[:1])
+        for key in in_order[1:]:
+            if key not in known and is_one_person(together, self.ids_of([key])):
+                reach.append(key)
+                together |= self.ids_of([key])
+        for one in takes_part:
+            if one not in self.owners and one not in self.joined and is_one_person(together, {one}):
+                reach.append(one)
+                together.add(one)
+        return reach
+
+    def ids_of(self, keys: Sequence[int]) -> set[IdentityKey]:
+        return {one for owned in (self.owners, self.joined) for one, key in owned.items() if key in keys}
+
+    def join(self, reach: list[object]) -> object:
+        """Make one owner of all of them but of known customers; return whose counts the next one is."""
+        if len(reach) == 1 and isinstance(reach[0], IdentityKey):
+            return reach[0]
+        if reach and isinstance(reach[0], IdentityKey):
+            self.newest += 1
+            reach = [self.newest, *reach]
+        if not reach:
+            return None
+        first = reach[0]
+        assert isinstance(first, int)
+        sources = [one for one in reach[1:] if one not in self.owners.values()]
+        self.move(sources, first)
+        self.joined |= {one: first for one in sources if isinstance(one, IdentityKey)}
+        return first
 
     def period(self, offer: str, limit: CapLimit, now: int) -> int:
         if limit.repeat is None:
@@ -179,10 +225,11 @@ class Naive:
                 ]
                 if self.used(offer, limit, place, reach, now) + len(mine) > limit.limit:
                     return False
+        per_profile = any(one.scope is CapScope.PROFILE for found in self.limits.values() for one in found)
+        whose = self.join(reach) if ttl is not None or per_profile else None
         for offer, place in given_:
             for limit in self.limits.get(offer, []):
                 if not limit.placements or place in limit.placements:
-                    whose = reach[0] if reach else None
                     period = self.period(offer, limit, now)
                     counter, in_total = self.counters[offer, limit.name], limit.scope is CapScope.GLOBAL
                     if in_total or whose is not None:
@@ -216,8 +263,14 @@ class Naive:
 
     def erase(self, identity: IdentityKey) -> None:
         key = self.owners.get(identity)
+        counted_for = self.joined.pop(identity, None)
+        if key is None and counted_for in self.owners.values():
+            return
+        if key is None:
+            key = counted_for
         gone = [identity] if key is None else [key]
         self.owners = {one: owner for one, owner in self.owners.items() if owner != key}
+        self.joined = {one: owner for one, owner in self.joined.items() if owner != key}
         kept = []
         for fact in self.facts:
             if fact.whose not in gone:
@@ -226,6 +279,15 @@ class Naive:
                 fact.whose = None
                 kept.append(fact)
         self.facts = kept
+
+
+def is_one_person(together: set[IdentityKey], added: set[IdentityKey]) -> bool:
+    """Return whether what is added is no other id of a namespace of persons."""
+    return not any(
+        one.namespace == other.namespace and one != other and one.namespace not in DEVICES
+        for one in added
+        for other in together
+    )
 
 
 def by_age(one: tuple[int, CapLimit]) -> int:
@@ -283,9 +345,8 @@ async def compare(store: Store, program: Sequence[Any]) -> None:
 
 async def check_usage(store: Store, naive: Naive, who: Sequence[IdentityKey], now: int) -> None:
     await store.catch_up(now)  # what is read may lag behind until then
-    customers = await store.customers("c1", who)
     caps = [(offer, one) for offer, found in naive.limits.items() for one in found]
-    subjects = CapSubjects(tuple(one.key for one in customers), tuple(who))
+    subjects = (await store.lookup_for_decision("c1", who)).subjects
     usage = (await store.usage("c1", OfferLimits(caps), subjects, now)).counts
     reach = naive.reach(who)
     for offer, limit in caps:

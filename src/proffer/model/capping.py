@@ -251,15 +251,15 @@ CounterRow: TypeAlias = tuple[int, str, int, int, int | None]
 
 
 class CapSubjects(Struct, frozen=True):
-    """Whose counters apply to a request: customers, and its identities, primary first (R43).
+    """Whose counters apply to a request: those of owners, and of identities without one (R48).
 
-    `linked_count` is the number of identities that belong to one of the customers. `counters` are the
-    customers' counters if they were read with them; None if they still have to be read.
+    `requested` are all identities of the request, primary first. `counters` are the owners' counters if they
+    were read with them; None if they still have to be read.
     """
 
-    customers: tuple[int, ...] = ()
+    owners: tuple[int, ...] = ()
     identities: tuple[IdentityKey, ...] = ()
-    linked_count: int = 0
+    requested: tuple[IdentityKey, ...] = ()
     counters: Sequence[CounterRow] | None = None
 
 

@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from proffer.errors import ProfferError
-from proffer.model.capping import CounterRow
+from proffer.model.capping import NO_SUBJECTS, CapSubjects
 from proffer.model.identity import IdentityKey
 
 Attributes: TypeAlias = Mapping[str, Any]
@@ -72,13 +72,13 @@ class Customer(Struct, frozen=True, kw_only=True):
 
 
 class CustomerLookup(Struct, frozen=True):
-    """Customers and their counters; `counters` is None if they were not read."""
+    """The customers of a request's identities, and whose counters apply to it."""
 
-    customers: Sequence[Customer]
-    counters: Sequence[CounterRow] | None = None
+    customers: Sequence[Customer] = ()
+    subjects: CapSubjects = NO_SUBJECTS
 
 
-NO_CUSTOMERS = CustomerLookup((), ())
+NO_CUSTOMERS = CustomerLookup()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

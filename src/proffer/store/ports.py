@@ -158,7 +158,11 @@ class ProfileStore(Protocol):
         ...
 
     async def lookup_for_decision(self, container_id: str, identities: Sequence[IdentityKey]) -> CustomerLookup:
-        """Return `customers` for one decision. Their counters are included where the same read gives them."""
+        """Return `customers` for one decision, and whose counters apply to it.
+
+        Counters are included where the same read gives them. An identity that joined a customer for counting
+        finds no customer. Identities are in order, primary first.
+        """
         ...
 
     async def fragments(self, container_id: str, customer: Customer) -> Sequence[Fragment]:
@@ -232,7 +236,11 @@ class ProfileStore(Protocol):
         ...
 
     async def erase(self, container_id: str, identity: IdentityKey) -> ErasureResult | None:
-        """Delete the customer with this identity and all their data; None where there is none."""
+        """Delete the customer with this identity and all their data; None where there is none.
+
+        An identity that joined a customer only leaves it. One of a counting owner without a customer deletes that
+        owner's counters.
+        """
         ...
 
     async def checkpoint(self, container_id: str, name: str) -> Checkpoint | None:
@@ -285,7 +293,8 @@ class CapStore(Protocol):
 
         Does both in one write, or nothing. Compares with the limits in force at that moment, not those the
         decision saw (R22). Identities are resolved in the same transaction. The check uses the sum over all
-        linked customers; the increment goes to the oldest customer, else the first identity (R43). With
+        customers named, and over the identities that nobody holds; those join the oldest customer, else the
+        oldest counting owner, else a new one, which is incremented (R48). A refused decision joins nothing. With
         `ttl_us` the counts are a reservation, which expires after that time unless confirmed. Concurrent
         calls share a write. `forced` counts offers already given, whatever the limits are.
         """
@@ -345,6 +354,7 @@ class CapStore(Protocol):
     async def purge_counters(self, before_us: int) -> int:
         """Delete counters ended and reservations settled before this moment; return how many counters.
 
+        Identities that joined an owner before it leave if the owner then has neither.
         The value of a counter at any later moment does not change. Works in short writes.
         """
         ...
@@ -366,7 +376,7 @@ class FeedbackStore(Protocol):
 
         An event whose id exists changes nothing. Every limit in force that the event counts for, by
         offer and placement, is incremented even when it is reached. The subject is resolved from the
-        decision's identities in the same transaction, as for a decision (R43); the period is that of
+        decision's identities in the same transaction, as for a decision (R48); the period is that of
         the increment's time.
         """
         ...

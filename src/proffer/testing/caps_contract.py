@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from proffer.errors import Conflict, NotFound
 from proffer.model.capping import (
@@ -13,7 +14,6 @@ from proffer.model.capping import (
     CapLimit,
     CapRefusal,
     CapScope,
-    CapSubjects,
     DecisionRecorded,
     OfferCaps,
     OfferLimits,
@@ -116,11 +116,9 @@ async def usage_of(
     offer_limits = [("gold", item) for item in limits]
     lookup = await store.lookup_for_decision("c1", who)
     assert list(lookup.customers) == list(await store.customers("c1", who))
-    keys = tuple(item.key for item in lookup.customers)
-    usage = await store.usage("c1", OfferLimits(offer_limits), CapSubjects(keys, tuple(who)), now)
-    if lookup.counters is not None:
-        subjects = CapSubjects(keys, tuple(who), counters=lookup.counters)
-        assert await store.usage("c1", OfferLimits(offer_limits), subjects, now) == usage
+    subjects = lookup.subjects
+    usage = await store.usage("c1", OfferLimits(offer_limits), structs.replace(subjects, counters=None), now)
+    assert await store.usage("c1", OfferLimits(offer_limits), subjects, now) == usage
     return [usage.counts.get(("gold", item.name, placement), 0) for item in limits]
 
 
@@ -416,10 +414,10 @@ class CapsContract(Contract):
         assert [await try_record(store, who=[BOB, ANN]) for _ in range(2)] == [True, False]
 
     @store_test
-    async def test_the_primary_identity_is_counted_until_somebody_claims_it(self, store: Store) -> None:
+    async def test_an_identity_is_counted_until_a_customer_has_it(self, store: Store) -> None:
         """Counts of an identity go to the customer once it is linked."""
         await create_caps(store, caps_of(a_limit(3, "profile", name="2")))
-        assert await try_record(store, who=[COOKIE, BOB])
+        assert await try_record(store, who=[COOKIE])
         assert await usage_of(store, PROFILE_LIMIT, who=[COOKIE]) == [1]
         assert await usage_of(store, PROFILE_LIMIT, who=[BOB]) == [0]
         await link_identities(store, ANN)
@@ -461,7 +459,8 @@ class CapsContract(Contract):
             await store.apply_changes(container, [change], now_us=end + 3 * SECOND)
             (merged,) = await store.customers(container, [ANN])
 
-            subjects = CapSubjects((merged.key,), (ANN,), 1)
+            subjects = (await store.lookup_for_decision(container, [ANN])).subjects
+            assert subjects.owners == (merged.key,)
             await store.catch_up(end + 3 * SECOND)
             usage = await store.usage(container, OfferLimits([("gold", limit)]), subjects, end + 3 * SECOND)
             assert usage.counts == {("gold", "1", ""): total}

@@ -7,7 +7,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from api.edge.requests import ECID, HERO_SCOPE, body, encode_mobile_scope, interact, offers
-from api.ode.library import FOR_ADULTS, FOR_ALL, HERO, HOME, fill
+from api.ode.library import FOR_ADULTS, FOR_ALL, HERO, HOME, fill, instance_of
 from support.customers import ingest, person
 from support.server import server
 
@@ -109,3 +109,29 @@ def test_too_many_identities_are_refused(client: TestClient) -> None:
     answer = interact(client, body(xdm={"identityMap": {"Email": listed}}))
 
     assert (answer.status_code, answer.json()["code"]) == (422, "EXEG-0104-422")
+
+
+def test_only_who_a_request_is_about_is_counted(client: TestClient) -> None:
+    """Where identities are not linked, and for those that logged out, nobody joins the one that is counted."""
+    made = client.post("/api/datastreams", json={"name": "Apart", "linkIdentities": False}).json()
+    apart = f"/ee/v1/interact?configId={made['id']}"
+    cap = {"xdm:limit": 1, "xdm:scope": "profile", "xdm:entity": "offer"}
+    answer = client.patch(
+        instance_of(client, "personalized-offer", FOR_ALL),
+        json=[{"op": "add", "path": "/_instance/xdm:frequencyCappingConstraints", "value": [cap]}],
+        headers={"Content-Type": "application/vnd.adobe.platform.xcore.patch.hal+json"},
+    )
+    assert answer.status_code == 200, answer.text
+
+    def is_given(path: str = "/ee/v1/interact?configId=dev", **ids: Any) -> bool:
+        xdm = {"identityMap": {code: [one] for code, one in ids.items()}}
+        (found,) = offers(interact(client, body(TWO, xdm=xdm), path))
+        return FOR_ALL in found
+
+    signed_in = {"id": "9", "primary": True}
+    assert is_given(apart, CRMID=signed_in, Email={"id": "m@x"})
+    assert [is_given(apart, Email={"id": "m@x"}), is_given(apart, CRMID=signed_in)] == [True, False]
+    assert is_given(CRMID={"id": "10", "primary": True}, Phone={"id": "1", "authenticatedState": "loggedOut"})
+    assert [is_given(Phone={"id": "1"}), is_given(CRMID={"id": "10"})] == [True, False]
+    assert is_given(CRMID={"id": "11", "primary": True}, Phone={"id": "2"})
+    assert not is_given(Phone={"id": "2"})

@@ -12,6 +12,7 @@ from starlette.testclient import TestClient
 
 from api.ode.library import (
     CARD,
+    FOR_ADULTS,
     FOR_ALL,
     HERO,
     HOME,
@@ -27,6 +28,7 @@ from proffer.config import Settings
 from proffer.store.memory.store import MemoryStore
 from proffer.store.ports import Store
 from proffer.store.sqlite.store import SqliteStore
+from support.customers import identities, ingest, person
 from support.server import server
 
 SECOND = 1_000_000
@@ -343,3 +345,39 @@ def test_counts_outlive_the_server(tmp_path: Path) -> None:
         assert given(client)
     with server(opening=in_a_file) as client:
         assert [given(client) for _ in range(2)] == [True, False]
+
+
+def given_to(client: TestClient, **ids: str) -> bool:
+    """Whether the offer was given to the person of these identities."""
+    named = {code: [{"xdm:id": one}] for code, one in ids.items()}
+    (proposition,) = decide(client, asked((HOME, HERO), profile={"xdm:identityMap": named}))["xdm:propositions"]
+    return FOR_ALL in offered(proposition)
+
+
+def test_identities_named_together_are_used_up_together() -> None:
+    """A customer number and an e-mail sent together are one person, whichever is sent next; dry runs join nothing."""
+    with capped(a_cap(1, "profile")) as client:
+        named = {"Email": [{"xdm:id": "m@x"}], "Phone": [{"xdm:id": "1"}]}
+        decide(client, asked((HOME, HERO), dryRun=True, profile={"xdm:identityMap": named}))
+        assert given_to(client, Email="m@x", CRMID="c1")
+        assert [given_to(client, **who) for who in ({"Email": "m@x"}, {"CRMID": "c1"}, {"Phone": "1"})] == [
+            *[False, False],
+            True,
+        ]
+
+
+def test_a_stranger_named_with_a_customer_reads_nothing_of_them() -> None:
+    """It is used up with the customer; attributes, look-ups and graph stay the customer's own."""
+    with capped(a_cap(1, "profile")) as client:
+        ingest(client, {"identityMap": identities(Email="m@x"), "person": {"age": 30, "name": {"firstName": "Mia"}}})
+        assert given_to(client, Email="m@x", CRMID="c1")
+        assert [given_to(client, **who) for who in ({"CRMID": "c1"}, {"Email": "m@x"})] == [False, False]
+
+        alone = asked((HOME, HERO, 9), profile={"xdm:identityMap": {"CRMID": [{"xdm:id": "c1"}]}})
+        answer = decide(client, alone)
+        assert answer["xdm:factors"]["xdm:profileResponse"] == "HTTP 404"
+        assert FOR_ADULTS not in offered(answer["xdm:propositions"][0])
+        assert person(client, "c1", "CRMID") is None
+        found = person(client, "m@x")
+        assert found["entity"]["identityMap"] == {"Email": [{"id": "m@x"}]}
+        assert len(found["identityGraph"]) == 1

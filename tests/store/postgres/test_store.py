@@ -17,6 +17,7 @@ from proffer.store.postgres import listening, vacuum
 from proffer.store.postgres.errors import redacted_url
 from proffer.store.postgres.store import PostgresStore
 from proffer.testing.caps_contract import CapsContract
+from proffer.testing.counting_contract import CountingContract
 from proffer.testing.customer_contract import CustomerContract, a_record, an_event
 from proffer.testing.feedback_contract import FeedbackContract
 from proffer.testing.store_contract import (
@@ -42,6 +43,11 @@ class TestPostgresCaps(CapsContract):
 
 
 class TestPostgresFeedback(FeedbackContract):
+    async def open(self, tmp_path: Path) -> Store:
+        return await PooledStore.create()
+
+
+class TestPostgresCounting(CountingContract):
     async def open(self, tmp_path: Path) -> Store:
         return await PooledStore.create()
 

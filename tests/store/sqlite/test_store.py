@@ -30,6 +30,7 @@ from proffer.store.sqlite import caps as sqlite_caps
 from proffer.store.sqlite.store import SqliteStore
 from proffer.testing.builders import NOON
 from proffer.testing.caps_contract import CapsContract, a_decision
+from proffer.testing.counting_contract import CountingContract
 from proffer.testing.customer_contract import CustomerContract
 from proffer.testing.feedback_contract import FeedbackContract
 from proffer.testing.store_contract import (
@@ -50,6 +51,11 @@ class TestSqliteStore(StoreContract):
 
 
 class TestSqliteCaps(CapsContract):
+    async def open(self, tmp_path: Path) -> Store:
+        return await SqliteStore.open(tmp_path / "proffer.db")
+
+
+class TestSqliteCounting(CountingContract):
     async def open(self, tmp_path: Path) -> Store:
         return await SqliteStore.open(tmp_path / "proffer.db")
 

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from msgspec import structs
 
 from proffer.errors import Invalid
-from proffer.model.capping import CapSubjects, CounterRow
+from proffer.model.capping import CapSubjects
 from proffer.model.customer import (
     EVENT_LIMITS,
     NO_CUSTOMERS,
@@ -92,7 +92,7 @@ class ProfileService:
         if len(requested.identities) > MAX_MAP_IDENTITIES:
             raise Invalid.of([too_many_identities(path)])
         schema = state.customer_schema
-        keys = primary_first(schema.namespaces, requested.identities)
+        keys = tuple(primary_first(schema.namespaces, requested.identities))
         policy_known = schema.policy(policy_id) is not None
         database_status = self._registry.database_status
         if not database_status.is_bypassed or not keys:
@@ -102,7 +102,7 @@ class ProfileService:
                 database_status.record_failure(error)
                 if not database_status.survives_outages:
                     raise
-        subjects = CapSubjects((), tuple(keys))
+        subjects = CapSubjects(requested=keys)
         return structs.replace(requested, subjects=subjects, policy_known=policy_known, withheld=True)
 
     async def from_customer(
@@ -121,7 +121,7 @@ class ProfileService:
         self,
         state: ContainerState,
         requested: Profile,
-        keys: Sequence[IdentityKey],
+        keys: tuple[IdentityKey, ...],
         policy_id: str | None,
         *,
         policy_known: bool,
@@ -131,8 +131,9 @@ class ProfileService:
         schema = state.customer_schema
         if lookup is None:
             lookup = await self._store.lookup_for_decision(state.container.id, keys) if keys else NO_CUSTOMERS
-        customers = lookup.customers
-        subjects = _subjects(customers, keys, lookup.counters)
+        customers, subjects = lookup.customers, lookup.subjects
+        if subjects.requested != keys:  # the caller looked up more identities
+            subjects = structs.replace(subjects, requested=keys)
         if not customers:
             return structs.replace(requested, subjects=subjects, policy_known=policy_known)
         policy = _policy(schema, policy_id)
@@ -238,28 +239,13 @@ class ProfileService:
         return await self._store.events(state.container.id, keys, since_us)
 
 
-def _subjects(
-    customers: Sequence[Customer], keys: Sequence[IdentityKey], counted: Sequence[CounterRow] | None
-) -> CapSubjects:
-    """Return whose counters apply: these customers, and the identities that none of them has."""
-    if len(keys) == 1:  # the customers were found by it
-        return CapSubjects(tuple([customer.key for customer in customers]), tuple(keys), len(customers), counted)
-    matched = 0
-    for key in keys:
-        for customer in customers:
-            if key in customer.identities:
-                matched += 1
-                break
-    return CapSubjects(tuple([customer.key for customer in customers]), tuple(keys), matched, counted)
-
-
 def _policy(schema: CustomerSchema, policy_id: str | None) -> MergePolicy:
     """Return the merge policy of this id, else default, else timestamp order."""
     return schema.policy(policy_id) or schema.policy(None) or TIMESTAMP_ORDER
 
 
 def primary_first(namespaces: Namespaces, identities: Sequence[ProfileIdentity]) -> list[IdentityKey]:
-    """Return identity keys, primary ones first, then by namespace and id (R43)."""
+    """Return identity keys, primary ones first, then by namespace and id (R48)."""
     primary: dict[IdentityKey, bool] = {}
     for identity in identities:
         code = namespaces.code(identity.namespace)

@@ -386,7 +386,7 @@ def _recorded_event(
         surface=options.surface,
         request=recorded_request(requirements, inputs.request),
         answers=recorded_answers(outcome),
-        identities=profile.subjects.identities,
+        identities=profile.subjects.requested,
         request_id=options.request_id,
         customer_found=profile.is_known,
         attributes=attributes,

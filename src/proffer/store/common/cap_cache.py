@@ -61,6 +61,8 @@ class ActiveLimits:
         self.last_change = 0
         self._stored_limits: dict[tuple[str, str], dict[int, StoredLimit]] = {}
         self._by_offer: dict[str, dict[str, tuple[ActiveLimit, ...]]] = {}
+        self._offers_per_profile: dict[str, set[str]] = {}
+        """Container → offers with a limit for each profile."""
         self.by_counter: dict[int, tuple[str, ActiveLimit]] = {}
         """Counter number → (container, limit)."""
 
@@ -80,11 +82,20 @@ class ActiveLimits:
                 counters.append((container, row.counter))
             self.by_counter.update((limit.counter, (container, limit)) for limit in active_limits)
             self._by_offer.setdefault(container, {})[offer] = active_limits
+            offers_per_profile = self._offers_per_profile.setdefault(container, set())
+            if all(limit.is_global for limit in active_limits):
+                offers_per_profile.discard(offer)
+            else:
+                offers_per_profile.add(offer)
         return counters
 
     def for_container(self, container: str) -> Mapping[str, Sequence[ActiveLimit]]:
         """Return offer id → limits in force."""
         return self._by_offer.get(container, {})
+
+    def counts_profiles(self, container: str) -> bool:
+        """Return whether a limit of this container counts each profile."""
+        return bool(self._offers_per_profile.get(container))
 
 
 class CapCache:

@@ -27,6 +27,7 @@ from proffer.model.capping import (
     ReservationState,
     match_limits,
 )
+from proffer.model.counting import Counting, Owner, plan_counting
 from proffer.model.identity import IdentityKey
 from proffer.store.common.counter_ends import NO_DATES, CounterEnds, End
 from proffer.store.errors import StaleRevision
@@ -132,21 +133,32 @@ def subject_of(space: int, customer_or_identity: int | IdentityKey) -> Subject:
     return -space, identity_text(customer_or_identity)
 
 
-def subjects_of(identities: Sequence[IdentityKey], holders: Mapping[IdentityKey, int], space: int) -> list[Subject]:
-    """Resolve identities to subjects: customers, oldest first, then unheld identities (R43)."""
-    subjects: list[Subject] = [
-        (key, "") for key in sorted({holders[identity] for identity in identities if identity in holders})
-    ]
-    subjects += [(-space, identity_text(identity)) for identity in identities if identity not in holders]
-    return subjects
-
-
-def counter_subjects(subjects: CapSubjects, space: int | None) -> list[Subject]:
-    """Return the subjects a request reads: customers, and identities unless `space` is None."""
-    result: list[Subject] = [(key, "") for key in subjects.customers]
+def counter_subjects(counting: Counting | CapSubjects, space: int | None) -> list[Subject]:
+    """Return the subjects a request reads: owners, then identities unless `space` is None."""
+    result: list[Subject] = [(key, "") for key in counting.owners]
     if space is not None:
-        result += [(-space, identity_text(identity)) for identity in subjects.identities]
+        result += [(-space, identity_text(identity)) for identity in counting.identities]
     return result
+
+
+def feedback_subjects(
+    identities: Sequence[IdentityKey], owners: Mapping[IdentityKey, Owner], space: int
+) -> Sequence[Subject]:
+    """Return the one subject that feedback on a decision with these identities increments; none without any."""
+    return counter_subjects(plan_counting(identities, owners), space)[:1] if identities else ()
+
+
+def independent_prefix(items: Iterable[tuple[Counting, Sequence[Subject]]]) -> int:
+    """Return how many items can be recorded together: none reads a counter that an earlier one merges."""
+    merged: set[Subject] = set()
+    count = 0
+    for counting, subjects in items:
+        if merged and not merged.isdisjoint(subjects):
+            break
+        if counting.joins:
+            merged.update(subjects)
+        count += 1
+    return count
 
 
 def counter_needs(
@@ -182,7 +194,7 @@ def try_reserve(
     """Check all needs and increment `counters`, or change nothing.
 
     Returns the refused counts (None: accepted) and the increments by counter. A missing counter is 0.
-    The check sums over all subjects of a need; the increment goes to the first.
+    The check sums over all subjects of a need; the increment goes to the first (R48).
     """
     now_us = request.now_us
     for need in needs:

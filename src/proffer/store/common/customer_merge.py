@@ -52,12 +52,12 @@ class CustomerUnitOfWork(Protocol):
 
     def save_fragment(self, key: int, fragment: Fragment) -> None: ...
     def assign_identity(self, identity: IdentityKey, key: int) -> None:
-        """Assign an identity and its counters to a customer (R43)."""
+        """Assign an identity and its counters to a customer, with all that counted for its counting owner (R48)."""
         ...
 
     def release_identity(self, identity: IdentityKey) -> None: ...
     def merge_into(self, survivor: int, merged: int) -> None:
-        """Move events, fragments and counters of `merged` to `survivor` and delete `merged`."""
+        """Move events, fragments, counters and joins of `merged` to `survivor` and delete `merged`."""
         ...
 
     def remove(self, key: int) -> int:
@@ -65,7 +65,7 @@ class CustomerUnitOfWork(Protocol):
         ...
 
     def delete_counters(self, subject: int | IdentityKey) -> int:
-        """Delete the counters of a customer or an unheld identity; return how many."""
+        """Delete the counters of a customer or an unheld identity, and joins to them; return how many."""
         ...
 
     def add_event(self, key: int, event: ExperienceEvent) -> bool:

@@ -80,7 +80,7 @@ def counter_increments(
     limits: Mapping[str, Sequence[ActiveLimit]],
     subjects: Mapping[CounterIncrement, Sequence[Subject]],
 ) -> Iterable[tuple[CounterKey, ActiveLimit, int]]:
-    """Yield (counter, limit, time) per counter that an event increments (R43). Each is incremented by one."""
+    """Yield (counter, limit, time) per counter that an event increments (R48). Each is incremented by one."""
     for increment in event.increments:
         for active_limit in limits.get(increment.offer, ()):
             limit = active_limit.limit

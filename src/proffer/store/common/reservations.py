@@ -60,17 +60,21 @@ class RecordResult(Struct, frozen=True):
 class GroupOutcome:
     """Result of a group of reservation requests.
 
-    `accepted`: items to store with their subject; `counters`: new values of changed counters;
+    `accepted_items`: items to store with their subject; `counters`: new values of changed counters;
     `reservations`: rows to insert; `refusing_containers`: containers whose limits refused an item.
     """
 
-    accepted: list[tuple[RecordItem, Subject | None]] = field(default_factory=list)
+    accepted_items: list[tuple[RecordItem, Subject | None]] = field(default_factory=list)
     counters: dict[CounterKey, CounterValue] = field(default_factory=dict)
     reservations: list[tuple[Any, ...]] = field(default_factory=list)
     refusing_containers: dict[str, None] = field(default_factory=dict)
     outcomes: list[tuple[DecisionRecorded | tuple[str, Mapping[CapKey, int]], tuple[TotalRow, ...]]] = field(
         default_factory=list
     )
+
+    def accepted(self, positions: Sequence[int]) -> list[int]:
+        """Return those of these positions in the group whose items were accepted."""
+        return [position for position in positions if isinstance(self.outcomes[position][0], DecisionRecorded)]
 
     def results(self, revisions: Mapping[str, int]) -> list[RecordResult]:
         """Return the result of each item, given the revisions of `refusing_containers`."""
@@ -99,7 +103,7 @@ def reserve_group(
     outcome = GroupOutcome()
     for item, item_subjects, item_needs in zip(items, subjects, needs, strict=True):
         if not item_needs and item.ttl_us is None:  # no limit applies, and nothing is counted
-            outcome.accepted.append((item, None))
+            outcome.accepted_items.append((item, None))
             outcome.outcomes.append(_RECORDED)
             continue
         refused_counts, reserved = try_reserve(item.request, item_needs, counters)
@@ -112,7 +116,7 @@ def reserve_group(
         outcome.counters.update((counter_key, counters[counter_key]) for counter_key in reserved)
         counted = any(counter_key.owner != GLOBAL_OWNER for counter_key in reserved)
         subject = item_subjects[0] if item_subjects and (counted or item.ttl_us is not None) else None
-        outcome.accepted.append((item, subject))
+        outcome.accepted_items.append((item, subject))
         reserved_until_us = None
         if item.ttl_us is not None:
             reserved_until_us = reservation_end_us(item.request.now_us, item.ttl_us, reserved, counters)

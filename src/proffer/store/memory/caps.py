@@ -14,6 +14,7 @@ from proffer.model.capping import (
     Reservation,
     ReservationState,
 )
+from proffer.model.counting import Counting, Owner
 from proffer.model.events import EDGE, DecisionEvent, edge_proposition_id
 from proffer.model.identity import IdentityKey
 from proffer.store.common.cap_cache import CapCache, LimitRow, total_rows
@@ -32,7 +33,7 @@ from proffer.store.common.caps import (
     event_subject,
     is_live,
     reservation_end_us,
-    subjects_of,
+    subject_of,
     sum_counters,
     try_reserve,
 )
@@ -66,6 +67,8 @@ class MemoryLedger:
     reservations: dict[str, _StoredReservation] = field(default_factory=dict)
     events: list[tuple[int, bytes, int | IdentityKey | None]] = field(default_factory=list)
     last_pack: int = 0
+    joined: dict[IdentityKey, tuple[int, int]] = field(default_factory=dict)
+    """Identity that nobody holds → the owner it counts for, and when it joined."""
 
     def put_limits(self, caps: Iterable[OfferCaps]) -> None:
         for offer_caps in caps:
@@ -120,6 +123,24 @@ class MemoryLedger:
                     for counter_key, count in stored.counts.items()
                 }
 
+    def join(self, counting: Counting, owner: int, now_us: int) -> None:
+        """Give an owner the identities and the merged owners that count for it (R48)."""
+        for merged in counting.merged:
+            self.merge_owners(owner, merged, now_us)
+        for identity in counting.identities:
+            self.merge_counters((owner, ""), subject_of(SPACE, identity), now_us)
+            self.joined[identity] = (owner, now_us)
+
+    def merge_owners(self, target: int, source: int, now_us: int) -> None:
+        """Move counters, reservations and joined identities of one owner to another."""
+        self.merge_counters((target, ""), (source, ""), now_us)
+        for identity, (owner, joined_us) in self.joined.items():
+            if owner == source:
+                self.joined[identity] = (target, joined_us)
+
+    def identities_joined_to(self, owner: int) -> set[IdentityKey]:
+        return {identity for identity, (key, _) in self.joined.items() if key == owner}
+
     def delete_counters(self, subject: Subject) -> int:
         """Delete a subject's counters; return how many. Global counts of its reservations stay."""
         counter_keys = [counter_key for counter_key in self.counters if counter_key[:2] == subject]
@@ -140,7 +161,13 @@ class MemoryCaps:
         super().__init__()
         self._ledgers: dict[str, MemoryLedger] = {}
 
-    def _holders(self, container_id: str, identities: Sequence[IdentityKey]) -> dict[IdentityKey, int]:
+    def _owners(self, container_id: str, identities: Sequence[IdentityKey]) -> dict[IdentityKey, Owner]:
+        raise NotImplementedError
+
+    def _counting(self, container_id: str, identities: Sequence[IdentityKey]) -> Counting:
+        raise NotImplementedError
+
+    def _new_owner(self, container_id: str) -> int:
         raise NotImplementedError
 
     def _revision(self, container_id: str) -> int:
@@ -189,7 +216,13 @@ class MemoryCaps:
         ledger, now_us = self._ledger(container_id), event.decided_us
         ledger.expire_reservations(now_us)
         request = ReservationRequest(event.proposed_offers, event.identities, now_us, forced)
-        subjects = subjects_of(event.identities, self._holders(container_id, event.identities), SPACE)
+        counting = Counting()
+        if ttl_us is not None or ledger.cache.limits.counts_profiles(""):
+            counting = self._counting(container_id, event.identities)
+        new_owner = self._new_owner(container_id) if counting.needs_owner else None
+        subjects = counter_subjects(counting, SPACE)
+        if new_owner is not None:
+            subjects.insert(0, (new_owner, ""))
         needs = counter_needs(request, ledger.cache.limits.for_container(""), subjects)
         counters = {
             counter_key: ledger.counters[counter_key]
@@ -208,6 +241,8 @@ class MemoryCaps:
             reserved_until_us = reservation_end_us(now_us, ttl_us, reserved, counters)
             reservation = Reservation(decision_id=event.id, state=ReservationState.HELD, expires_us=reserved_until_us)
             ledger.reservations[event.id] = _StoredReservation(reservation, subject or (GLOBAL_OWNER, ""), reserved)
+        if counting.joins:
+            ledger.join(counting, subjects[0][0], now_us)
         ledger.last_pack += 1
         ledger.events.append((ledger.last_pack, encode_event(event), event_subject(subject)))
         return DecisionRecorded(reserved_until_us=reserved_until_us)
@@ -284,6 +319,14 @@ class MemoryCaps:
                 key: stored
                 for key, stored in ledger.reservations.items()
                 if stored.reservation.state is ReservationState.HELD or stored.reservation.expires_us >= before_us
+            }
+            counted = {counter_key.owner for counter_key in ledger.counters}
+            counted |= {stored.subject[0] for stored in ledger.reservations.values()}
+            counted |= {owner for owner, joined_us in ledger.joined.values() if joined_us >= before_us}
+            ledger.joined = {
+                identity: (owner, joined_us)
+                for identity, (owner, joined_us) in ledger.joined.items()
+                if owner in counted
             }
         return forgotten
 

@@ -7,6 +7,8 @@ import msgspec
 from msgspec import structs
 
 from proffer.errors import NotFound
+from proffer.model.capping import CapSubjects
+from proffer.model.counting import Counting, Owner, plan_counting, without_conflicts
 from proffer.model.customer import (
     EVENT_LIMITS,
     MAX_EVENTS,
@@ -89,6 +91,9 @@ class MemoryUnitOfWork:
     def assign_identity(self, identity: IdentityKey, key: int) -> None:
         self.holders[identity] = key
         self.ledger.merge_counters((key, ""), subject_of(SPACE, identity), self.now_us)
+        owner, _ = self.ledger.joined.pop(identity, (key, 0))
+        if owner != key and owner not in self.customers:
+            self.ledger.merge_owners(key, owner, self.now_us)
 
     def release_identity(self, identity: IdentityKey) -> None:
         self.holders.pop(identity, None)
@@ -98,7 +103,7 @@ class MemoryUnitOfWork:
         events = self.events_by_key.setdefault(survivor, {})
         for key, event in self.events_by_key.get(merged, {}).items():
             events.setdefault(key, event)
-        self.ledger.merge_counters((survivor, ""), (merged, ""), self.now_us)
+        self.ledger.merge_owners(survivor, merged, self.now_us)
         self.remove(merged)
 
     def remove(self, key: int) -> int:
@@ -107,7 +112,35 @@ class MemoryUnitOfWork:
         return len(self.events_by_key.pop(key, {}))
 
     def delete_counters(self, subject: int | IdentityKey) -> int:
+        joined = self.ledger.joined
+        if isinstance(subject, IdentityKey) and subject in joined:
+            subject, _ = joined.pop(subject)
+            if subject in self.customers:
+                return 0  # the counters are that customer's
+        for identity in self.ledger.identities_joined_to(subject) if isinstance(subject, int) else ():
+            del joined[identity]
         return self.ledger.delete_counters(subject_of(SPACE, subject))
+
+    def owners(self, identities: Iterable[IdentityKey]) -> dict[IdentityKey, Owner]:
+        """Return the owners of these identities' counters."""
+        owners: dict[IdentityKey, Owner] = {}
+        for identity in identities:
+            if identity in self.holders:
+                owners[identity] = Owner(self.holders[identity], is_customer=True)
+            elif identity in self.ledger.joined:
+                key, _ = self.ledger.joined[identity]
+                owners[identity] = Owner(key, key in self.customers)
+        return owners
+
+    def counting(self, identities: Sequence[IdentityKey]) -> Counting:
+        """Return whose counters apply to a request with these identities."""
+        plan = plan_counting(identities, self.owners(identities))
+        linked = {
+            key: self.ledger.identities_joined_to(key)
+            | set(self.customers[key].identities if key in self.customers else ())
+            for key in plan.joining_owners
+        }
+        return without_conflicts(plan, linked)
 
     def add_event(self, key: int, event: ExperienceEvent) -> bool:
         events = self.events_by_key.setdefault(key, {})
@@ -169,12 +202,23 @@ class MemoryCustomers:
         ledger = self._ledger_of(container_id)
         return self._units_of_work.setdefault(container_id, MemoryUnitOfWork(ledger=ledger))
 
+    def _owners(self, container_id: str, identities: Sequence[IdentityKey]) -> dict[IdentityKey, Owner]:
+        return self._unit_of_work(container_id).owners(identities)
+
+    def _counting(self, container_id: str, identities: Sequence[IdentityKey]) -> Counting:
+        return self._unit_of_work(container_id).counting(identities)
+
+    def _new_owner(self, container_id: str) -> int:
+        return self._writable_unit_of_work(container_id).new_key()
+
     async def customers(self, container_id: str, identities: Sequence[IdentityKey]) -> Sequence[Customer]:
         unit_of_work = self._unit_of_work(container_id)
         return tuple(unit_of_work.load(key) for key in rules.distinct_customers(unit_of_work.holder, identities))
 
     async def lookup_for_decision(self, container_id: str, identities: Sequence[IdentityKey]) -> CustomerLookup:
-        return CustomerLookup(await self.customers(container_id, identities))
+        counting = self._counting(container_id, identities)
+        subjects = CapSubjects(counting.owners, counting.identities, tuple(identities))
+        return CustomerLookup(await self.customers(container_id, identities), subjects)
 
     async def fragments(self, container_id: str, customer: Customer) -> Sequence[Fragment]:
         return rules.fragments_of(self._unit_of_work(container_id), customer)

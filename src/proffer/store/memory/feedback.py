@@ -4,10 +4,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from proffer.model.attribution import AttributedFeedback
+from proffer.model.counting import Owner
 from proffer.model.customer import RedactionResult
 from proffer.model.events import decision_time_ms
 from proffer.model.identity import IdentityKey
-from proffer.store.common.caps import increment, subjects_of
+from proffer.store.common.caps import feedback_subjects, increment
 from proffer.store.common.event_codec import decode_event, encode_event
 from proffer.store.common.feedback import (
     anonymize_decision,
@@ -39,7 +40,7 @@ class MemoryFeedback:
         super().__init__()
         self._feedback: dict[str, _StoredFeedback] = {}
 
-    def _holders(self, container_id: str, identities: Sequence[IdentityKey]) -> dict[IdentityKey, int]:
+    def _owners(self, container_id: str, identities: Sequence[IdentityKey]) -> dict[IdentityKey, Owner]:
         raise NotImplementedError
 
     async def add_feedback(self, container_id: str, events: Sequence[AttributedFeedback]) -> Sequence[bool]:
@@ -78,7 +79,7 @@ class MemoryFeedback:
     def _increment_counters(self, container_id: str, event: AttributedFeedback) -> None:
         ledger = self._ledgers.setdefault(container_id, MemoryLedger())
         subjects = {
-            move: subjects_of(move.identities, self._holders(container_id, move.identities), SPACE)
+            move: feedback_subjects(move.identities, self._owners(container_id, move.identities), SPACE)
             for move in event.increments
         }
         for counter_key, limit, at_us in counter_increments(event, ledger.cache.limits.for_container(""), subjects):

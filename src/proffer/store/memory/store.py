@@ -13,7 +13,6 @@ from typing import Self
 
 from proffer.errors import Conflict
 from proffer.model.capping import OfferCaps
-from proffer.model.identity import IdentityKey
 from proffer.model.ids import EntityKind
 from proffer.model.instance import Container, Instance
 from proffer.model.token import StoredToken
@@ -129,10 +128,6 @@ class MemoryStore(MemoryCustomers, MemoryCaps, MemoryFeedback):
     def _versions(self, container_id: str) -> Sequence[Instance]:
         library = self._libraries.get(container_id)
         return library.versions if library else ()
-
-    def _holders(self, container_id: str, identities: Sequence[IdentityKey]) -> dict[IdentityKey, int]:
-        holders = self._unit_of_work(container_id).holders
-        return {identity: holders[identity] for identity in identities if identity in holders}
 
     def _revision(self, container_id: str) -> int:
         library = self._libraries.get(container_id)

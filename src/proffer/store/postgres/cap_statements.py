@@ -73,10 +73,27 @@ REMOVE_COUNTERS_OF = """
     DELETE FROM cap_counters c USING unnest($1::bigint[], $2::text[]) AS a (owner, identity)
     WHERE c.owner = a.owner AND c.identity = a.identity"""
 
-HOLDERS = """
-    SELECT i.space, i.namespace, i.id, i.customer
+OWNERS = """
+    SELECT j.space, j.namespace, j.id, j.owner, EXISTS (SELECT 1 FROM customers c WHERE c.customer = j.owner)
+    FROM unnest($1::int[], $2::text[], $3::text[]) AS a (space, namespace, id)
+    JOIN counting_identities j USING (space, namespace, id)
+    UNION ALL
+    SELECT i.space, i.namespace, i.id, i.customer, true
     FROM unnest($1::int[], $2::text[], $3::text[]) AS a (space, namespace, id)
     JOIN customer_identities i USING (space, namespace, id)"""
+JOINED_OWNERS = """
+    SELECT j.namespace, j.id, j.owner, EXISTS (SELECT 1 FROM customers c WHERE c.customer = j.owner)
+    FROM unnest($2::text[], $3::text[]) AS a (namespace, id)
+    JOIN counting_identities j ON j.space = $1 AND j.namespace = a.namespace AND j.id = a.id"""
+JOINED_TO = "SELECT owner, namespace, id FROM counting_identities WHERE owner = ANY($1::bigint[])"
+IDENTITIES_OF = "SELECT customer, identities FROM customers WHERE customer = ANY($1::bigint[])"
+JOIN = """
+    INSERT INTO counting_identities (space, namespace, id, owner, joined_us)
+    SELECT * FROM unnest($1::int[], $2::text[], $3::text[], $4::bigint[], $5::bigint[])
+    ON CONFLICT (space, namespace, id) DO UPDATE SET owner = excluded.owner, joined_us = excluded.joined_us"""
+LEAVE = """
+    DELETE FROM counting_identities j USING unnest($2::text[], $3::text[]) AS a (namespace, id)
+    WHERE j.space = $1 AND j.namespace = a.namespace AND j.id = a.id"""
 
 ADD_RESERVATIONS = """
     INSERT INTO cap_reservations (container_id, decision, owner, identity, given, expires_us, state)
@@ -129,7 +146,12 @@ LOCK_EVENT = """
 
 # One statement reads and one writes all of a group: round trips dominate its cost.
 READ_GROUP = """
-    SELECT 0, i.space::bigint, i.namespace, i.id, i.customer, NULL::bigint, NULL::bigint, NULL::bigint
+    SELECT 0, j.space::bigint, j.namespace, j.id, j.owner,
+        (EXISTS (SELECT 1 FROM customers c WHERE c.customer = j.owner))::int::bigint, NULL::bigint, NULL::bigint
+    FROM unnest($1::int[], $2::text[], $3::text[]) AS a (space, namespace, id)
+    JOIN counting_identities j USING (space, namespace, id)
+    UNION ALL
+    SELECT 0, i.space, i.namespace, i.id, i.customer, 1, NULL, NULL
     FROM unnest($1::int[], $2::text[], $3::text[]) AS a (space, namespace, id)
     JOIN customer_identities i USING (space, namespace, id)
     UNION ALL

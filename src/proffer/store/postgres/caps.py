@@ -34,6 +34,7 @@ from proffer.store.common.deletion import ROWS_TOGETHER, delete_in_batches
 from proffer.store.common.event_codec import PACK_SPAN_MS, PackReader, decode_pack
 from proffer.store.common.reservations import HOUR_MS, RecordItem, RecordResult
 from proffer.store.postgres import cap_statements as sql
+from proffer.store.postgres import owners
 from proffer.store.postgres import statements as pg
 from proffer.store.postgres.connections import Connection, Connections, execute_and_count, rows_changed
 from proffer.store.postgres.counters import (
@@ -120,11 +121,10 @@ class PostgresCaps(ABC):
         now_us: int,
     ) -> CapUsage:
         counts = self._cap_cache.totals(container_id, limits, now_us)
-        has_no_subjects = not subjects.customers and not subjects.identities
+        has_no_subjects = not subjects.owners and not subjects.identities
         offers = frozenset[str]() if has_no_subjects else limits.profile_offers
         if offers:
-            has_unheld = len(subjects.identities) > subjects.linked_count
-            space = await self._space(container_id) if has_unheld else None
+            space = await self._space(container_id) if subjects.identities else None
             subject_list = counter_subjects(subjects, space)
             rows = await self._connections.read(
                 lambda connection: connection.fetch(sql.COUNTERS_NOW_OF, *columns(subject_list, 2), now_us)
@@ -300,6 +300,9 @@ class PostgresCaps(ABC):
         deleted += await delete_in_batches(partial(write, delete_counters), ROWS_TOGETHER)
         await delete_in_batches(partial(write, delete_reservations), ROWS_TOGETHER)
         await delete_in_batches(partial(write, delete_edge_ids), ROWS_TOGETHER)
+        last: int | None = 0
+        while last is not None:
+            last = await write(partial(owners.delete_unused, after=last, before_us=before_us, limit=ROWS_TOGETHER))
         return deleted
 
     async def purge_decisions(self, before_us: int, max_bytes: int | None = None) -> int:

@@ -106,13 +106,18 @@ class CounterMerge(NamedTuple):
     source: IdentityKey | int
 
 
+def merge_stripes(space: int, merges: Iterable[CounterMerge]) -> set[int]:
+    """Return the lock stripes of the counters that these merges concern."""
+    return {subject_lock_stripe(subject_of(space, each)) for merge in merges for each in merge}
+
+
 async def merge_counters(connection: Connection, space: int, merges: Sequence[CounterMerge], now_us: int) -> None:
-    """Merge counters and reservations of subjects, in order, adding the counts."""
+    """Merge counters, reservations and joined identities of subjects, in order, adding the counts."""
     pairs = [(subject_of(space, target), subject_of(space, source)) for target, source in merges]
     all_subjects = list(dict.fromkeys(subject for pair in pairs for subject in pair))
     if not all_subjects:
         return
-    await lock_counters(connection, map(subject_lock_stripe, all_subjects))
+    await lock_counters(connection, merge_stripes(space, merges))
     counters = await counters_of(connection, all_subjects)
     disagreeing = disagreeing_counters(pair for subject in counters.values() for pair in subject.items())
     ends = limit_ends(map(tuple, await connection.fetch(sql.LIMIT_DATES, disagreeing))) if disagreeing else {}
@@ -138,6 +143,9 @@ async def merge_counters(connection: Connection, space: int, merges: Sequence[Co
         targets = {target for target, _ in pairs if target not in merged_subjects}
         changed = {counter_key: count for target in targets for counter_key, count in counters.get(target, {}).items()}
         await put_counters(connection, changed)
+    owner_pairs = [(target, source) for target, source in merges if isinstance(source, int)]
+    if owner_pairs:
+        await connection.executemany(dollar(cap_rows.MOVE_JOINED), owner_pairs)
 
 
 async def counters_of(
@@ -152,9 +160,10 @@ async def counters_of(
 
 
 async def delete_counters(connection: Connection, subject: Subject) -> None:
-    """Delete the counters of a locked subject. Global counts of its reservations stay."""
+    """Delete the counters of a locked subject, and the joins to it. Global counts of its reservations stay."""
     await connection.execute(sql.REMOVE_COUNTERS_OF, *columns([subject], 2))
     await connection.execute(dollar(cap_rows.MOVE_RESERVATIONS), GLOBAL_OWNER, "", *subject)
+    await connection.execute(dollar(cap_rows.REMOVE_JOINED_TO), subject[0])
 
 
 ReservationRow = tuple[str, str, int, str, bytes, int, str]

@@ -4,9 +4,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
+from proffer.model.capping import CapSubjects
 from proffer.model.customer import (
     EVENT_LIMITS,
     MAX_EVENTS,
+    NO_CUSTOMERS,
     Attributes,
     Change,
     ChangeResult,
@@ -38,6 +40,7 @@ from proffer.store.postgres.customers_unit_of_work import (
     PreloadedCustomers,
     PreloadedUnitOfWork,
 )
+from proffer.store.postgres.owners import counting_of, joined_owners
 from proffer.store.postgres.statements import dollar
 from proffer.store.sql import customer_statements as sql
 
@@ -84,7 +87,28 @@ class PostgresCustomers(ABC):
         return tuple(map(sql.to_customer, rows))
 
     async def lookup_for_decision(self, container_id: str, identities: Sequence[IdentityKey]) -> CustomerLookup:
-        return CustomerLookup(await self.customers(container_id, identities))
+        if not identities:
+            return NO_CUSTOMERS
+        requested = tuple(identities)
+        space = await self._space(container_id)
+        if space is None:
+            return CustomerLookup((), CapSubjects(requested=requested))
+        if len(identities) == 1:
+            rows = await self._connections.read(
+                lambda connection: connection.fetch(pg.FIND_COUNTED, space, *identities[0])
+            )
+            if not rows:
+                return CustomerLookup((), CapSubjects((), requested, requested))
+            key, is_held = rows[0][0], rows[0][1] is not None
+            return CustomerLookup((sql.to_customer(rows[0]),) if is_held else (), CapSubjects((key,), (), requested))
+
+        async def query(connection: Connection) -> CustomerLookup:
+            counting = await counting_of(connection, space, identities)
+            rows = await connection.fetch(pg.FIND, space, *(list(column) for column in zip(*identities, strict=True)))
+            subjects = CapSubjects(counting.owners, counting.identities, requested)
+            return CustomerLookup(tuple(map(sql.to_customer, rows)), subjects)
+
+        return await self._connections.read(query)
 
     async def fragments(self, container_id: str, customer: Customer) -> Sequence[Fragment]:
         del container_id
@@ -210,12 +234,15 @@ class PostgresCustomers(ABC):
             customers = await writing.lock_customers(connection, holders.values())
             for customer in customers.values():
                 holders |= dict.fromkeys(customer.identities, customer.key)
-            subject = subject_of(space, next(iter(customers), identity))
+            joined = {} if customers else await joined_owners(connection, space, [identity])
+            owner = joined.get(identity)
+            subject = subject_of(space, next(iter(customers), identity) if owner is None else owner.key)
             await lock_counters(connection, [subject_lock_stripe(subject)])
             counted = await counters_of(connection, [subject])
             preloaded = PreloadedCustomers(
                 space=space,
                 holders=holders,
+                joined=joined,
                 customers=customers,
                 events=await writing.events_of(connection, customers, EventDepth.HEADS),
                 depth=EventDepth.HEADS,
@@ -292,6 +319,8 @@ async def _insert_new(
         return None
     await writing.lock_identities(connection, space, identities)
     if await writing.holders_of(connection, space, identities):
+        return None
+    if await joined_owners(connection, space, identities):
         return None
     keys = await writing.new_keys(connection, space, len(records))
     await connection.copy_records_to_table(

@@ -16,10 +16,16 @@ from proffer.model.customer import (
 )
 from proffer.model.identity import IdentityKey
 from proffer.store.common.caps import subject_of
+from proffer.store.postgres import cap_statements
 from proffer.store.postgres import statements as pg
-from proffer.store.postgres.cap_statements import LOCK_STRIPES
 from proffer.store.postgres.connections import Connection, RetryTransaction
-from proffer.store.postgres.counters import columns, delete_counters, merge_counters
+from proffer.store.postgres.counters import (
+    columns,
+    delete_counters,
+    lock_counters,
+    merge_counters,
+    merge_stripes,
+)
 from proffer.store.postgres.customers_unit_of_work import (
     EventDepth,
     LoadedEvent,
@@ -27,6 +33,7 @@ from proffer.store.postgres.customers_unit_of_work import (
     PreloadedUnitOfWork,
     is_moved,
 )
+from proffer.store.postgres.owners import joined_owners
 from proffer.store.postgres.statements import dollar
 from proffer.store.sql import customer_statements as sql
 
@@ -54,7 +61,7 @@ async def lock_identities(connection: Connection, space: int, identities: Iterab
         space * STRIPES + zlib.crc32(f"{identity.namespace}\0{identity.id}".encode()) % STRIPES
         for identity in identities
     }
-    await connection.execute(LOCK_STRIPES, pg.IDENTITY_LOCK, sorted(stripes))
+    await connection.execute(cap_statements.LOCK_STRIPES, pg.IDENTITY_LOCK, sorted(stripes))
 
 
 async def holders_of(connection: Connection, space: int, identities: Iterable[IdentityKey]) -> dict[IdentityKey, int]:
@@ -85,6 +92,9 @@ async def load_for_changes(
     await lock_identities(connection, space, identities)
     holders = await holders_of(connection, space, identities)
     customers = await lock_customers(connection, holders.values())
+    joined = (
+        await joined_owners(connection, space, identities - holders.keys()) if len(holders) < len(identities) else {}
+    )
     digests = [change.digest for change in changes if isinstance(change, ProfileRecord) and change.digest is not None]
     digest_rows = await connection.fetch(pg.EXISTING_DIGESTS, space, digests) if digests else ()
     if any(isinstance(change, ExperienceEvent) for change in changes):
@@ -93,6 +103,7 @@ async def load_for_changes(
     return PreloadedCustomers(
         space=space,
         holders=holders,
+        joined=joined,
         customers=customers,
         fragments=await fragments_of(connection, customers.values()),
         events=await events_of(connection, customers, depth),
@@ -140,6 +151,7 @@ async def write_changes(
 ) -> None:
     """Write all changes. The customer count comes last: its row is the most contended."""
     removed = list(unit_of_work.removed)
+    await _write_joins(connection, unit_of_work)
     await _write_identities(connection, unit_of_work)
     if removed:
         await connection.execute(pg.REMOVE_CUSTOMERS, removed)
@@ -178,6 +190,17 @@ async def set_checkpoint(connection: Connection, space: int, checkpoint: Checkpo
 async def add_to_count(connection: Connection, space: int, added: int) -> None:
     if added:
         await connection.execute(pg.ADD_TO_COUNT, space, added)
+
+
+async def _write_joins(connection: Connection, unit_of_work: PreloadedUnitOfWork) -> None:
+    """Undo the joins of assigned identities. Raises RetryTransaction if they have another owner by now."""
+    left = unit_of_work.left
+    if left:
+        space = unit_of_work.preloaded.space
+        await lock_counters(connection, merge_stripes(space, unit_of_work.counter_merges))
+        if await joined_owners(connection, space, left) != left:
+            raise RetryTransaction
+        await connection.execute(cap_statements.LEAVE, space, *columns(left, 2))
 
 
 async def _write_identities(connection: Connection, unit_of_work: PreloadedUnitOfWork) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 
+from proffer.model.counting import Owner
 from proffer.model.customer import MAX_EVENTS, Attributes, Customer, ExperienceEvent, Fragment
 from proffer.model.identity import IdentityKey
 from proffer.store.postgres.counters import CounterMerge
@@ -51,6 +52,8 @@ class PreloadedCustomers:
 
     space: int
     holders: Mapping[IdentityKey, int] = field(default_factory=dict)
+    joined: Mapping[IdentityKey, Owner] = field(default_factory=dict)
+    """The counting owners of identities that nobody holds."""
     customers: Mapping[int, Customer] = field(default_factory=dict)
     fragments: Fragments = field(default_factory=dict)
     events: Events = field(default_factory=dict)
@@ -77,6 +80,8 @@ class PreloadedUnitOfWork:
         self.requalified: dict[int, None] = {}
         self.removed: dict[int, None] = {}
         self.owned: dict[IdentityKey, None] = {}
+        self.left: dict[IdentityKey, Owner] = {}
+        """Identities that no longer count for the owner they had joined."""
         self.counter_merges: list[CounterMerge] = []
         self.deleted_subjects: list[int | IdentityKey] = []
         self.added_digests: dict[bytes, int] = {}
@@ -116,6 +121,9 @@ class PreloadedUnitOfWork:
     def assign_identity(self, identity: IdentityKey, key: int) -> None:
         if self.holders.get(identity) is None:
             self.counter_merges.append(CounterMerge(key, identity))
+            owner = self._leave(identity)
+            if owner is not None and not owner.is_customer:
+                self.counter_merges.append(CounterMerge(key, owner.key))
         self.holders[identity] = key
         self.owned[identity] = None
 
@@ -144,7 +152,18 @@ class PreloadedUnitOfWork:
             self.removed[key] = None
         return len(events)
 
+    def _leave(self, identity: IdentityKey) -> Owner | None:
+        """Undo the join of an identity; return the owner that it counted for."""
+        owner = self.preloaded.joined.get(identity)
+        if owner is not None:
+            self.left[identity] = owner
+        return owner
+
     def delete_counters(self, subject: int | IdentityKey) -> int:
+        if isinstance(subject, IdentityKey) and (owner := self._leave(subject)) is not None:
+            if owner.is_customer:
+                return 0  # the counters are that customer's
+            subject = owner.key
         self.deleted_subjects.append(subject)
         return self.preloaded.counted
 

@@ -12,8 +12,8 @@ from proffer.store.common.caps import (
     ActiveLimit,
     CounterKey,
     Subject,
+    feedback_subjects,
     increment,
-    subjects_of,
 )
 from proffer.store.common.deletion import delete_in_batches
 from proffer.store.common.feedback import (
@@ -34,7 +34,8 @@ from proffer.store.postgres.counters import (
     put_counters,
     read_counters,
 )
-from proffer.store.postgres.record_batch import CommittedLimits, container_lock_number, holders_of
+from proffer.store.postgres.owners import owners_of
+from proffer.store.postgres.record_batch import CommittedLimits, container_lock_number
 from proffer.store.postgres.statements import dollar
 from proffer.store.sql import feedback_statements as feedback_rows
 
@@ -226,9 +227,9 @@ class PostgresFeedback(ABC):
 
 async def _subjects(
     connection: Connection, space: int, events: Sequence[AttributedFeedback]
-) -> dict[CounterIncrement, list[Subject]]:
+) -> dict[CounterIncrement, Sequence[Subject]]:
     """Resolve the subjects of each increment from the identities of its decision."""
     moves = [move for event in events for move in event.increments]
     identities = {(space, *identity) for move in moves for identity in move.identities}
-    holders = (await holders_of(connection, identities)).get(space, {})
-    return {move: subjects_of(move.identities, holders, space) for move in moves}
+    owners = (await owners_of(connection, identities)).get(space, {})
+    return {move: feedback_subjects(move.identities, owners, space) for move in moves}

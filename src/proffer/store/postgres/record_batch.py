@@ -10,18 +10,21 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, 
 
 from msgspec import Struct
 
+from proffer.model.counting import Counting, Owner, counted_identities, plan_counting
 from proffer.model.identity import IdentityKey
 from proffer.store.common.cap_cache import ActiveLimits, LimitRow
 from proffer.store.common.caps import (
     GLOBAL_OWNER,
     ActiveLimit,
     CounterKey,
+    CounterNeed,
     CounterValue,
     StoredLimit,
     Subject,
     counter_needs,
+    counter_subjects,
     event_subject,
-    subjects_of,
+    independent_prefix,
 )
 from proffer.store.common.event_codec import group_into_packs
 from proffer.store.common.reservations import RecordItem, RecordResult, reserve_group
@@ -29,7 +32,9 @@ from proffer.store.common.turns import Turn, Turns
 from proffer.store.postgres import cap_statements as sql
 from proffer.store.postgres.connections import Connection, RetryTransaction
 from proffer.store.postgres.counters import columns, counter_rows, lock_counters, lock_stripe, subject_lock_stripe
+from proffer.store.postgres.customers_tx import lock_identities, new_keys
 from proffer.store.postgres.errors import is_lock_timeout
+from proffer.store.postgres.owners import OwnersBySpace, final_countings, join, owners_of
 from proffer.store.postgres.statements import dollar
 from proffer.store.sql import statements
 
@@ -37,10 +42,6 @@ MAX_GROUP_SIZE = 128
 
 ItemWithSpace = tuple[RecordItem, int]
 """A decision to record, with the number of its container's space."""
-
-
-HoldersBySpace = dict[int, dict[IdentityKey, int]]
-"""Space → identity → customer."""
 
 
 class ExpiredReservations(Exception):
@@ -178,6 +179,10 @@ class CommittedLimits:
         """Return offer id → limits in force."""
         return self._limits.for_container(container)
 
+    def counts_profiles(self, container: str) -> bool:
+        """Return whether a limit of this container counts each profile."""
+        return self._limits.counts_profiles(container)
+
 
 class RecordGroup:
     """Processes decisions in order, writes counters and events together."""
@@ -188,31 +193,66 @@ class RecordGroup:
     async def __call__(self, connection: Connection, items: Sequence[ItemWithSpace]) -> list[RecordResult]:
         if await self._limits.refresh(connection, max(item.request.now_us for item, _ in items)):
             raise ExpiredReservations
-        subjects = await self._read_subjects(connection, items)
-        needs = [
-            counter_needs(item.request, self._limits.for_container(item.container), item_subjects)
-            for (item, _), item_subjects in zip(items, subjects, strict=True)
-        ]
-        counter_keys = dict.fromkeys(
-            counter_key for item_needs in needs for need in item_needs for counter_key in need.counter_keys
-        )
-        reserving = [
-            item_subjects[0]
-            for (item, _), item_subjects in zip(items, subjects, strict=True)
-            if item.ttl_us is not None and item_subjects
-        ]
-        await lock_counters(connection, [*map(lock_stripe, counter_keys), *map(subject_lock_stripe, reserving)])
-        identities = self._identities(items)
-        holders, counters, move_number = await _read(connection, identities, counter_keys)
-        if subjects != self._subjects_by_item(items, holders):
+        plans = self._plans(items, await owners_of(connection, self._identities(items)))
+        new_owners = await _new_owners(connection, items, plans)
+        await self._lock(connection, items, plans, new_owners)
+        results = await self._record(connection, items, plans, new_owners)
+        while len(results) < len(items):  # the next item reads counters that an earlier one has merged
+            rest = items[len(results) :]
+            plans = self._plans(rest, await owners_of(connection, self._identities(rest)))
+            results += await self._record(connection, rest, plans, new_owners[len(results) :])
+        return results
+
+    async def _record(
+        self,
+        connection: Connection,
+        items: Sequence[ItemWithSpace],
+        plans: Sequence[Counting],
+        new_owners: Sequence[int],
+    ) -> list[RecordResult]:
+        """Record as many of the first items as do not read each other's merged counters."""
+        countings = await final_countings(connection, plans)
+        subjects = _subjects(items, countings, new_owners)
+        count = independent_prefix(zip(countings, subjects, strict=True))
+        items, subjects = items[:count], subjects[:count]
+        needs = self._needs(items, subjects)
+        counter_keys = _counter_keys(needs)
+        current_owners, counters, move_number = await _read(connection, self._identities(items), counter_keys)
+        if self._plans(items, current_owners) != plans[:count]:
             raise RetryTransaction  # a subject was assigned or merged before the locks were taken
         outcome = reserve_group([item for item, _ in items], subjects, needs, counters, move_number)
         revision_of = dollar(statements.REVISION_OF)
         revisions = {name: await connection.fetchval(revision_of, name) or 0 for name in outcome.refusing_containers}
         if outcome.reservations:
             await connection.execute(sql.ADD_RESERVATIONS, *columns(outcome.reservations, 6))
-        await _write(connection, outcome.counters, move_number, outcome.accepted)
+        await _write(connection, outcome.counters, move_number, outcome.accepted_items)
+        joins: dict[int, list[tuple[int, Counting]]] = {}
+        for position in outcome.accepted([position for position in range(count) if countings[position].joins]):
+            joins.setdefault(items[position][1], []).append((subjects[position][0][0], countings[position]))
+        for space, space_joins in joins.items():
+            await join(connection, space, space_joins, max(item.request.now_us for item, _ in items))
         return outcome.results(revisions)
+
+    async def _lock(
+        self,
+        connection: Connection,
+        items: Sequence[ItemWithSpace],
+        plans: Sequence[Counting],
+        new_owners: Sequence[int],
+    ) -> None:
+        """Lock the identities that may join, then all counters that may be read, moved or merged."""
+        subjects = _subjects(items, plans, new_owners)
+        joining: dict[int, list[IdentityKey]] = {}
+        stripes = [*map(lock_stripe, _counter_keys(self._needs(items, subjects)))]
+        for (item, space), plan, item_subjects in zip(items, plans, subjects, strict=True):
+            if plan.joins:
+                joining.setdefault(space, []).extend(plan.identities)
+                stripes += map(subject_lock_stripe, item_subjects)
+            elif item.ttl_us is not None:
+                stripes += map(subject_lock_stripe, item_subjects[:1])
+        for space in sorted(joining):
+            await lock_identities(connection, space, joining[space])
+        await lock_counters(connection, stripes)
 
     def locks(self, items: Sequence[ItemWithSpace], wait_s: float | None) -> str:
         """Return the first statement: the shared locks of limits and packs, and how long to wait for each lock."""
@@ -222,27 +262,34 @@ class RecordGroup:
         timeout = "" if wait_s is None else f"SET LOCAL lock_timeout = {max(1, round(wait_s * 1000))}; "
         return f"{timeout}SELECT {', '.join(calls)}"
 
-    async def _read_subjects(self, connection: Connection, items: Sequence[ItemWithSpace]) -> list[list[Subject]]:
-        """Resolve the subjects of each item; empty where they do not matter."""
-        return self._subjects_by_item(items, await holders_of(connection, self._identities(items)))
-
     def _identities(self, items: Sequence[ItemWithSpace]) -> set[tuple[int, str, str]]:
         return {
             (space, *identity)
             for item, space in items
             if self._needs_subjects(item)
-            for identity in item.request.identities
+            for identity in counted_identities(item.request.identities)
         }
 
-    def _subjects_by_item(self, items: Sequence[ItemWithSpace], holders: HoldersBySpace) -> list[list[Subject]]:
+    def _plans(self, items: Sequence[ItemWithSpace], owners: OwnersBySpace) -> list[Counting]:
+        """Return whose counters may apply to each item; empty where it does not matter."""
         return [
-            subjects_of(item.request.identities, holders.get(space, {}), space) if self._needs_subjects(item) else []
+            plan_counting(item.request.identities, owners.get(space, {})) if self._needs_subjects(item) else Counting()
             for item, space in items
+        ]
+
+    def _needs(
+        self, items: Sequence[ItemWithSpace], subjects: Sequence[Sequence[Subject]]
+    ) -> list[Sequence[CounterNeed]]:
+        return [
+            counter_needs(item.request, self._limits.for_container(item.container), item_subjects)
+            for (item, _), item_subjects in zip(items, subjects, strict=True)
         ]
 
     def _needs_subjects(self, item: RecordItem) -> bool:
         if item.ttl_us is not None:
             return True
+        if len(item.request.identities) > 1 and self._limits.counts_profiles(item.container):
+            return True  # the identities may join
         limits = self._limits.for_container(item.container)
         return any(
             not active_limit.is_global and active_limit.limit.counts_in(placement)
@@ -251,13 +298,28 @@ class RecordGroup:
         )
 
 
-async def holders_of(connection: Connection, identities: Collection[tuple[int, str, str]]) -> HoldersBySpace:
-    """Return space → identity → customer for these (space, namespace, id) triples."""
-    holders: HoldersBySpace = {}
-    if identities:
-        for space, namespace, name, key in await connection.fetch(sql.HOLDERS, *columns(sorted(identities), 3)):
-            holders.setdefault(space, {})[IdentityKey(namespace, name)] = key
-    return holders
+async def _new_owners(connection: Connection, items: Sequence[ItemWithSpace], plans: Sequence[Counting]) -> list[int]:
+    """Return a new owner's key for each plan that may need one, else 0."""
+    return [
+        (await new_keys(connection, space, 1))[0] if plan.needs_owner else 0
+        for (_, space), plan in zip(items, plans, strict=True)
+    ]
+
+
+def _subjects(
+    items: Sequence[ItemWithSpace], countings: Sequence[Counting], new_owners: Sequence[int]
+) -> list[list[Subject]]:
+    """Return the subjects of each item; the first is the one incremented."""
+    return [
+        [*([(new_owner, "")] if counting.needs_owner else []), *counter_subjects(counting, space)]
+        for (_, space), counting, new_owner in zip(items, countings, new_owners, strict=True)
+    ]
+
+
+def _counter_keys(needs: Iterable[Iterable[CounterNeed]]) -> Collection[CounterKey]:
+    return dict.fromkeys(
+        counter_key for item_needs in needs for need in item_needs for counter_key in need.counter_keys
+    )
 
 
 def container_lock_number(container: str) -> int:
@@ -274,11 +336,11 @@ async def _read(
     connection: Connection,
     identities: Collection[tuple[int, str, str]],
     counter_keys: Iterable[CounterKey],
-) -> tuple[HoldersBySpace, dict[CounterKey, CounterValue], int]:
-    """Read identity holders, counter values, and this group's move number."""
+) -> tuple[OwnersBySpace, dict[CounterKey, CounterValue], int]:
+    """Read identity owners, counter values, and this group's move number."""
     global_keys = [counter_key[2:] for counter_key in counter_keys if counter_key.owner == GLOBAL_OWNER]
     subject_keys = [counter_key for counter_key in counter_keys if counter_key.owner != GLOBAL_OWNER]
-    holders: HoldersBySpace = {}
+    owners: OwnersBySpace = {}
     counters: dict[CounterKey, CounterValue] = {}
     move_number = 0
     for kind, a, b, c, d, e, f, g in await connection.fetch(
@@ -288,14 +350,14 @@ async def _read(
         *columns(subject_keys, 5),
     ):
         if kind == 0:
-            holders.setdefault(a, {})[IdentityKey(b, c)] = d
+            owners.setdefault(a, {})[IdentityKey(b, c)] = Owner(d, bool(e))
         elif kind == 1:
             counters[CounterKey(GLOBAL_OWNER, "", a, b, d)] = CounterValue(e, f)
         elif kind == 2:
             counters[CounterKey(a, b, d, c, e)] = CounterValue(f, g)
         else:
             move_number = a
-    return holders, counters, move_number
+    return owners, counters, move_number
 
 
 async def _write(

@@ -73,6 +73,12 @@ FIND_ONE = f"""
     SELECT {", ".join("c." + name for name in CUSTOMER_COLUMNS)}
     FROM customer_identities i JOIN customers c ON c.customer = i.customer
     WHERE i.space = $1 AND i.namespace = $2 AND i.id = $3"""
+FIND_COUNTED = f"""
+    {FIND_ONE}
+    UNION ALL
+    SELECT j.owner, NULL, NULL, NULL, NULL, NULL FROM counting_identities j
+    WHERE j.space = $1 AND j.namespace = $2 AND j.id = $3"""
+"""The customer of an identity, or the key of its counting owner and nulls."""
 HOLDERS = """
     SELECT i.namespace, i.id, i.customer FROM unnest($2::text[], $3::text[]) AS a (namespace, id)
     JOIN customer_identities i ON i.space = $1 AND i.namespace = a.namespace AND i.id = a.id"""

@@ -84,11 +84,38 @@ SWEEP_TOTALS = """
     DELETE FROM cap_totals WHERE expires_us IS NOT NULL AND expires_us < ?
         AND moved < (SELECT max(moved) FROM cap_totals)"""
 
-HOLDERS = """
+OWNERS = """
     WITH asked (space, namespace, id) AS (VALUES {})
-    SELECT json_group_array(json_array(i.space, i.namespace, i.id, i.customer))
-    FROM asked a CROSS JOIN customer_identities i
-    WHERE i.space = a.space AND i.namespace = a.namespace AND i.id = a.id"""
+    SELECT json_group_array(json_array(a.space, a.namespace, a.id, coalesce(i.customer, j.owner),
+        i.customer IS NOT NULL OR EXISTS (SELECT 1 FROM customers c WHERE c.customer = j.owner)))
+    FROM asked a
+    LEFT JOIN customer_identities i ON i.space = a.space AND i.namespace = a.namespace AND i.id = a.id
+    LEFT JOIN counting_identities j ON j.space = a.space AND j.namespace = a.namespace AND j.id = a.id
+    WHERE i.customer IS NOT NULL OR j.owner IS NOT NULL"""
+JOINED_OWNERS = """
+    SELECT j.namespace, j.id, j.owner, EXISTS (SELECT 1 FROM customers c WHERE c.customer = j.owner)
+    FROM json_each(?) a CROSS JOIN counting_identities j
+    WHERE j.space = ? AND j.namespace = json_extract(a.value, '$[0]') AND j.id = json_extract(a.value, '$[1]')"""
+JOINED_TO = """
+    SELECT j.owner, j.namespace, j.id FROM json_each(?) a CROSS JOIN counting_identities j
+    WHERE j.owner = json_extract(a.value, '$[0]')"""
+IDENTITIES_OF = """
+    SELECT c.customer, c.identities FROM json_each(?) a CROSS JOIN customers c
+    WHERE c.customer = json_extract(a.value, '$[0]')"""
+HAS_JOINED = "SELECT EXISTS (SELECT 1 FROM counting_identities WHERE space = ?)"
+JOIN = """
+    INSERT INTO counting_identities (space, namespace, id, owner, joined_us) VALUES (?, ?, ?, ?, ?)
+    ON CONFLICT (space, namespace, id) DO UPDATE SET owner = excluded.owner, joined_us = excluded.joined_us"""
+MOVE_JOINED = "UPDATE counting_identities SET owner = ? WHERE owner = ?"
+LEAVE = "DELETE FROM counting_identities WHERE space = ? AND namespace = ? AND id = ?"
+REMOVE_JOINED_TO = "DELETE FROM counting_identities WHERE owner = ?"
+OWNERS_AFTER = """
+    SELECT owner, max(joined_us) FROM counting_identities WHERE owner > ?
+    GROUP BY owner ORDER BY owner LIMIT ?"""
+REMOVE_UNUSED_JOINS = """
+    DELETE FROM counting_identities WHERE owner = ?
+        AND NOT EXISTS (SELECT 1 FROM cap_counters c WHERE c.owner = counting_identities.owner)
+        AND NOT EXISTS (SELECT 1 FROM cap_reservations r WHERE r.owner = counting_identities.owner)"""
 
 ADD_RESERVATIONS = """
     INSERT INTO cap_reservations (container_id, decision, owner, identity, given, expires_us, state)

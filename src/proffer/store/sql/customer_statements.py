@@ -28,6 +28,7 @@ _COLUMNS = "customer, identities, sources, document, membership, modified_us"
 SPACE_OF = "SELECT space, newest, customers FROM customer_spaces WHERE container_id = ?"
 NEWEST_SPACE = "SELECT coalesce(max(space), 0) FROM customer_spaces"
 ADD_SPACE = "INSERT INTO customer_spaces (space, container_id, newest, customers) VALUES (?, ?, ?, 0)"
+UPDATE_NEWEST = "UPDATE customer_spaces SET newest = max(newest, ?) WHERE container_id = ?"
 UPDATE_SPACE = "UPDATE customer_spaces SET newest = ?, customers = ? WHERE space = ?"
 
 HOLDER = "SELECT customer FROM customer_identities WHERE space = ? AND namespace = ? AND id = ?"
@@ -35,14 +36,15 @@ FIND = f"""
     SELECT {", ".join("c." + name for name in _COLUMNS.split(", "))}
     FROM customer_identities i JOIN customers c ON c.customer = i.customer
     WHERE i.space = ? AND i.namespace = ? AND i.id = ?"""  # noqa: S608 - columns
-FIND_COUNTED = FIND.replace(
-    "SELECT",
-    """SELECT (SELECT json_group_array(
+_COUNTERS = """(SELECT json_group_array(
         json_array(n.counter, n.placement, n.window_us, n.count, n.expires_us))
-        FROM cap_counters n WHERE n.owner = c.customer AND n.identity = ''),""",
-    1,
-)
-"""The counters of the customer as a JSON array, and the customer."""
+        FROM cap_counters n WHERE n.owner = {} AND n.identity = '')"""
+FIND_COUNTED = f"""
+    {FIND.replace("SELECT", f"SELECT {_COUNTERS.format('c.customer')},", 1)}
+    UNION ALL
+    SELECT {_COUNTERS.format("j.owner")}, j.owner, NULL, NULL, NULL, NULL, NULL FROM counting_identities j
+    WHERE j.space = ? AND j.namespace = ? AND j.id = ?"""  # noqa: S608 - columns
+"""Counters as a JSON array with the customer, or with the key of a counting owner and nulls."""
 HOLDERS = """
     WITH asked (namespace, id) AS (VALUES {})
     SELECT i.namespace, i.id, i.customer
@@ -171,6 +173,10 @@ def to_customer(row: Row) -> Customer:
         membership=decode_membership(membership),
         modified_us=modified_us,
     )
+
+
+def decode_identities(text: bytes) -> tuple[IdentityKey, ...]:
+    return _decode_identities(text)
 
 
 def decode_counted(text: str) -> Sequence[CounterRow]:

@@ -28,6 +28,7 @@ from proffer.store.common.reservations import RecordItem
 from proffer.store.errors import StoreUnavailable
 from proffer.store.sql import cap_statements as sql
 from proffer.store.sqlite import caps_tx as work
+from proffer.store.sqlite import owners
 from proffer.store.sqlite.catalog_tx import surplus_through
 from proffer.store.sqlite.group_commit import BatchHandler, Job
 
@@ -79,14 +80,13 @@ class SqliteCaps(ABC):
         now_us: int,
     ) -> CapUsage:
         counts = self._cap_cache.totals(container_id, limits, now_us)
-        if subjects.customers or subjects.identities:
+        if subjects.owners or subjects.identities:
             offers = limits.profile_offers
-            has_unheld = len(subjects.identities) > subjects.linked_count
-            space = self._space(container_id) if offers and has_unheld else None
+            space = self._space(container_id) if offers and subjects.identities else None
             subjects_to_read = counter_subjects(subjects, space) if offers else []
             if subjects.counters is not None:
                 self._cap_cache.add_subject_counts(subjects.counters, offers, now_us, counts)
-                subjects_to_read = subjects_to_read[len(subjects.customers) :]
+                subjects_to_read = subjects_to_read[len(subjects.owners) :]
             if subjects_to_read:
                 self._read_on_loop(partial(self._read_subject_counts, subjects_to_read, offers, now_us, counts))
         return CapUsage(counts)
@@ -216,6 +216,10 @@ class SqliteCaps(ABC):
         deleted += await delete_in_batches(partial(self.submit, delete_counters), ROWS_TOGETHER)
         await delete_in_batches(partial(self.submit, delete_reservations), ROWS_TOGETHER)
         await delete_in_batches(partial(self.submit, delete_edge_ids), ROWS_TOGETHER)
+        last: int | None = 0
+        while last is not None:
+            delete_unused = partial(owners.delete_unused, after=last, before_us=before_us, limit=ROWS_TOGETHER)
+            last, _ = await self.submit(delete_unused)
         return deleted
 
     async def purge_decisions(self, before_us: int, max_bytes: int | None = None) -> int:

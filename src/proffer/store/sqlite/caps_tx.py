@@ -13,6 +13,7 @@ from proffer.model.capping import (
     Reservation,
     ReservationState,
 )
+from proffer.model.counting import Counting, counted_identities
 from proffer.model.events import DecisionEvent, decision_time_ms
 from proffer.model.instance import Instance
 from proffer.store.common import proposition_index as edge_ids
@@ -29,14 +30,16 @@ from proffer.store.common.caps import (
     changed_limits,
     check_not_outdated,
     counter_needs,
+    counter_subjects,
     event_subject,
+    independent_prefix,
     moved_ends,
-    subjects_of,
 )
 from proffer.store.common.event_codec import PACK_SPAN_MS, PackReader, decode_pack, group_into_packs
 from proffer.store.common.reservations import (
     HOUR_MS,
     MAX_EXPIRED,
+    GroupOutcome,
     RecordItem,
     RecordResult,
     decode_moves,
@@ -49,12 +52,14 @@ from proffer.store.sqlite import catalog_tx as work
 from proffer.store.sqlite.catalog_tx import fetch_all, fetch_one
 from proffer.store.sqlite.counters import (
     execute_for_rows,
-    find_holders,
     next_move_number,
     put_counters,
     read_counters,
 )
-from proffer.store.sqlite.customers_tx import space_of
+from proffer.store.sqlite.customers_tx import newest_key, set_newest_key, space_of
+from proffer.store.sqlite.owners import countings, find_owners, join
+
+_NO_COUNTING = Counting()
 
 
 class RecordBatch:
@@ -77,50 +82,96 @@ class RecordBatch:
         if (changed or 0) > self._limits.last_change:
             self._limits.update(limits_since(connection, change_number=self._limits.last_change))
         move_number = (move_number or 0) + 1
-        subjects, needs = self._subjects_and_needs(connection, items)
+        accepted: list[tuple[RecordItem, Subject | None]] = []
+        results: list[RecordResult] = []
+        while len(results) < len(items):  # once, unless an item reads counters that an earlier one merges
+            outcome = self._record(connection, items[len(results) :], move_number)
+            revisions = {name: _revision(connection, name) for name in outcome.refusing_containers}
+            accepted += outcome.accepted_items
+            results += outcome.results(revisions)
+        _add_packs(connection, accepted)
+        return results
+
+    def _record(self, connection: sqlite3.Connection, items: Sequence[RecordItem], move_number: int) -> GroupOutcome:
+        """Count as many of the first items as do not read each other's merged counters."""
+        item_limits = [self._limits_of_item(item) for item in items]
+        item_countings = self._countings(connection, items, item_limits)
+        subjects = self._subjects(connection, items, item_countings)
+        may_join = any(len(item.request.identities) > 1 for item in items)
+        count = independent_prefix(zip(item_countings, subjects, strict=True)) if may_join else len(items)
+        needs: list[Sequence[CounterNeed]] = [
+            counter_needs(item.request, self._limits.for_container(item.container), item_subjects)
+            if limits or item.ttl_us is not None
+            else ()
+            for item, limits, item_subjects in zip(items[:count], item_limits, subjects, strict=False)
+        ]
         counters = read_counters(
             connection,
             (counter_key for item_needs in needs for need in item_needs for counter_key in need.counter_keys),
         )
-        outcome = reserve_group(items, subjects, needs, counters, move_number)
-        revisions = {name: _revision(connection, name) for name in outcome.refusing_containers}
+        outcome = reserve_group(items[:count], subjects[:count], needs, counters, move_number)
         put_counters(connection, outcome.counters, move_number)
         execute_for_rows(connection, sql.ADD_RESERVATIONS, outcome.reservations)
-        _add_packs(connection, outcome.accepted)
-        return outcome.results(revisions)
+        if may_join:
+            for position in outcome.accepted([index for index in range(count) if item_countings[index].joins]):
+                self._join(connection, items[position], item_countings[position], subjects[position])
+        return outcome
 
-    def _subjects_and_needs(
-        self, connection: sqlite3.Connection, items: Sequence[RecordItem]
-    ) -> tuple[list[Sequence[Subject]], list[Sequence[CounterNeed]]]:
-        """Return the subjects of each item, where they matter, and its needs."""
-        item_limits = [self._limits_of_item(item) for item in items]
-        subjects: list[Sequence[Subject]] = [()] * len(items)
-        needs: list[Sequence[CounterNeed]] = [()] * len(items)
-        positions = [
-            position for position, item in enumerate(items) if item_limits[position] or item.ttl_us is not None
-        ]
-        # Subjects matter for per-profile limits and for reservations.
-        space_by_position = {
-            position: self._space(connection, items[position].container)
-            for position in positions
-            if items[position].ttl_us is not None
-            or not all(active_limit.is_global for active_limit in item_limits[position])
-        }
+    def _countings(
+        self, connection: sqlite3.Connection, items: Sequence[RecordItem], item_limits: Sequence[Sequence[ActiveLimit]]
+    ) -> list[Counting]:
+        """Return whose counters apply to each item; empty where it does not matter."""
+        result = [_NO_COUNTING] * len(items)
+        # It matters for per-profile limits, for reservations, and where several identities may join.
+        positions_by_space: dict[int, list[int]] = {}
+        for position, item in enumerate(items):
+            if item.request.identities and (
+                item.ttl_us is not None
+                or not all(active_limit.is_global for active_limit in item_limits[position])
+                or (len(item.request.identities) > 1 and self._limits.counts_profiles(item.container))
+            ):
+                positions_by_space.setdefault(self._space(connection, item.container), []).append(position)
         identities = {
             (space, *identity): None
-            for position, space in space_by_position.items()
-            for identity in items[position].request.identities
+            for space, positions in positions_by_space.items()
+            for position in positions
+            for identity in counted_identities(items[position].request.identities)
         }
-        holders_by_space = find_holders(connection, identities)
-        for position in positions:
-            item = items[position]
-            if position in space_by_position:
-                space = space_by_position[position]
-                subjects[position] = subjects_of(item.request.identities, holders_by_space.get(space, {}), space)
-            needs[position] = counter_needs(
-                item.request, self._limits.for_container(item.container), subjects[position]
-            )
-        return subjects, needs
+        owners_by_space = find_owners(connection, identities)
+        for space, positions in positions_by_space.items():
+            identity_lists = [items[position].request.identities for position in positions]
+            space_countings = countings(connection, identity_lists, owners_by_space.get(space, {}))
+            for position, counting in zip(positions, space_countings, strict=True):
+                result[position] = counting
+        return result
+
+    def _subjects(
+        self, connection: sqlite3.Connection, items: Sequence[RecordItem], item_countings: Sequence[Counting]
+    ) -> list[Sequence[Subject]]:
+        """Return the subjects of each item; the first is the one incremented."""
+        result: list[Sequence[Subject]] = []
+        new_owners: dict[str, int] = {}
+        for item, counting in zip(items, item_countings, strict=True):
+            if counting is _NO_COUNTING:
+                result.append(())
+                continue
+            subjects = counter_subjects(counting, self._space(connection, item.container))
+            if counting.needs_owner:
+                newest = new_owners.get(item.container) or newest_key(connection, item.container)
+                new_owners[item.container] = newest + 1
+                subjects.insert(0, (newest + 1, ""))
+            result.append(subjects)
+        return result
+
+    def _join(
+        self, connection: sqlite3.Connection, item: RecordItem, counting: Counting, subjects: Sequence[Subject]
+    ) -> None:
+        """Give the item's owner the identities and owners that count for it."""
+        owner, _ = subjects[0]
+        if counting.needs_owner:
+            set_newest_key(connection, item.container, owner)
+        space = self._space(connection, item.container)
+        join(connection, space=space, owner=owner, counting=counting, now_us=item.request.now_us)
 
     def _limits_of_item(self, item: RecordItem) -> list[ActiveLimit]:
         """Return the limits in force of the item's offers."""

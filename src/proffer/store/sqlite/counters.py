@@ -7,7 +7,6 @@ from typing import Any
 
 import msgspec
 
-from proffer.model.identity import IdentityKey
 from proffer.store.common.caps import (
     GLOBAL_OWNER,
     CounterKey,
@@ -22,7 +21,6 @@ from proffer.store.sql import cap_statements as sql
 from proffer.store.sqlite.catalog_tx import fetch_all, fetch_one
 
 _encode = msgspec.json.Encoder().encode
-_decode_holders = msgspec.json.Decoder(list[tuple[int, str, str, int]]).decode
 _decode_totals = msgspec.json.Decoder(list[tuple[int, str, int, int, int | None]]).decode
 _decode_counters = msgspec.json.Decoder(list[tuple[int, str, int, str, int, int, int | None]]).decode
 
@@ -58,17 +56,6 @@ def execute_for_rows(
 def _with_rows(statement: str, count: int, columns: int) -> str:
     row = f"({', '.join('?' * columns)})"
     return statement.format(", ".join([row] * count))
-
-
-def find_holders(
-    connection: sqlite3.Connection, identities: Iterable[tuple[int, str, str]]
-) -> dict[int, dict[IdentityKey, int]]:
-    """Return space → identity → customer for these (space, namespace, id) triples."""
-    by_space: dict[int, dict[IdentityKey, int]] = {}
-    for (text,) in execute_for_rows(connection, sql.HOLDERS, list(identities)):
-        for space, namespace, name, key in _decode_holders(text):
-            by_space.setdefault(space, {})[IdentityKey(namespace, name)] = key
-    return by_space
 
 
 def read_counters(connection: sqlite3.Connection, counter_keys: Iterable[CounterKey]) -> dict[CounterKey, CounterValue]:

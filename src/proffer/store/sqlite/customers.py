@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
+from proffer.model.capping import CapSubjects
 from proffer.model.customer import (
     EVENT_LIMITS,
     NO_CUSTOMERS,
@@ -72,12 +73,15 @@ class SqliteCustomers(ABC):
         return self._read_on_loop(query) if len(identities) <= _MAX_LOOP_LOOKUPS else await self._read_in_thread(query)
 
     async def lookup_for_decision(self, container_id: str, identities: Sequence[IdentityKey]) -> CustomerLookup:
-        if len(identities) != 1:
-            return CustomerLookup(await self.customers(container_id, identities))
+        if not identities:
+            return NO_CUSTOMERS
         space = self._space(container_id)
         if space is None:
-            return NO_CUSTOMERS
-        return self._read_on_loop(partial(work.lookup_for_decision, space=space, identity=identities[0]))
+            return CustomerLookup((), CapSubjects(requested=tuple(identities)))
+        if len(identities) == 1:
+            return self._read_on_loop(partial(work.lookup_by_identity, space=space, identity=identities[0]))
+        query = partial(work.lookup_by_identities, space=space, identities=identities)
+        return self._read_on_loop(query) if len(identities) <= _MAX_LOOP_LOOKUPS else await self._read_in_thread(query)
 
     async def fragments(self, container_id: str, customer: Customer) -> Sequence[Fragment]:
         del container_id

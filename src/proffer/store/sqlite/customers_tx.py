@@ -4,9 +4,10 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 
 from proffer.errors import NotFound
+from proffer.model.capping import CapSubjects
+from proffer.model.counting import Owner
 from proffer.model.customer import (
     MAX_EVENTS,
-    NO_CUSTOMERS,
     Attributes,
     Checkpoint,
     Customer,
@@ -22,7 +23,7 @@ from proffer.store.common import customer_merge as rules
 from proffer.store.common.caps import identity_text, subject_of
 from proffer.store.sql import customer_statements as sql
 from proffer.store.sql import statements
-from proffer.store.sqlite import counters
+from proffer.store.sqlite import counters, owners
 from proffer.store.sqlite.catalog_tx import fetch_all, fetch_one
 
 
@@ -94,18 +95,27 @@ class SqliteUnitOfWork:
         self._counter_merges.append((key, identity))
 
     def has_identity_counters(self) -> bool:
-        """Return whether unheld identities have counters, which a new holder would get."""
-        return counters.has_counters(self.connection, -self.space)
+        """Return whether unheld identities have counters or an owner, which a new holder would get."""
+        return counters.has_counters(self.connection, -self.space) or owners.has_joined(self.connection, self.space)
 
     def _merge_counters(self, now_us: int) -> None:
         identities = [source for _, source in self._counter_merges if isinstance(source, IdentityKey)]
         counted: set[str] = set()
+        joined: dict[IdentityKey, Owner] = {}
         if identities and self.has_identity_counters():
             texts = [identity_text(source) for source in identities]
             counted.update(counters.identities_with_counters(self.connection, -self.space, texts))
+            joined = owners.take_joined(self.connection, self.space, identities)
+        merged_customers = {source for _, source in self._counter_merges if isinstance(source, int)}
         for key, source in self._counter_merges:
-            if isinstance(source, int) or identity_text(source) in counted:
+            if isinstance(source, int):
+                owners.merge_owners(self.connection, key, source, now_us)
+                continue
+            if identity_text(source) in counted:
                 counters.merge_counters(self.connection, (key, ""), subject_of(self.space, source), now_us)
+            owner = joined.get(source)
+            if owner is not None and not owner.is_customer and owner.key not in merged_customers:
+                owners.merge_owners(self.connection, key, owner.key, now_us)
         self._counter_merges = []
 
     def release_identity(self, identity: IdentityKey) -> None:
@@ -125,6 +135,14 @@ class SqliteUnitOfWork:
         return int(count_row[0]) if count_row else 0
 
     def delete_counters(self, subject: int | IdentityKey) -> int:
+        if isinstance(subject, IdentityKey):
+            joined = owners.take_joined(self.connection, self.space, [subject])
+            if subject in joined and joined[subject].is_customer:
+                return 0  # the counters are that customer's
+            if subject in joined:
+                subject = joined[subject].key
+        if isinstance(subject, int):
+            owners.delete_joined(self.connection, subject)
         return counters.delete_counters(self.connection, subject_of(self.space, subject))
 
     def add_event(self, key: int, event: ExperienceEvent) -> bool:
@@ -160,6 +178,16 @@ class SqliteUnitOfWork:
 def space_of(connection: sqlite3.Connection, container_id: str) -> int:
     """Return the number of the container's space; create it if there is none."""
     return _find_or_create_space(connection, container_id)[0]
+
+
+def newest_key(connection: sqlite3.Connection, container_id: str) -> int:
+    """Return the highest customer key assigned in the container's space."""
+    return _find_or_create_space(connection, container_id)[1]
+
+
+def set_newest_key(connection: sqlite3.Connection, container_id: str, key: int) -> None:
+    """Assign the customer keys up to this one."""
+    connection.execute(sql.UPDATE_NEWEST, (key, container_id))
 
 
 def _find_or_create_space(connection: sqlite3.Connection, container_id: str) -> tuple[int, int, int]:
@@ -228,13 +256,23 @@ def find_customers(
     return tuple([sql.to_customer(rows[key]) for key in sorted(rows)])
 
 
-def lookup_for_decision(connection: sqlite3.Connection, *, space: int, identity: IdentityKey) -> CustomerLookup:
-    """Return the customer of this identity with its counters, by one statement."""
-    rows = connection.execute(sql.FIND_COUNTED, (space, *identity)).fetchall()
+def lookup_by_identity(connection: sqlite3.Connection, *, space: int, identity: IdentityKey) -> CustomerLookup:
+    """Return the customer of this identity, and the owner with its counters, by one statement."""
+    rows = connection.execute(sql.FIND_COUNTED, (space, *identity, space, *identity)).fetchall()
     if not rows:
-        return NO_CUSTOMERS
+        return CustomerLookup((), CapSubjects((), (identity,), (identity,)))
     counted, *row = rows[0]
-    return CustomerLookup((sql.to_customer(row),), sql.decode_counted(counted))
+    subjects = CapSubjects((row[0],), (), (identity,), sql.decode_counted(counted))
+    return CustomerLookup(() if row[1] is None else (sql.to_customer(row),), subjects)
+
+
+def lookup_by_identities(
+    connection: sqlite3.Connection, *, space: int, identities: Sequence[IdentityKey]
+) -> CustomerLookup:
+    """Return the customers of these identities, and whose counters apply."""
+    counting = owners.counting_of(connection, space, identities)
+    subjects = CapSubjects(counting.owners, counting.identities, tuple(identities))
+    return CustomerLookup(find_customers(connection, space=space, identities=identities), subjects)
 
 
 def events(connection: sqlite3.Connection, *, keys: Sequence[int], since_us: int) -> Sequence[Attributes]:

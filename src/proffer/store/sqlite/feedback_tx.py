@@ -11,8 +11,8 @@ from proffer.store.common.caps import (
     ActiveLimit,
     CounterKey,
     Subject,
+    feedback_subjects,
     increment,
-    subjects_of,
 )
 from proffer.store.common.feedback import (
     anonymize_encoded_feedback,
@@ -27,13 +27,13 @@ from proffer.store.sql import feedback_statements as sql
 from proffer.store.sqlite.caps_tx import limits_since
 from proffer.store.sqlite.catalog_tx import fetch_all, fetch_one
 from proffer.store.sqlite.counters import (
-    find_holders,
     next_move_number,
     put_counters,
     read_counters,
     rows_to_json,
 )
 from proffer.store.sqlite.customers_tx import space_of
+from proffer.store.sqlite.owners import find_owners
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,12 +149,12 @@ def _find_new(connection: sqlite3.Connection, items: Sequence[FeedbackItem]) -> 
 
 def _subjects(
     connection: sqlite3.Connection, container: str, moves: Sequence[CounterIncrement]
-) -> dict[CounterIncrement, list[Subject]]:
+) -> dict[CounterIncrement, Sequence[Subject]]:
     """Resolve the subjects of each increment from the identities of its decision."""
     space = space_of(connection, container)
     identities = sorted({(space, *identity) for move in moves for identity in move.identities})
-    holder_by_identity = find_holders(connection, identities).get(space, {})
-    return {move: subjects_of(move.identities, holder_by_identity, space) for move in moves}
+    owners = find_owners(connection, identities).get(space, {})
+    return {move: feedback_subjects(move.identities, owners, space) for move in moves}
 
 
 def read_events(
