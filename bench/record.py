@@ -1,4 +1,4 @@
-"""Feedback, exports and erasure, compared with recording decisions.
+"""Drained spools, feedback, exports and erasure, compared with recording decisions.
 
     TMPDIR=. python bench/record.py [--quick]
 
@@ -24,7 +24,10 @@ from proffer.model.capping import CapScope
 from proffer.model.events import new_decision_id
 from proffer.model.feedback import Feedback, FeedbackKind, PropositionReport
 from proffer.model.identity import IdentityKey
+from proffer.service.decisions.degraded import SpoolReplayer
 from proffer.service.library.registry import AuthorizedContainer
+from proffer.service.runtime.database_status import DatabaseStatus
+from proffer.store.spool import Spool
 from proffer.store.sqlite.store import SqliteStore
 from proffer.testing.feedback_contract import a_decision_event, a_limit, create_container
 from proffer.testing.store_contract import NOON
@@ -48,6 +51,7 @@ class Records:
         self._store = store
         self._folder = folder
         self._services = Services(store)
+        self._replayer = SpoolReplayer(store, DatabaseStatus(lambda: NOON), Spool(folder / "spool", 10**9))
         self._ids: list[str] = []
         self._keys = count()
 
@@ -91,6 +95,18 @@ class Records:
         await self._store.redact("c1", [IdentityKey("Email", "nobody@example.org")])
         return len(self._ids)
 
+    async def spool(self, amount: int) -> None:
+        """Spool decisions, as during an outage."""
+        for begun in range(0, amount, TOGETHER):
+            moment = NOON + (len(self._ids) + begun) * 1000
+            events = [replace(EVENT, id=new_decision_id(moment + place * 1000)) for place in range(TOGETHER)]
+            await asyncio.gather(*map(self._replayer.add, events))
+
+    async def drain(self, amount: int) -> int:
+        await self._replayer.replay()
+        assert not self._replayer.pending
+        return amount
+
     def _access(self) -> AuthorizedContainer:
         return self._services.registry.authorize(OWNER, "c1")
 
@@ -116,8 +132,10 @@ async def rounds(folder: Path, amount: int, times: int) -> dict[str, list[float]
     records = Records(await SqliteStore.open(folder / "proffer.db"), folder)
     await records.start()
     for _ in range(times):
+        await records.spool(amount)
         for name, step in (
             (BASELINE, records.decisions(amount)),
+            ("decisions of a spool recorded", records.drain(amount)),
             ("feedback events, 64 callers", records.feedback_alone(amount)),
             ("feedback events, 500 per call", records.feedback_in_batches(amount)),
             ("decisions exported to JSON Lines", records.export("jsonl")),

@@ -170,15 +170,17 @@ class SpoolReplayer:
             self._database_status.record_failure(error)
 
     async def _record(self, events: Sequence[DecisionEvent]) -> None:
-        results = await asyncio.gather(*map(self._record_one, events), return_exceptions=True)
-        for error in results:
-            if error is not None:
-                raise error
-
-    async def _record_one(self, event: DecisionEvent) -> None:
         # A process killed during a replay leaves decisions in the file that are recorded already.
-        if await self._store.decision_event(event.container, event.id) is None:
-            await self._store.record(event.container, event, forced=True)
+        recorded_ids: set[str] = set()
+        for container in {event.container for event in events}:
+            ids = [event.id for event in events if event.container == container]
+            recorded_ids.update(await self._store.decisions_of(container, ids))
+        writes = [
+            self._store.record(event.container, event, forced=True) for event in events if event.id not in recorded_ids
+        ]
+        for result in await asyncio.gather(*writes, return_exceptions=True):
+            if isinstance(result, BaseException):
+                raise result
 
     async def close(self) -> None:
         """Close the spool; its decisions stay for the next process."""

@@ -12,6 +12,10 @@ NUMBERING_LOCK = 0x50726F6A
 """Lock for assigning numbers to new counters."""
 
 LOCK_SHARED = "SELECT pg_advisory_xact_lock_shared(c, n) FROM unnest($1::int[], $2::int[]) AS a (c, n)"
+PACKS_AT_MANY = """
+    SELECT i.id, p.pack FROM unnest($2::text[], $3::bigint[]) i (id, ms)
+    JOIN decision_packs p ON p.container_id = $1 AND p.last_ms BETWEEN i.ms AND i.ms + $4 AND p.first_ms <= i.ms
+    ORDER BY p.last_ms"""
 LOCK_TABLES_TO_WRITE = """
     SET LOCAL lock_timeout = 1000;
     LOCK TABLE cap_totals, cap_counters, decision_packs IN ROW EXCLUSIVE MODE"""

@@ -215,9 +215,10 @@ class PostgresCaps(ABC):
         async def query(connection: Connection) -> dict[str, DecisionEvent]:
             decisions: dict[str, DecisionEvent] = {}
             open_packs: dict[int, PackReader] = {}
-            for proposition in propositions:
-                proposition_id = edge_ids.normalize_id(proposition)
-                for number in await _candidate_packs(connection, container_id, proposition_id):
+            ids = {proposition: edge_ids.normalize_id(proposition) for proposition in propositions}
+            candidates = await _candidate_packs(connection, container_id, ids.values())
+            for proposition, proposition_id in ids.items():
+                for number in candidates.get(proposition_id, ()):
                     if number not in open_packs:
                         body = await connection.fetchval(dollar(cap_rows.PACK_OF), number, container_id)
                         if body is None:
@@ -379,17 +380,23 @@ async def put_limits(connection: Connection, container: str, caps: Iterable[Offe
     await connection.execute(sql.PUT_LIMITS, container, *columns([(offer, *row) for offer, row in changed], 9))
 
 
-async def _candidate_packs(connection: Connection, container: str, proposition_id: str) -> list[int]:
-    """Return the packs that may contain the decision of this id. The id is a decision id or an edge id."""
-    moment = decision_time_ms(proposition_id)
-    if moment is not None:
-        rows = await connection.fetch(dollar(cap_rows.PACKS_AT), container, moment, moment + PACK_SPAN_MS, moment)
-        return [number for (number,) in rows]
-    oldest, newest = await connection.fetchrow(cap_rows.SPAN_ON_RECORD)
-    if oldest is None or not edge_ids.is_edge_id(proposition_id):
-        return []
-    keys = edge_ids.candidate_keys(proposition_id, oldest - HOUR_MS, newest)
-    return [number for (number,) in await connection.fetch(sql.PACKS_OF_EDGE, keys)]
+async def _candidate_packs(
+    connection: Connection, container: str, proposition_ids: Iterable[str]
+) -> dict[str, list[int]]:
+    """Return the packs that may contain the decisions of these ids. They are decision ids or edge ids."""
+    candidates: dict[str, list[int]] = {}
+    moments = {key: moment for key in proposition_ids if (moment := decision_time_ms(key)) is not None}
+    if moments:
+        rows = await connection.fetch(sql.PACKS_AT_MANY, container, list(moments), list(moments.values()), PACK_SPAN_MS)
+        for key, number in rows:
+            candidates.setdefault(key, []).append(number)
+    edge = [key for key in proposition_ids if key not in moments and edge_ids.is_edge_id(key)]
+    if edge:
+        oldest, newest = await connection.fetchrow(cap_rows.SPAN_ON_RECORD)
+        for key in edge if oldest is not None else ():
+            keys = edge_ids.candidate_keys(key, oldest - HOUR_MS, newest)
+            candidates[key] = [number for (number,) in await connection.fetch(sql.PACKS_OF_EDGE, keys)]
+    return candidates
 
 
 async def _read_next_packs(
