@@ -165,6 +165,11 @@ def test_a_bare_date_is_a_cursor(client: TestClient) -> None:
         ("property=name~(?=x)", 422),
         ("property=" + ",".join(["name"] * 200), 422),
         ("property=,,", 200),
+        ("property=name==Save 10, get 5", 422),
+        ('property=name=="Save 10, get 5', 422),
+        ("property=name==Save (10, get 5", 422),
+        ("property=name==(a),name==(b", 200),
+        ('property=name==10" pipe', 200),
         ("property=" + "(" * 5000, 200),
     ],
 )
@@ -210,3 +215,29 @@ def test_what_does_not_change_is_listed_once(
 def test_one_is_found_by_its_id_among_many(client: TestClient) -> None:
     """An id in a filter, with a type of offers."""
     assert names(client, f"offer-type=personalized&property=id=={OFFER}", "offers") == ["Fibre 500 upgrade"]
+
+
+QUOTED = ["Save 10, get 5", 'He said "yes", twice', "a\\b, c", "(open, [", "plain", " blanks , kept ", '"']
+
+
+@pytest.mark.parametrize("name", QUOTED)
+def test_a_quoted_value_may_have_commas_brackets_and_quotes(name: str) -> None:
+    with server() as client:
+        for other in QUOTED:
+            assert client.post(f"{DPS}/tags", json={"name": other}).status_code == 201
+        escaped = name.replace("\\", "\\\\").replace('"', '\\"')
+        for condition in (f'name=="{escaped}"', f'name == "{escaped}",!name=="other, name"'):
+            found = client.get(f"{DPS}/tags", params={"property": condition}).json()["results"]
+            assert [each["name"] for each in found] == [name]
+
+
+def test_a_quoted_value_may_be_a_regular_expression(client: TestClient) -> None:
+    assert names(client, 'property=description~"odd, .*",name=="tag 1"') == ["tag 1"]
+
+
+def test_an_unreadable_condition_is_refused_with_the_way_to_quote(client: TestClient) -> None:
+    report = client.get(f"{DPS}/tags", params={"property": "name==Save 10, get 5"}).json()["report"]
+    (violation,) = report["violations"]
+    assert violation["code"] == "condition"
+    assert "`get 5` is not a field" in violation["message"]
+    assert 'name=="Save 10, get 5"' in violation["help"]

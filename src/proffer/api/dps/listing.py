@@ -1,13 +1,15 @@
 """List queries of the Offer Library API (spec 3.2), and page links."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from urllib.parse import parse_qsl, quote
 
 from starlette.datastructures import QueryParams
 
 from proffer.api.dps import translate
 from proffer.api.kit.links import quote_in_link
+from proffer.errors import Invalid, Violation
 from proffer.model.ids import EntityKind
 from proffer.model.xdm import format_xdm_time
 from proffer.service.search.order import PLAIN_DATES
@@ -21,6 +23,7 @@ from proffer.service.search.search import (
     parse_order,
     parse_property,
 )
+from proffer.service.search.text import value_matcher
 from proffer.validation import parse_timestamp_us
 
 DEFAULT_ORDER = "-modified"
@@ -34,7 +37,7 @@ def read_search(kind: EntityKind, query: QueryParams) -> SearchQuery:
     order = [OrderKey(translate.property_path(key.path), key.descending) for key in parse_order(_order_of(query))]
     return SearchQuery(
         kind=kind,
-        clauses=[_clause(text) for parameter in query.getlist("property") for text in split_clauses(parameter)],
+        clauses=[clause for parameter in query.getlist("property") for clause in parse_clauses(parameter)],
         order=order,
         limit=parse_limit(query.get("limit")),
         start=_parse_cursor(order, query.get("start") or "") or None,
@@ -68,29 +71,46 @@ def links(path: str, query: QueryParams, page: Page) -> dict[str, str | None]:
     }
 
 
-def split_clauses(text: str) -> Iterator[str]:
-    """Split a `property` parameter at commas outside of brackets.
+def parse_clauses(text: str) -> list[Clause]:
+    """Parse a `property` parameter: conditions separated by commas.
 
-    A backslash before a comma makes it part of the value.
+    Commas in brackets, in a value in double quotes, or after a backslash do not separate. Raises
+    `Invalid` for an unclosed quote or bracket, and for a condition that no object can meet.
     """
+    return [_clause(part) for part in _split_clauses(text)]
+
+
+def _split_clauses(text: str) -> Iterator[str]:
     part: list[str] = []
     depth = 0
-    escaped = False
-    for character in text:
-        if escaped:
-            part.append(character if character == "," else f"\\{character}")
-            escaped = False
-            continue
+    swallows_comma = False
+    is_quoted = False
+    characters = iter(text)
+    for character in characters:
         if character == "\\":
-            escaped = True
-            continue
-        depth += (character in "([{") - (character in ")]}" and depth > 0)
-        if character == "," and depth == 0:
+            following = next(characters, "")
+            part.append(following if following == "," and not is_quoted else f"\\{following}")
+        elif is_quoted:
+            is_quoted = character != '"'
+            part.append(character)
+        elif character == "," and depth == 0:
             yield from _nonempty_text(part)
             part = []
         else:
+            is_quoted = character == '"' and _ends_with_operator(part)
+            depth += (character in "([{") - (character in ")]}" and depth > 0)
+            swallows_comma = depth > 0 and (swallows_comma or character == ",")
             part.append(character)
-    yield from _nonempty_text([*part, "\\"] if escaped else part)
+    if is_quoted:
+        raise Invalid.of([_clause_violation("the closing quote is missing", text, 'end the value with `"`')])
+    if depth and swallows_comma:
+        raise Invalid.of([_clause_violation("a bracket is not closed before a comma", text, _QUOTING)])
+    yield from _nonempty_text(part)
+
+
+def _ends_with_operator(part: Sequence[str]) -> bool:
+    before = next((character for character in reversed(part) if character != " "), "")
+    return before in {"=", "<", ">", "~"}
 
 
 def _nonempty_text(part: list[str]) -> Iterator[str]:
@@ -101,7 +121,27 @@ def _nonempty_text(part: list[str]) -> Iterator[str]:
 
 def _clause(text: str) -> Clause:
     clause = parse_property(text, negation=True)
-    return Clause(translate.property_path(clause.path), clause.op, clause.value, negated=clause.negated)
+    if any(character.isspace() for character in clause.path[0]):
+        raise Invalid.of([_clause_violation(f"`{clause.path[0][:100]}` is not a field", text, _QUOTING)])
+    value = clause.value.strip()
+    if len(value) > 1 and value[0] == value[-1] == '"':
+        clause = replace(clause, value=_ESCAPED.sub(r"\1", value[1:-1]))
+        if clause.op == "~":
+            value_matcher(clause.value)  # raises `Invalid` for an invalid expression
+    return replace(clause, path=translate.property_path(clause.path))
+
+
+_ESCAPED = re.compile(r'\\(["\\])')
+_QUOTING = 'put a value with commas in double quotes: `name=="Save 10, get 5"`'
+
+
+def _clause_violation(problem: str, text: str, remedy: str) -> Violation:
+    return Violation(
+        code="condition",
+        message=f"`property` cannot be read: {problem} in `{text[:100]}`",
+        path="property",
+        help=remedy,
+    )
 
 
 def _follow_href(query: QueryParams) -> QueryParams:

@@ -132,9 +132,9 @@ _LIST_PARAMETERS = [
         name="property",
         about="Only objects that match: `field==value`, also with `!=`, `<`, `<=`, `>`, `>=` or `~` (a regular "
         "expression); `field` alone matches if the field exists. A leading `!` negates the condition. Several "
-        "conditions, repeated or separated by commas, must all match.",
+        "conditions, repeated or separated by commas, must all match. Put a value with commas in double quotes.",
         repeated=True,
-        example=["name~spring"],
+        example=['name=="Save 10, get 5"'],
     ),
     OperationParameter(
         name="orderBy",
