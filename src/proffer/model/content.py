@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from proffer.model.languages import best_variant
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Component:
@@ -31,27 +33,11 @@ class Representation:
 def component_in_language(components: Sequence[Component], languages: Sequence[str]) -> Component | None:
     """Return the component in the first available language, else the first (R30).
 
-    `en` matches `en-us`, and `de-AT` matches `de`; case is ignored. None only if there are no
-    components.
+    None only if there are no components.
     """
     if not components:
         return None
-    if len(components) > 1:
-        for language in languages:
-            for matches in (
-                _is_same_language,
-                _is_similar_language,
-            ):  # an exact match before a near one
-                for component in components:
-                    if any(matches(available, language) for available in component.language):
-                        return component
-    return components[0]
-
-
-def _is_same_language(available: str, requested: str) -> bool:
-    return available.lower() == requested.lower()
-
-
-def _is_similar_language(available: str, requested: str) -> bool:
-    available, requested = available.lower(), requested.lower()
-    return available == requested or available.startswith(f"{requested}-") or requested.startswith(f"{available}-")
+    if len(components) == 1 or not languages:
+        return components[0]
+    available = tuple([component.language for component in components])
+    return components[best_variant(tuple(languages), available) or 0]

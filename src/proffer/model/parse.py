@@ -26,6 +26,7 @@ from proffer.model.decision import Criterion, Decision
 from proffer.model.field_schema import FieldSchema
 from proffer.model.ids import EntityKind, canonical
 from proffer.model.instance import Instance
+from proffer.model.languages import likely_tag
 from proffer.model.lifecycle import DecisionStatus, OfferStatus
 from proffer.model.offer import FallbackOffer, PersonalizedOffer
 from proffer.model.placement import Placement
@@ -251,6 +252,9 @@ def _representations(document: Document) -> dict[str, Representation]:
     for representation in document["xdm:representations"]:
         placement = canonical(representation["xdm:placement"])
         components = tuple(_component(component) for component in representation.get("xdm:components") or ())
+        if len(components) > 1:
+            for tag in (tag for component in components for tag in component.language):
+                likely_tag(tag)  # not first in a decision
         by_placement.setdefault(placement, Representation(placement=placement, components=components))
     return by_placement
 

@@ -51,7 +51,7 @@ DECISIONS = ("d1", "d2", "d3")
 AUDIENCES = ("vip", "new", "crm/old")
 LISTS = {"loyal 1": "Loyal", "loyal 2": "Loyal", "lapsed": "Lapsed"}
 """Audiences of the library: their keys and names."""
-LANGUAGES = ("en", "en-us", "de", "de-AT", "fr")
+LANGUAGES = ("en", "en-us", "de", "de-AT", "fr", "zh-TW", "zh-Hant", "zh")
 MISSING = "missing"
 
 TEXTS = (

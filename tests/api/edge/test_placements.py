@@ -9,7 +9,7 @@ from proffer.model.ids import EntityKind
 from proffer.testing import builders as b
 from proffer.wire.scope import encode_scope
 from support.decisions import a_library, always
-from support.server import server
+from support.server import ODE, server
 
 DECISION = b.id_of(EntityKind.DECISION, "decision")
 WEB, APP = b.id_of(EntityKind.PLACEMENT, "web"), b.id_of(EntityKind.PLACEMENT, "app")
@@ -113,3 +113,36 @@ def test_the_trace_comes_where_the_datastream_lets_it() -> None:
     ]
     assert "trace" not in silent
     assert "trace" not in unasked
+
+
+@pytest.mark.parametrize(
+    ("accepted", "content"),
+    [
+        ("zh-TW", "traditional"),
+        ("zh-HK, en;q=0.5", "traditional"),
+        ("zh", "simplified"),
+        ("zh-CN", "simplified"),
+        ("ja", "English"),
+    ],
+)
+def test_hub_and_edge_find_the_language_by_its_script(accepted: str, content: str) -> None:
+    """A region implies a script; both interfaces answer alike (R30)."""
+    variants = [("English", "en"), ("simplified", "zh-Hans"), ("traditional", "zh-Hant")]
+    components = [b.a_component("html", text, language) for text, language in variants]
+    header = {"Accept-Language": accepted}
+    with server() as client:
+        a_library(client, always(b.an_offer("offer", content={"web": components})))
+        by_edge = interact(client, body(encode_scope(DECISION, WEB)), accept_language=accepted)
+        scope = {"xdm:activityId": DECISION, "xdm:placementId": WEB}
+        by_hub = client.post(
+            f"{ODE}/decisions",
+            json={
+                "xdm:propositionRequests": [scope],
+                "xdm:profiles": [{"xdm:identityMap": {"Email": [{"xdm:id": "ann@x"}]}}],
+                "xdm:responseFormat": {"xdm:includeContent": True},
+            },
+            headers=header,
+        )
+
+    assert propositions(by_edge)[0]["items"][0]["data"]["content"] == content
+    assert by_hub.json()["xdm:propositions"][0]["xdm:options"][0]["xdm:content"] == content

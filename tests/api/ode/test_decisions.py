@@ -571,6 +571,8 @@ def test_context_reaches_rules(client: TestClient, name: str) -> None:
         ("en", "de", "all"),
         (None, "DE", "alle"),
         ("de;q=0", None, "all"),
+        ("de_CH-1996", None, "alle"),
+        ("fr," + "x" * 36 + ",de", None, "alle"),
         (";;q=x,*;q=nan", None, "all"),
     ],
 )

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from proffer.model.languages import MAX_TAG_LENGTH
+
 _MAX_LANGUAGES = 20
 
 
@@ -10,7 +12,7 @@ def preferred_languages(accept_language: str | None, attributes: Mapping[str, An
     """Return the preferred languages, best first: the header's, then the profile's."""
     tags = _parse_accept_language(accept_language) if accept_language else []
     preferred = attributes.get("preferredLanguage")
-    if isinstance(preferred, str):
+    if isinstance(preferred, str) and len(preferred) <= MAX_TAG_LENGTH:
         tags.append(preferred)
     return tags
 
@@ -24,6 +26,6 @@ def _parse_accept_language(accept_language: str) -> list[str]:
             quality = float(number) if number.strip() else 1.0
         except ValueError:
             quality = 0.0
-        if tag.strip() not in {"", "*"} and quality > 0:
+        if tag.strip() not in {"", "*"} and len(tag.strip()) <= MAX_TAG_LENGTH and quality > 0:
             weighted_tags.append((-quality, tag.strip()))
     return [tag for _, tag in sorted(weighted_tags, key=lambda pair: pair[0])]
