@@ -53,7 +53,7 @@ def likely_tag(tag: str) -> LikelyTag:
     except LanguageTagError:
         parts = {}
     language = parts.get("extlang") or parts.get("language", "")
-    language = LANGUAGE_REPLACEMENTS.get(language, language)
+    language = LANGUAGE_REPLACEMENTS.get(language) or language
     language = NORMALIZED_MACROLANGUAGES.get(language) or language
     language, _, replaced_script = language.partition("-")
     language = _SAME_LANGUAGE.get(language, language)
