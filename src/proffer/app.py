@@ -49,6 +49,7 @@ from proffer.service.customers.audiences import AudienceService
 from proffer.service.customers.estimates import EstimateJobs
 from proffer.service.customers.ingest import IngestService
 from proffer.service.customers.profiles import ProfileService
+from proffer.service.customers.trim import trim_identities
 from proffer.service.decisions.decide import DecideService
 from proffer.service.decisions.replay import ReplayService
 from proffer.service.decisions.reservations import ReservationService
@@ -89,16 +90,25 @@ DEV_CONTAINER = "e0bd8463-0913-4ca1-bd84-6309134ca1f6"
 async def open_store(settings: Settings, *, migrate: bool = True) -> Store:
     """Open the configured database; create it if missing and, with `migrate`, update it."""
     path, write_wait_s = sqlite_path(settings.database), settings.write_wait_ms / 1000
+    store: Store
     if path is not None:
-        return await SqliteStore.open(path, migrate=migrate, write_wait_s=write_wait_s)
-    with _needs_driver():
-        from proffer.store.postgres.store import PostgresStore
-    return await PostgresStore.open(
-        settings.database,
-        migrate=migrate,
-        connections=settings.database_connections,
-        write_wait_s=write_wait_s,
-    )
+        store = await SqliteStore.open(path, migrate=migrate, write_wait_s=write_wait_s)
+    else:
+        with _needs_driver():
+            from proffer.store.postgres.store import PostgresStore
+        store = await PostgresStore.open(
+            settings.database,
+            migrate=migrate,
+            connections=settings.database_connections,
+            write_wait_s=write_wait_s,
+        )
+    if migrate:
+        try:
+            await trim_identities(store, wall_clock)
+        except BaseException:
+            await store.close()
+            raise
+    return store
 
 
 async def vacuum_store(settings: Settings) -> tuple[int, int]:

@@ -116,10 +116,17 @@ class MembershipChange:
     stamped_us: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdentityTrim:
+    """Replacement of a stored identity with blanks around its id: `(without, with)`."""
+
+    identities: tuple[IdentityKey, IdentityKey]
+
+
 EncodedRecord: TypeAlias = tuple[tuple[tuple[str, str], ...], str, int, bytes]
 """A `ProfileRecord` without digest: identities, dataset, time, attributes as JSON without nulls."""
 
-Change: TypeAlias = ProfileRecord | ExperienceEvent | MembershipChange
+Change: TypeAlias = ProfileRecord | ExperienceEvent | MembershipChange | IdentityTrim
 
 
 @dataclass(frozen=True, slots=True)

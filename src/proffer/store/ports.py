@@ -251,6 +251,14 @@ class ProfileStore(Protocol):
         """Delete the checkpoint of this name."""
         ...
 
+    async def untrimmed_identities(self, limit: int) -> Sequence[tuple[str, IdentityKey]]:
+        """Return (container, identity) pairs that an earlier version stored with blanks around the id."""
+        ...
+
+    async def delete_untrimmed(self, identities: Sequence[tuple[str, IdentityKey]]) -> None:
+        """Delete these pairs from the list of `untrimmed_identities`."""
+        ...
+
     async def purge_digests(self, before_us: int) -> int:
         """Delete record digests older than this moment; return how many."""
         ...

@@ -16,6 +16,7 @@ from proffer.model.customer import (
     EventLimits,
     EventLoader,
     ExperienceEvent,
+    IdentityTrim,
     MembershipChange,
     Memberships,
     MembershipStatus,
@@ -153,6 +154,30 @@ class CustomerContract(Contract):
         assert (await store.customer_count("c1"))[0] == 1
         events = await store.events("c1", [customer.key], 0)
         assert [event["_id"] for event in events] == ["e1", "e2"]
+
+    @store_test
+    async def test_an_identity_is_replaced_by_the_one_without_blanks(self, store: Store) -> None:
+        """The customer keeps its data; if another has that identity, they merge, also records of one source."""
+        blank, other_blank = (IdentityKey("Email", text) for text in (" ann@x", "ann@x\xa0"))
+        await apply_changes(store, a_record(blank, COOKIE, city="Ulm"), a_record(blank, at=1, dataset="web", zip="1"))
+        await apply_changes(store, a_record(COOKIE, at=1, nick="A"))
+        await apply_changes(store, a_record(other_blank, at=2, city="Rome"), an_event(other_blank))
+        trims = [IdentityTrim(identities=(ANN, identity)) for identity in (blank, other_blank, blank)]
+        results = await apply_changes(store, *trims)
+
+        (customer,) = await store.customers("c1", [ANN])
+        assert [result.is_duplicate for result in results] == [False, False, True]
+        assert customer.identities == (COOKIE, ANN)
+        assert customer.attributes == {"city": "Rome", "zip": "1", "nick": "A"}
+        assert {
+            (fragment.source.dataset, fragment.source.origin): fragment.attributes
+            for fragment in await store.fragments("c1", customer)
+        } == {("crm", ANN): {"city": "Rome"}, ("crm", COOKIE): {"nick": "A"}, ("web", ANN): {"zip": "1"}}
+        assert await store.customers("c1", [blank, other_blank]) == ()
+        assert (await store.customer_count("c1"))[0] == 1
+        assert len(await store.events("c1", [customer.key], 0)) == 1
+        await apply_changes(store, a_record(ANN, at=3, city=None))
+        assert await attributes_of(store, ANN) == [{"zip": "1", "nick": "A"}]
 
     @store_test
     async def test_too_many_linked_identities_are_refused_alone(self, store: Store) -> None:

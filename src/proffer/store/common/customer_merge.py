@@ -23,6 +23,7 @@ from proffer.model.customer import (
     ExperienceEvent,
     Fragment,
     FragmentSource,
+    IdentityTrim,
     MembershipChange,
     MembershipEvaluator,
     Memberships,
@@ -51,6 +52,7 @@ class CustomerUnitOfWork(Protocol):
         ...
 
     def save_fragment(self, key: int, fragment: Fragment) -> None: ...
+    def remove_fragments(self, key: int) -> None: ...
     def assign_identity(self, identity: IdentityKey, key: int) -> None:
         """Assign an identity and its counters to a customer, with all that counted for its counting owner (R48)."""
         ...
@@ -112,6 +114,8 @@ def _apply_change(
     qualify: MembershipEvaluator | None,
     limits: EventLimits,
 ) -> ChangeResult:
+    if isinstance(change, IdentityTrim):
+        return _trim_identity(unit_of_work, change, now_us)
     digest = change.digest if isinstance(change, ProfileRecord) else None
     if digest is not None and unit_of_work.has_digest(digest):
         return ChangeResult(unit_of_work.holder(change.identities[0]), is_duplicate=True)
@@ -194,6 +198,49 @@ def fragments_of(unit_of_work: CustomerUnitOfWork, customer: Customer) -> Sequen
     if len(customer.sources) == 1:
         return (Fragment(customer.sources[0], customer.attributes),)
     return unit_of_work.fragments(customer.key) if customer.sources else ()
+
+
+def _trim_identity(unit_of_work: CustomerUnitOfWork, change: IdentityTrim, now_us: int) -> ChangeResult:
+    """Replace an identity of a customer by the one without blanks; merge the customers if another has that."""
+    trimmed, untrimmed = change.identities
+    if unit_of_work.holder(untrimmed) is None:
+        return ChangeResult(None, is_duplicate=True)
+    customers = [unit_of_work.load(key) for key in distinct_customers(unit_of_work.holder, change.identities)]
+    identities = {trimmed, *(identity for customer in customers for identity in customer.identities)} - {untrimmed}
+    if len(identities) > MAX_LINKED_IDENTITIES:
+        return ChangeResult(None, refusal=_too_many_identities(len(identities)))
+    customer, fragments = _merge_customers(unit_of_work, customers)
+    for identity in identities:
+        if unit_of_work.holder(identity) != customer.key:
+            unit_of_work.assign_identity(identity, customer.key)
+    unit_of_work.release_identity(untrimmed)
+    fragments = _rename_origin(fragments, untrimmed, trimmed)
+    unit_of_work.remove_fragments(customer.key)
+    if len(fragments) > 1:
+        for fragment in fragments:
+            unit_of_work.save_fragment(customer.key, fragment)
+    unit_of_work.save(
+        replace(
+            customer,
+            identities=tuple(sorted(identities)),
+            sources=tuple(sorted(fragment.source for fragment in fragments)),
+            attributes=merge_fragments(fragments) if fragments else {},
+            modified_us=now_us,
+        )
+    )
+    return ChangeResult(customer.key)
+
+
+def _rename_origin(fragments: Sequence[Fragment], old: IdentityKey, new: IdentityKey) -> Sequence[Fragment]:
+    """Return the fragments with another origin; those that then have one source are joined in order of time."""
+    by_source: dict[tuple[str, IdentityKey], Fragment] = {}
+    for fragment in sorted(fragments, key=lambda fragment: fragment.source):
+        stamped_us, dataset, origin = fragment.source
+        source = FragmentSource(stamped_us, dataset, new if origin == old else origin)
+        earlier = by_source.get((dataset, source.origin))
+        attributes = fragment.attributes if earlier is None else overlay(earlier.attributes, fragment.attributes)
+        by_source[dataset, source.origin] = Fragment(source, attributes)
+    return list(by_source.values())
 
 
 def _with_record(

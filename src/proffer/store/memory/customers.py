@@ -88,6 +88,9 @@ class MemoryUnitOfWork:
         fragments = self.fragments_by_key.setdefault(key, {})
         fragments[source.dataset, source.origin] = Fragment(source, copy_attributes(fragment.attributes))
 
+    def remove_fragments(self, key: int) -> None:
+        self.fragments_by_key.pop(key, None)
+
     def assign_identity(self, identity: IdentityKey, key: int) -> None:
         self.holders[identity] = key
         self.ledger.merge_counters((key, ""), subject_of(SPACE, identity), self.now_us)
@@ -297,6 +300,13 @@ class MemoryCustomers:
 
     async def delete_checkpoint(self, container_id: str, name: str) -> None:
         self._unit_of_work(container_id).checkpoints.pop(name, None)
+
+    async def untrimmed_identities(self, limit: int) -> Sequence[tuple[str, IdentityKey]]:
+        del limit
+        return ()  # no earlier version has stored anything here
+
+    async def delete_untrimmed(self, identities: Sequence[tuple[str, IdentityKey]]) -> None:
+        del identities
 
     async def purge_digests(self, before_us: int) -> int:
         forgotten = 0

@@ -269,6 +269,14 @@ class PostgresCustomers(ABC):
                 lambda connection: connection.execute(dollar(sql.REMOVE_CHECKPOINT), space, name)
             )
 
+    async def untrimmed_identities(self, limit: int) -> Sequence[tuple[str, IdentityKey]]:
+        rows = await self._connections.read(lambda connection: connection.fetch(dollar(sql.UNTRIMMED), limit))
+        return [(container_id, IdentityKey(namespace, name)) for container_id, namespace, name in rows]
+
+    async def delete_untrimmed(self, identities: Sequence[tuple[str, IdentityKey]]) -> None:
+        rows = [(*identity, container_id) for container_id, identity in identities]
+        await self._connections.write(lambda connection: connection.executemany(dollar(sql.REMOVE_UNTRIMMED), rows))
+
     async def purge_digests(self, before_us: int) -> int:
         return await self._connections.write(execute_and_count(sql.PURGE_DIGESTS, before_us))
 

@@ -218,6 +218,8 @@ async def _write_identities(connection: Connection, unit_of_work: PreloadedUnitO
 
 
 async def _write_fragments(connection: Connection, unit_of_work: PreloadedUnitOfWork) -> None:
+    if unit_of_work.without_fragments:
+        await connection.execute(pg.REMOVE_FRAGMENTS, list(unit_of_work.without_fragments))
     rows = [
         (
             key,
@@ -228,7 +230,8 @@ async def _write_fragments(connection: Connection, unit_of_work: PreloadedUnitOf
         )
         for key, fragments in unit_of_work.fragments_by_key.items()
         for name, fragment in fragments.items()
-        if unit_of_work.preloaded.fragments.get(key, {}).get(name) is not fragment
+        if key in unit_of_work.without_fragments
+        or unit_of_work.preloaded.fragments.get(key, {}).get(name) is not fragment
     ]
     if rows:
         await connection.execute(pg.SAVE_FRAGMENTS, *columns(rows, 6))

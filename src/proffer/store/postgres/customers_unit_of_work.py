@@ -82,6 +82,8 @@ class PreloadedUnitOfWork:
         self.owned: dict[IdentityKey, None] = {}
         self.left: dict[IdentityKey, Owner] = {}
         """Identities that no longer count for the owner they had joined."""
+        self.without_fragments: dict[int, None] = {}
+        """Customers whose stored fragments are deleted before others are written."""
         self.counter_merges: list[CounterMerge] = []
         self.deleted_subjects: list[int | IdentityKey] = []
         self.added_digests: dict[bytes, int] = {}
@@ -117,6 +119,10 @@ class PreloadedUnitOfWork:
     def save_fragment(self, key: int, fragment: Fragment) -> None:
         source = fragment.source
         self.fragments_by_key.setdefault(key, {})[source.dataset, source.origin] = fragment
+
+    def remove_fragments(self, key: int) -> None:
+        self.fragments_by_key.pop(key, None)
+        self.without_fragments[key] = None
 
     def assign_identity(self, identity: IdentityKey, key: int) -> None:
         if self.holders.get(identity) is None:

@@ -106,6 +106,13 @@ REMOVE_SURPLUS_EVENTS = """
         SELECT event_id FROM customer_events WHERE customer = ?
         ORDER BY stamped_us DESC, event_id DESC LIMIT 1000000 OFFSET ?)"""
 
+UNTRIMMED = """
+    SELECT s.container_id, u.namespace, u.id
+    FROM untrimmed_identities u JOIN customer_spaces s ON s.space = u.space LIMIT ?"""
+REMOVE_UNTRIMMED = """
+    DELETE FROM untrimmed_identities WHERE namespace = ? AND id = ? AND space = (
+        SELECT space FROM customer_spaces WHERE container_id = ?)"""
+
 DIGEST_EXISTS = "SELECT 1 FROM customer_records WHERE space = ? AND digest = ?"
 ADD_DIGEST = """
     INSERT INTO customer_records (space, digest, taken_us) VALUES (?, ?, ?)

@@ -28,6 +28,7 @@ from proffer.store.sql import customer_statements as sql
 from proffer.store.sql import rows
 from proffer.store.sqlite import customers_bulk as bulk
 from proffer.store.sqlite import customers_tx as work
+from proffer.store.sqlite.catalog_tx import fetch_all
 from proffer.store.sqlite.group_commit import Job
 
 Result = TypeVar("Result")
@@ -196,6 +197,13 @@ class SqliteCustomers(ABC):
     async def delete_checkpoint(self, container_id: str, name: str) -> None:
         if self._space(container_id) is not None:
             await self.submit(partial(work.delete_checkpoint, container_id=container_id, name=name))
+
+    async def untrimmed_identities(self, limit: int) -> Sequence[tuple[str, IdentityKey]]:
+        rows = await self._read_in_thread(partial(fetch_all, statement=sql.UNTRIMMED, values=(limit,)))
+        return [(container_id, IdentityKey(namespace, name)) for container_id, namespace, name in rows]
+
+    async def delete_untrimmed(self, identities: Sequence[tuple[str, IdentityKey]]) -> None:
+        await self.submit(partial(work.delete_untrimmed, identities=identities))
 
     async def purge_digests(self, before_us: int) -> int:
         return await self.submit(partial(work.purge_digests, before_us=before_us))

@@ -80,6 +80,11 @@ class SqliteBulkUnitOfWork(SqliteUnitOfWork):
         self._holders[identity] = key
         self._owned[identity] = None
 
+    def release_identity(self, identity: IdentityKey) -> None:
+        self._holders[identity] = None
+        self._owned.pop(identity, None)
+        super().release_identity(identity)
+
     def merge_into(self, survivor: int, merged: int) -> None:
         self._flush()
         super().merge_into(survivor, merged)

@@ -86,6 +86,9 @@ class SqliteUnitOfWork:
         document = sql.encode_document(fragment.attributes)
         self._execute(sql.SAVE_FRAGMENT, key, source.dataset, *source.origin, source.stamped_us, document)
 
+    def remove_fragments(self, key: int) -> None:
+        self._execute(sql.REMOVE_FRAGMENTS, key)
+
     def assign_identity(self, identity: IdentityKey, key: int) -> None:
         self.merge_identity_counters(identity, key)
         self._execute(sql.PUT_IDENTITY, self.space, *identity, key)
@@ -228,6 +231,11 @@ def erase(connection: sqlite3.Connection, *, container_id: str, identity: Identi
 
 def delete_checkpoint(connection: sqlite3.Connection, *, container_id: str, name: str) -> None:
     SqliteUnitOfWork(connection, container_id).delete_checkpoint(name)
+
+
+def delete_untrimmed(connection: sqlite3.Connection, *, identities: Sequence[tuple[str, IdentityKey]]) -> None:
+    rows = [(*identity, container_id) for container_id, identity in identities]
+    connection.executemany(sql.REMOVE_UNTRIMMED, rows)
 
 
 def purge_digests(connection: sqlite3.Connection, *, before_us: int) -> int:

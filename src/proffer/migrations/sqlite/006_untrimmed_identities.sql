@@ -1,0 +1,62 @@
+-- Blanks around the id of an identity do not count any more.
+
+-- Identities of customers that are stored with blanks: they are corrected when the database is opened.
+CREATE TABLE untrimmed_identities (
+    space     INTEGER NOT NULL,
+    namespace TEXT    NOT NULL,
+    id        TEXT    NOT NULL,
+    PRIMARY KEY (space, namespace, id)
+) WITHOUT ROWID;
+CREATE TABLE id_blanks (characters TEXT NOT NULL);
+INSERT INTO id_blanks VALUES (char(9, 10, 11, 12, 13, 28, 29, 30, 31, 32, 133, 160, 5760, 8192, 8193, 8194, 8195, 8196, 8197, 8198, 8199, 8200, 8201, 8202, 8203, 8232, 8233, 8239, 8287, 8288, 12288, 65279));
+INSERT INTO untrimmed_identities (space, namespace, id)
+    SELECT space, namespace, id FROM customer_identities
+    WHERE trim(id, (SELECT characters FROM id_blanks)) NOT IN (id, '');
+
+-- Counters and reservations of identities without a customer: of the identity without blanks, or of its customer.
+CREATE TABLE trimmed_counters AS
+    SELECT owner, identity, namespace, id, namespace || ':' || id AS trimmed
+    FROM (
+        SELECT DISTINCT owner, identity, substr(identity, 1, instr(identity, ':') - 1) AS namespace,
+            trim(substr(identity, instr(identity, ':') + 1), (SELECT characters FROM id_blanks)) AS id
+        FROM (
+            SELECT owner, identity FROM cap_counters WHERE owner < 0
+            UNION SELECT owner, identity FROM cap_reservations WHERE owner < 0
+        ) AS subjects
+    ) AS parts
+    WHERE id <> '' AND namespace || ':' || id <> identity;
+CREATE TABLE moved_counters AS
+    SELECT coalesce(h.customer, t.owner) AS owner,
+        CASE WHEN h.customer IS NULL THEN t.trimmed ELSE '' END AS identity,
+        c.counter, c.placement, c.window_us, sum(c.count) AS count,
+        CASE WHEN count(*) = count(c.expires_us) THEN max(c.expires_us) END AS expires_us
+    FROM trimmed_counters t
+    JOIN cap_counters c ON c.owner = t.owner AND c.identity = t.identity
+    LEFT JOIN customer_identities h ON h.space = -t.owner AND h.namespace = t.namespace AND h.id = t.id
+    GROUP BY 1, 2, 3, 4, 5;
+DELETE FROM cap_counters
+    WHERE owner < 0 AND EXISTS (
+        SELECT 1 FROM trimmed_counters t WHERE t.owner = cap_counters.owner AND t.identity = cap_counters.identity);
+INSERT INTO cap_counters (owner, identity, counter, placement, window_us, count, expires_us)
+    SELECT owner, identity, counter, placement, window_us, count, expires_us FROM moved_counters WHERE true
+    ON CONFLICT (owner, identity, counter, placement, window_us) DO UPDATE SET
+        count = cap_counters.count + excluded.count,
+        expires_us = CASE
+            WHEN cap_counters.expires_us > excluded.expires_us THEN cap_counters.expires_us
+            WHEN cap_counters.expires_us IS NOT NULL THEN excluded.expires_us
+        END;
+UPDATE cap_reservations
+    SET owner = coalesce((
+            SELECT h.customer FROM trimmed_counters t
+            JOIN customer_identities h ON h.space = -t.owner AND h.namespace = t.namespace AND h.id = t.id
+            WHERE t.owner = cap_reservations.owner AND t.identity = cap_reservations.identity), owner),
+        identity = (
+            SELECT CASE WHEN h.customer IS NULL THEN t.trimmed ELSE '' END FROM trimmed_counters t
+            LEFT JOIN customer_identities h ON h.space = -t.owner AND h.namespace = t.namespace AND h.id = t.id
+            WHERE t.owner = cap_reservations.owner AND t.identity = cap_reservations.identity)
+    WHERE owner < 0 AND EXISTS (
+        SELECT 1 FROM trimmed_counters t
+        WHERE t.owner = cap_reservations.owner AND t.identity = cap_reservations.identity);
+DROP TABLE moved_counters;
+DROP TABLE trimmed_counters;
+DROP TABLE id_blanks;
