@@ -28,8 +28,8 @@ steps = st.one_of(
 
 
 @pytest.mark.parametrize("opening", [in_memory, in_a_file, on_a_server], ids=["memory", "SQLite", "PostgreSQL"])
-@given(st.integers(1, 3), st.sampled_from([(), (MAIL,), (CRM,)]), st.lists(steps, max_size=12))
-@settings(max_examples=50, deadline=None)
+@given(st.integers(1, 3), st.sampled_from([(), (MAIL,), (CRM,)]), st.lists(steps, max_size=8))
+@settings(max_examples=30, deadline=None)
 async def test_who_is_named_together_gets_no_more(
     opening: Opening, limit: int, known: tuple[IdentityKey, ...], program: list[tuple[str, tuple[IdentityKey, ...]]]
 ) -> None:

@@ -38,10 +38,12 @@ from proffer.testing.store_contract import (
 )
 from support.postgres import drop_database, new_database
 
+STRANGERS = (IdentityKey("Phone", "1"), IdentityKey("loyalty", "1"))
 DECISIONS = [
     a_decision(who=[ANN]),
     a_decision(who=[COOKIE], surface="edge"),
     a_decision(who=[BOB], now=NOON + 5),
+    a_decision(("free", "web"), who=STRANGERS),
 ]
 
 
@@ -92,8 +94,13 @@ async def contents(store: Store) -> list[Any]:
         list(await store.feedback_events("c1", 0, 100)),
         await usage_of(store, TOTAL_LIMIT, PROFILE_LIMIT, who=[ANN]),
         await usage_of(store, TOTAL_LIMIT, PROFILE_LIMIT, who=[COOKIE]),
+        await owners_of_strangers(store),
         await store.decision_event("c1", edge_proposition_id(DECISIONS[1].id, 0)),
     ]
+
+
+async def owners_of_strangers(store: Store) -> list[tuple[int, ...]]:
+    return [(await store.lookup_for_decision("c1", [one])).subjects.owners for one in STRANGERS]
 
 
 async def goes_on(store: Store) -> None:
@@ -108,7 +115,9 @@ async def goes_on(store: Store) -> None:
     (taken,) = await store.apply_changes("c1", [a_record(stranger)], now_us=NOON)
     assert taken.key not in before
     assert taken.key is not None
-    assert taken.key > max(before)
+    ((owner,), (same,)) = await owners_of_strangers(store)
+    assert owner == same
+    assert taken.key > max(*before, owner)
     again = ProfileRecord(identities=(BOB,), dataset="crm", stamped_us=NOON, digest=b"\0\xff")
     assert (await store.apply_changes("c1", [again], now_us=NOON))[0].is_duplicate
     repeated = feedback_contract.an_event(who=(ANN,), missed=True)

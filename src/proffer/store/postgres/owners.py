@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from proffer.model.counting import Counting, Owner, plan_counting, without_conflicts
+from proffer.model.counting import Counting, Owner, counted_identities, plan_counting, without_conflicts
 from proffer.model.identity import IdentityKey
 from proffer.store.postgres import cap_statements as sql
 from proffer.store.postgres.connections import Connection
@@ -40,7 +40,7 @@ async def final_countings(connection: Connection, plans: Sequence[Counting]) -> 
 
 async def counting_of(connection: Connection, space: int, identities: Sequence[IdentityKey]) -> Counting:
     """Return whose counters apply to a request with these identities."""
-    owners = await owners_of(connection, {(space, *identity) for identity in identities})
+    owners = await owners_of(connection, {(space, *identity) for identity in counted_identities(identities)})
     (counting,) = await final_countings(connection, [plan_counting(identities, owners.get(space, {}))])
     return counting
 

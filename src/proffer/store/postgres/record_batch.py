@@ -6,6 +6,7 @@ run concurrently; those that need the same counters wait.
 
 import asyncio
 import zlib
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 
 from msgspec import Struct
@@ -196,11 +197,12 @@ class RecordGroup:
         plans = self._plans(items, await owners_of(connection, self._identities(items)))
         new_owners = await _new_owners(connection, items, plans)
         await self._lock(connection, items, plans, new_owners)
-        results = await self._record(connection, items, plans, new_owners)
+        results = new_results = await self._record(connection, items, plans, new_owners)
         while len(results) < len(items):  # the next item reads counters that an earlier one has merged
-            rest = items[len(results) :]
-            plans = self._plans(rest, await owners_of(connection, self._identities(rest)))
-            results += await self._record(connection, rest, plans, new_owners[len(results) :])
+            part = slice(len(results), len(results) + 2 * len(new_results))  # so that items are not planned too often
+            plans = self._plans(items[part], await owners_of(connection, self._identities(items[part])))
+            new_results = await self._record(connection, items[part], plans, new_owners[part])
+            results = [*results, *new_results]
         return results
 
     async def _record(
@@ -300,10 +302,10 @@ class RecordGroup:
 
 async def _new_owners(connection: Connection, items: Sequence[ItemWithSpace], plans: Sequence[Counting]) -> list[int]:
     """Return a new owner's key for each plan that may need one, else 0."""
-    return [
-        (await new_keys(connection, space, 1))[0] if plan.needs_owner else 0
-        for (_, space), plan in zip(items, plans, strict=True)
-    ]
+    spaces = [space if plan.needs_owner else 0 for (_, space), plan in zip(items, plans, strict=True)]
+    counts = Counter(space for space in spaces if space)
+    keys = {space: iter(await new_keys(connection, space, count)) for space, count in counts.items()}
+    return [next(keys[space]) if space else 0 for space in spaces]
 
 
 def _subjects(

@@ -84,8 +84,10 @@ class RecordBatch:
         move_number = (move_number or 0) + 1
         accepted: list[tuple[RecordItem, Subject | None]] = []
         results: list[RecordResult] = []
+        size = len(items)
         while len(results) < len(items):  # once, unless an item reads counters that an earlier one merges
-            outcome = self._record(connection, items[len(results) :], move_number)
+            outcome = self._record(connection, items[len(results) : len(results) + size], move_number)
+            size = 2 * len(outcome.outcomes)  # so that items are not resolved too often
             revisions = {name: _revision(connection, name) for name in outcome.refusing_containers}
             accepted += outcome.accepted_items
             results += outcome.results(revisions)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from proffer.model.counting import Counting, Owner, plan_counting, without_conflicts
+from proffer.model.counting import Counting, Owner, counted_identities, plan_counting, without_conflicts
 from proffer.model.identity import IdentityKey
 from proffer.store.common.caps import subject_of
 from proffer.store.sql import cap_statements as sql
@@ -41,7 +41,7 @@ def countings(
 
 def counting_of(connection: sqlite3.Connection, space: int, identities: Sequence[IdentityKey]) -> Counting:
     """Return whose counters apply to a request with these identities."""
-    owners = find_owners(connection, [(space, *identity) for identity in identities]).get(space, {})
+    owners = find_owners(connection, [(space, *identity) for identity in counted_identities(identities)]).get(space, {})
     return countings(connection, [identities], owners)[0]
 
 

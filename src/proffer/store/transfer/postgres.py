@@ -47,7 +47,8 @@ _PUT_PROGRESS = f"""
     ON CONFLICT (name) DO UPDATE SET note = excluded.note"""  # noqa: S608 - a constant
 _SET_NEWEST_KEY = """
     SELECT setval('customer_keys', greatest(1,
-        (SELECT coalesce(max(customer & 1099511627775), 0) FROM customers)))"""
+        (SELECT max(customer & 1099511627775) FROM customers),
+        (SELECT max(owner & 1099511627775) FROM counting_identities)))"""
 _IDENTITY_COLUMNS = """
     SELECT c.relname, a.attname FROM pg_class c
     JOIN pg_namespace n ON n.oid = c.relnamespace

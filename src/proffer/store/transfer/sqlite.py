@@ -32,7 +32,9 @@ DATABASE_ONLY_COLUMNS: Mapping[str, Mapping[str, int]] = {
 _SET_NEWEST_KEYS = """
     UPDATE customer_spaces SET newest = max(space << 40, coalesce(
         (SELECT max(customer) FROM customers
-         WHERE customer > (space << 40) AND customer < ((space + 1) << 40)), 0))"""
+         WHERE customer > (space << 40) AND customer < ((space + 1) << 40)), 0), coalesce(
+        (SELECT max(owner) FROM counting_identities
+         WHERE owner > (space << 40) AND owner < ((space + 1) << 40)), 0))"""
 _ADD_PROGRESS = f"CREATE TABLE {PROGRESS_TABLE} (name TEXT NOT NULL PRIMARY KEY, note BLOB NOT NULL)"
 _PUT_PROGRESS = f"INSERT OR REPLACE INTO {PROGRESS_TABLE} (name, note) VALUES (?, ?)"  # noqa: S608 - a constant
 
