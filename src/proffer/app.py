@@ -374,6 +374,7 @@ def create_app(
             write_wait_s=settings.write_wait_ms / 1000,
         )
         monitoring.health.add_degradation_check("database", services.registry.database_status.reason)
+        monitoring.health.add_readiness_check("database", services.registry.database_status.unready_reason)
         monitoring.health.add_readiness_check("spool", services.decide.spool_replayer.unready_reason)
         for queue in services.spool_queues():
             monitoring.health.add_degradation_check(f"spooled-{queue.content}", queue.reason)

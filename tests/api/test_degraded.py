@@ -113,6 +113,27 @@ def test_answers_and_health_say_that_the_database_is_away(tmp_path: Path) -> Non
             until(lambda: not list((tmp_path / "spool").iterdir()))
 
 
+def test_a_database_file_that_is_replaced_is_refused(tmp_path: Path) -> None:
+    """Whether it is deleted or another one is there: nothing is lost in the old one, and the server is not ready."""
+    path, old = tmp_path / "p.db", tmp_path / "old.db"
+    app = create_app(Settings(dev=True, database=f"sqlite:///{path}"))
+    with TestClient(app, base_url="http://127.0.0.1:8700") as client:
+        fill(client)
+        path.rename(old)
+        until(lambda: client.get("/readyz").status_code == 503)
+        assert "its file was deleted" in client.get("/readyz").json()["reasons"]["database"]
+        path.write_bytes(old.read_bytes())
+        assert shown(asked(client)) == ["plain"]
+        tag = {"Content-Type": f'application/schema-instance+json; schema="{NAMESPACE}tag"'}
+        refused = client.post(f"{XCORE}/instances", json={"xdm:name": "t"}, headers=tag)
+        assert (refused.status_code, refused.json()["type"].rpartition(":")[2]) == (503, "database-replaced")
+        until(lambda: "replaced by another" in client.get("/readyz").json()["reasons"]["database"])
+        old.replace(path)
+        until(lambda: client.get("/readyz").status_code == 200)
+        until(lambda: client.get("/healthz").json() == {"status": "ok"})
+        assert shown(asked(client)) == ["capped"]
+
+
 def test_a_damaged_spool_file_is_reported(tmp_path: Path) -> None:
     """In health, readiness and metrics, while the server stays ready; what could be read is recorded."""
     spool = tmp_path / "spool"

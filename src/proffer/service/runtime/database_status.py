@@ -23,6 +23,7 @@ class DatabaseStatus:
         self.survives_outages = False
         self.outage: str | None = None
         """Error text of the current outage; None while the database is available."""
+        self._code = ""
         self.since_us = 0
         self.write_wait_s: float | None = None
         """How long a request waits for a write that others hold up, in seconds; None: as long as needed."""
@@ -60,11 +61,15 @@ class DatabaseStatus:
             return
         if self.outage is None:
             self.since_us = self._clock()
-        self.outage = error.detail
+        self.outage, self._code = error.detail, error.code
 
     def record_recovery(self) -> None:
         """Record that the database answers again."""
         self.outage = None
+
+    def unready_reason(self) -> str | None:
+        """Return an outage that does not end by itself, or None."""
+        return self.outage if self._code == "database-replaced" else None
 
     def reason(self) -> str | None:
         """Return the outage and its duration for the health report, or None."""

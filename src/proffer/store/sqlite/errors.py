@@ -1,4 +1,4 @@
-"""Conversion of SQLite errors to StoreUnavailable."""
+"""Conversion of SQLite errors to StoreUnavailable, and the error of a file that was replaced."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -8,9 +8,41 @@ from pathlib import Path
 from proffer.store.errors import StoreUnavailable
 
 
+class FileReplaced(OSError):
+    """The path of the database names another file than the open one, or none."""
+
+
+class FileIdentity:
+    """Identity of an open database file. What is written to a file without its name is lost."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path.absolute()
+        self._identity = self._read()
+
+    def check(self) -> None:
+        """Raise FileReplaced if the path no longer names this file. Takes a microsecond or two."""
+        try:
+            is_same = self._read() == self._identity
+        except FileNotFoundError:
+            raise FileReplaced(_replaced("deleted")) from None
+        if not is_same:
+            raise FileReplaced(_replaced("replaced by another"))
+
+    def _read(self) -> tuple[int, int]:
+        status = self._path.stat()
+        return status.st_dev, status.st_ino
+
+
+def _replaced(what: str) -> str:
+    return f"its file was {what} while the server had it open; stop the server, put the right file there, start it"
+
+
 def to_store_error(path: Path, error: Exception) -> StoreUnavailable:
     """Return a StoreUnavailable for an error of the database at `path`."""
-    return StoreUnavailable(f"cannot use the database `{path}`: {error}")
+    is_replaced = isinstance(error, FileReplaced) or isinstance(error.__cause__, FileReplaced)
+    return StoreUnavailable(
+        f"cannot use the database `{path}`: {error}", code="database-replaced" if is_replaced else None
+    )
 
 
 @contextmanager

@@ -96,6 +96,7 @@ class GroupCommitter:
     `to_error` converts a database failure. A job may run twice, the first time rolled back, so it must
     not have effects beyond its connection. `patience_ms` is the busy timeout towards writers that do
     not use the write lock. `wait_s` is how long a write submitted with `may_be_withdrawn` waits to begin.
+    `check_file` is called before each transaction, and raises OSError where nothing may be written.
     """
 
     def __init__(
@@ -105,12 +106,14 @@ class GroupCommitter:
         to_error: Callable[[Exception], StoreUnavailable],
         patience_ms: int,
         wait_s: float | None = None,
+        check_file: Callable[[], object] = lambda: None,
     ) -> None:
         self._connection = connection
         self._write_lock = write_lock
         self._to_error = to_error
         self._patience_ms = patience_ms
         self._turns = Turns(wait_s)
+        self._check_file = check_file
         self._queue: queue.SimpleQueue[_Group | None] = queue.SimpleQueue()
         self._pending_by_loop: dict[asyncio.AbstractEventLoop, list[_PendingWrite]] = {}
         self._submitted = self._started = 0
@@ -213,6 +216,7 @@ class GroupCommitter:
             return None  # the thread retries and reports it
         connection = self._connection
         try:
+            self._check_file()
             connection.execute("PRAGMA busy_timeout = 0")  # the loop must not block
             try:
                 connection.execute("BEGIN IMMEDIATE")
@@ -293,6 +297,7 @@ class GroupCommitter:
         with ExitStack() as stack:
             try:
                 stack.enter_context(self._write_lock.held())
+                self._check_file()
                 self._connection.execute("BEGIN IMMEDIATE")
             except (sqlite3.Error, OSError) as error:
                 raise _TransactionNotBegun(str(error)) from error

@@ -27,7 +27,7 @@ from proffer.store.sqlite import caps_tx as caps_work
 from proffer.store.sqlite import catalog_tx as work
 from proffer.store.sqlite.caps import SqliteCaps
 from proffer.store.sqlite.customers import SqliteCustomers
-from proffer.store.sqlite.errors import to_store_error, unavailable
+from proffer.store.sqlite.errors import FileIdentity, to_store_error, unavailable
 from proffer.store.sqlite.feedback import SqliteFeedback
 from proffer.store.sqlite.group_commit import BatchHandler, GroupCommitter, Job
 from proffer.store.sqlite.migrate import ensure_schema
@@ -64,6 +64,7 @@ class SqliteStore(SqliteCustomers, SqliteCaps, SqliteFeedback):
             write_connection.execute("PRAGMA cache_size = -32000")  # KiB; the index of identities is large
             self._list_connection = _connect(path, busy_timeout_s, stack)
             self._point_connection = _connect(path, _POINT_READ_PATIENCE_S, stack)
+            self._file_identity = FileIdentity(path)
             self._snapshot_loop: asyncio.AbstractEventLoop | None = None
             self._reader = ThreadPoolExecutor(1, thread_name_prefix="proffer-reader")
             stack.callback(self._reader.shutdown)
@@ -73,6 +74,7 @@ class SqliteStore(SqliteCustomers, SqliteCaps, SqliteFeedback):
                 partial(to_store_error, path),
                 round(busy_timeout_s * 1000),
                 write_wait_s,
+                self._file_identity.check,
             )
             stack.callback(self._writer.close)
             self._exit_stack = stack.pop_all()
@@ -172,6 +174,7 @@ class SqliteStore(SqliteCustomers, SqliteCaps, SqliteFeedback):
 
     async def revisions(self) -> Mapping[str, int]:
         with unavailable(self._path):
+            self._file_identity.check()  # this is polled
             result_rows = work.fetch_all(self._loop_connection(), statement=statements.REVISIONS, values=())
         return MappingProxyType(dict(result_rows))
 
