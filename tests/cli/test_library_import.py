@@ -190,6 +190,33 @@ def test_a_dry_run_says_every_refusal(proffer: Proffer, database: str, tmp_path:
     assert "1 tag (1 created, 0 changed); 2 would be refused" in ran.out
 
 
+@pytest.mark.parametrize("options", [("--dry-run",), ()])
+def test_an_import_checks_its_rules(proffer: Proffer, database: str, tmp_path: Path, options: tuple[str, ...]) -> None:
+    """Doubts, rules that could not be saved, and rules that cannot be evaluated; a dry run says the same."""
+    file = tmp_path / "a.yaml"
+    rules = ["preferredLanguage", "1 = 1", "person.age between 1 and 2"]
+    file.write_text(
+        json.dumps(
+            {
+                "rules": [
+                    {"xdm:name": text, "xdm:condition": {"type": "PQL", "format": "pql/text", "value": text}}
+                    for text in rules
+                ]
+            }
+        )
+    )
+    ran = proffer("library", "import", file, *options, "--database", database)
+    parts = [
+        "warning: $.rules[0].xdm:condition.value: a text is a condition",
+        "warning: $.rules[1].xdm:condition.value: this rule is true for everybody",
+        "line 1, column 12: `between` is not an operator; it is stored and counts as false",
+    ]
+
+    assert ran.code == 0
+    assert [part for part in parts if part not in ran.err] == []
+    assert "3 eligibility rules (3 created, 0 changed)" in ran.out
+
+
 def test_an_id_once_used_is_refused_in_a_dry_run_too(proffer: Proffer, database: str, tmp_path: Path) -> None:
     """The copy that a dry run works on remembers what was deleted, as the database does."""
     import asyncio

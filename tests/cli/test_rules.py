@@ -26,15 +26,18 @@ def test_a_mistake_is_shown_with_carets_and_help(proffer: Proffer, tmp_path: Pat
     assert "error[pql.syntax]" in ran.out
     assert "r.pql:1:12" in ran.out
     assert "^^" in ran.out
-    assert "1 expression checked, 1 with errors" in ran.out
+    assert "1 expression checked, 1 with errors, 0 with warnings" in ran.out
 
 
-def test_a_doubt_is_shown_and_passes(proffer: Proffer, tmp_path: Path) -> None:
-    """A warning is said and is no error."""
-    ran = proffer("rules", "check", written(tmp_path, "r.pql", 'person.gender = "Femal"'))
+def test_a_doubt_is_shown_and_counted_and_passes_unless_strict(proffer: Proffer, tmp_path: Path) -> None:
+    """A warning is said and is no error, except with `--strict`."""
+    rule = written(tmp_path, "r.pql", 'person.gender = "Femal"')
+    ran, strict = proffer("rules", "check", rule), proffer("rules", "check", rule, "--strict")
 
-    assert ran.code == 0
+    assert (ran.code, strict.code) == (0, 1)
     assert "warning[pql." in ran.out
+    assert ran.out == strict.out
+    assert ran.out.endswith("1 expression checked, 0 with errors, 1 with warnings\n")
 
 
 def test_every_rule_of_a_library_file_is_checked(proffer: Proffer, tmp_path: Path) -> None:
@@ -47,7 +50,7 @@ def test_every_rule_of_a_library_file_is_checked(proffer: Proffer, tmp_path: Pat
     }
     mixed = proffer("rules", "check", written(tmp_path, "library.json", library))
 
-    assert (sound.code, sound.out) == (0, "37 expressions checked, 0 with errors\n")
+    assert (sound.code, sound.out) == (0, "37 expressions checked, 0 with errors, 0 with warnings\n")
     assert mixed.code == 1
     assert "library.json: Broken" in mixed.out
     assert "2 expressions checked, 1 with errors" in mixed.out
@@ -58,7 +61,7 @@ def test_a_library_file_is_known_by_its_suffix_in_any_letter_case(proffer: Proff
     text = 'rules: [{"xdm:name": "Adults", condition: {type: PQL, format: pql/text, value: person.age >= 18}}]'
     ran = proffer("rules", "check", written(tmp_path, "RULES.YAML", text))
 
-    assert (ran.code, ran.out) == (0, "1 expression checked, 0 with errors\n")
+    assert (ran.code, ran.out) == (0, "1 expression checked, 0 with errors, 0 with warnings\n")
 
 
 def test_a_schema_makes_an_unknown_field_an_error(proffer: Proffer, tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ def answer(text: str) -> None:
         assert compiled.diagnostics
         for found in compiled.diagnostics:
             assert render_diagnostic(found, text)
+            assert found.fix is None or 0 <= found.fix.span.start <= found.fix.span.end <= len(text)
         return
     env = Environment({"a": [{"b": 1}], "person": {"name": "Joe"}}, NOW, events=[{"timestamp": "2024-11-19"}])
     unguarded(compiled)(env)

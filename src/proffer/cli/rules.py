@@ -33,19 +33,21 @@ def check(
     formula: Formula = False,
     root: Roots = None,
     schema: Schema = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 for warnings too.")] = False,
 ) -> None:
     """Check rules for errors and likely mistakes. The exit code is 1 if any has an error."""
     profile_schema = rules.profile_schema(read_document(schema)) if schema is not None else None
-    invalid_count = total = 0
+    invalid_count = doubtful_count = total = 0
     for name, kind, expression, roots in _expressions(files, "formula" if formula else "rule"):
         result = rules.check(expression, kind=kind, roots={*roots, *(root or ())}, schema=profile_schema, name=name)
         total += 1
         invalid_count += not result.valid
+        doubtful_count += result.valid and bool(result.diagnostics)
         for note in result.diagnostics:
             typer.echo(note.rendered + "\n")
     word = "expression" if total == 1 else "expressions"
-    typer.echo(f"{total} {word} checked, {invalid_count} with errors")
-    if invalid_count:
+    typer.echo(f"{total} {word} checked, {invalid_count} with errors, {doubtful_count} with warnings")
+    if invalid_count or (strict and doubtful_count):
         raise typer.Exit(1)
 
 

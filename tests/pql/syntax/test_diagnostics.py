@@ -44,6 +44,127 @@ def test_a_misspelt_function_is_guessed() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "mended"),
+    [
+        ("person.age == 18", "person.age = 18"),
+        ("person.age === 18", "person.age = 18"),
+        ("person.age !== 18", "person.age != 18"),
+        ("person.age <> 18", "person.age != 18"),
+        ("person.age ≥ 18", "person.age >= 18"),
+        ("testProfile && person.age > 1", "testProfile and person.age > 1"),
+        ("testProfile || person.age > 1", "testProfile or person.age > 1"),
+        ("person.age > 1;", "person.age > 1"),
+        ("person.age => 18", "person.age >= 18"),
+        ("age => 18", "age >= 18"),
+        ("testProfile and age => 18", "testProfile and age >= 18"),
+        ("(age => 18) and testProfile", "(age >= 18) and testProfile"),
+        ("orders[price => 18].count() > 0", "orders[price >= 18].count() > 0"),
+        ('city in ("Ulm", "Graz")', 'city in ["Ulm", "Graz"]'),
+        ('city not in ["Ulm"]', 'city notIn ["Ulm"]'),
+        ('city in "Ulm"', 'city in ["Ulm"]'),
+        ("person.age between 18 and 65", "person.age >= 18 and person.age <= 65"),
+        ("not person.age between 18 and 65", "not (person.age >= 18 and person.age <= 65)"),
+        ("person.age not between 18 and 65 and testProfile", "(person.age < 18 or person.age > 65) and testProfile"),
+        ("(a + b) * 2 BETWEEN 1 AND 2 or c", "(a + b) * 2 >= 1 and (a + b) * 2 <= 2 or c"),
+        ("homeAddress.city is null", "homeAddress.city.isNull()"),
+        ("homeAddress.city IS NOT NULL", "homeAddress.city.isNotNull()"),
+        ("a + b is null", "(a + b).isNull()"),
+        ("homeAddress.city is empty", "isEmpty(homeAddress.city)"),
+        ("testProfile is true", "testProfile = true"),
+        ('city is not "Ulm"', 'city != "Ulm"'),
+        ("homeAddress.city = null", "homeAddress.city.isNull()"),
+        ("homeAddress.city != null", "homeAddress.city.isNotNull()"),
+        ('city not like "U%"', 'not (city like "U%")'),
+        ('city contains "Ulm"', 'city.contains("Ulm")'),
+        ('city starts with "U" and testProfile', 'city.startsWith("U") and testProfile'),
+        ("if testProfile then 1 else 2", "if(testProfile, 1, 2)"),
+        ("if (a = 1) and not b then c = 2 else d = 3", "if((a = 1) and not b, c = 2, d = 3)"),
+        ("homeAddress.city = New York", 'homeAddress.city = "New York"'),
+        ("homeAddress.city = Berlin", 'homeAddress.city = "Berlin"'),
+        ("person.gender in [male]", 'person.gender in ["male"]'),
+        ('person.gender = "Female"', 'person.gender = "female"'),
+        ('person.gender = "femal"', 'person.gender = "female"'),
+        ("person.birthDate > 2024-01-31", "person.birthDate > date(2024, 1, 31)"),
+        ("person.birthDate > 31.1.2024", "person.birthDate > date(2024, 1, 31)"),
+        ("userAccount.endDate > 2024-01-31T10:00:00Z", 'userAccount.endDate > "2024-01-31T10:00:00Z"'),
+        ("userAccount.endDate > 2024-01-31 10:00", 'userAccount.endDate > "2024-01-31T10:00"'),
+        ('preferredLanguage.lower() = "x"', 'preferredLanguage.lowerCase() = "x"'),
+        ("exists(testProfile)", "isNotNull(testProfile)"),
+        ("tags.cuont() > 1", "tags.count() > 1"),
+        ('person.nmae.lastName = "x"', 'person.name.lastName = "x"'),
+        ('person.`nmae`.lastName = "x"', 'person.`name`.lastName = "x"'),
+        ("testProfile and preferredLanguage", "testProfile and preferredLanguage.isNotNull()"),
+    ],
+)
+def test_a_form_of_another_language_has_a_fix(text: str, mended: str) -> None:
+    """The change gives what was meant, as text that checks without an error."""
+    [fix] = [finding.fix for finding in check_text(text, saving=True) if finding.fix is not None]
+    (start, end), replacement = fix
+
+    assert text[:start] + replacement + text[end:] == mended
+    assert codes(mended) == []
+
+
+def test_quotation_marks_of_a_word_processor_are_replaced() -> None:
+    """Each by a plain one."""
+    text = "homeAddress.city = “Ulm”"
+    for finding in reversed(check_text(text)):
+        if finding.fix is not None:
+            (start, end), replacement = finding.fix
+            text = text[:start] + replacement + text[end:]
+
+    assert text == 'homeAddress.city = "Ulm"'
+
+
+@pytest.mark.parametrize(
+    ("text", "marked"),
+    [
+        ("a.b.isNul() and c", "isNul"),
+        ("lenght(a) > 2", "lenght"),
+        ("a.startsWith() and b", "startsWith"),
+        ('person.name.lastNaem = "x"', "lastNaem"),
+        ('person.nmae.lastName = "x"', "nmae"),
+        ("(person).nmae = 1", "nmae"),
+        ("person.age between 1 and 2", "between"),
+        ("person.age is not null", "is"),
+        ("if a then b else c", "if"),
+    ],
+)
+def test_carets_stand_under_the_name_alone(text: str, marked: str) -> None:
+    """Not under the whole call or path."""
+    [finding] = check_text(text)
+
+    assert text[finding.span.start : finding.span.end] == marked
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "is = 1 and between > 2 and contains.isNull()",
+        "if = 1 or if.x = 2",
+        "orders.map(x => 1).count() > 1",
+        "orders[item => item.price > 3].count() > 0",
+        "tags in (tags)",
+        "sum o.price over o from orders where o.name = other",
+        'let x = name in x = "y"',
+        "if(then = 1, else, 3) = 2",
+        "a - 2024 - 1 - 1 = 0",
+    ],
+)
+def test_fields_may_have_names_that_are_words_elsewhere(text: str) -> None:
+    """Only a form that could not be read is refused."""
+    assert codes(text) == []
+
+
+@pytest.mark.parametrize("text", ["a between", "a between 1", "a is", "a is not", "a not", "if a then", "if a then b"])
+def test_an_incomplete_form_of_another_language_is_an_error(text: str) -> None:
+    """With a message, and no change."""
+    [finding] = [each for each in check_text(text) if each.is_error]
+
+    assert (finding.code, finding.fix) == ("pql.syntax", None)
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "(" * 15000,

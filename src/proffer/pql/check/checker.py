@@ -9,7 +9,7 @@ from proffer.pql.check.event_window import event_window
 from proffer.pql.check.inference import Inference
 from proffer.pql.check.lint import lint
 from proffer.pql.check.reads import longest_paths, reads_of
-from proffer.pql.check.resolver import Resolver
+from proffer.pql.check.resolver import Resolver, constant_item
 from proffer.pql.check.result import check_result, value_name
 from proffer.pql.check.schema import XDM, Schema
 from proffer.pql.checked import CheckedRule
@@ -23,7 +23,7 @@ from proffer.pql.syntax.limits import (
     MAX_PROFILE_READS,
     RuleKind,
 )
-from proffer.pql.syntax.nodes import Logic, Node
+from proffer.pql.syntax.nodes import Filter, Lambda, Logic, Node, walk
 from proffer.pql.syntax.source import SourceText, TextSpan
 
 RULE_ROOTS = ("profile", "xEvent")
@@ -66,6 +66,8 @@ def check(tree: Node, source: SourceText, options: CheckOptions) -> tuple[Checke
     findings += resolver.findings
     reads = reads_of(core)
     findings += _check_read_limits(reads)
+    if options.saving:
+        findings += _constant_items(tree, source.text)
     if options.saving and not options.event_history:
         findings += _look_back_findings(tree, core, options.kind)
     if options.schema.audiences is not None and not resolver.findings:
@@ -89,6 +91,13 @@ def check(tree: Node, source: SourceText, options: CheckOptions) -> tuple[Checke
         return None, findings
     rule = CheckedRule(tree, folded, options.kind, reads, tuple(findings), type_name)
     return rule, findings
+
+
+def _constant_items(tree: Node, text: str) -> list[Diagnostic]:
+    """Return an error for each rule or filter of the form `age => 18`."""
+    tests = [tree, *(node.test for node in walk(tree) if isinstance(node, Filter))]
+    findings = (constant_item(test, text) for test in tests if isinstance(test, Lambda))
+    return [finding for finding in findings if finding is not None]
 
 
 def _look_back_findings(tree: Node, core: Node, kind: RuleKind) -> list[Diagnostic]:

@@ -213,17 +213,21 @@ class Inference:
             if not is_unknown(operand.type) and not is_number(operand.type) and operand.type.shape is not Shape.TEXT:
                 message = f"`{node.sign}` needs numbers, got {operand.type}"
                 self.report("pql.type", message, side.span, None, operand.certain)
-        self.check_bare_date(node)
+        if self.is_bare_date(node):
+            return InferredType(DATE)
         is_integer = left.type.shape is Shape.INTEGER and right.type.shape is Shape.INTEGER and node.sign != "/"
         return InferredType(INTEGER if is_integer else NUMBER)
 
-    def check_bare_date(self, node: Binary) -> None:
-        """Report `2024-01-31`, which is a subtraction."""
+    def is_bare_date(self, node: Binary) -> bool:
+        """Return whether a subtraction is probably a date, such as `2024-01-31`; report it."""
         text = self.text[node.span.start : node.span.end] if node.sign == "-" else ""
-        if (day := _DATE.fullmatch(text)) is not None:
-            written = f"date({int(day[1])}, {int(day[2])}, {int(day[3])})"
-            message = f"`{text}` subtracts numbers; it is not a date"
-            self.report("pql.date", message, node.span, f"write `{written}`", self.saving, written)
+        day = _DATE.fullmatch(text)
+        if day is None:
+            return False
+        written = f"date({int(day[1])}, {int(day[2])}, {int(day[3])})"
+        message = f"`{text}` subtracts numbers; it is not a date"
+        self.report("pql.date", message, node.span, f"write `{written}`", self.saving, written)
+        return True
 
     def check_comparison(self, node: Binary, left: InferredType, right: InferredType) -> None:
         if Literal(None) in (node.left, node.right):

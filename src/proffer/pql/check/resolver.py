@@ -22,7 +22,9 @@ from proffer.pql.syntax.nodes import (
     Lambda,
     Let,
     Literal,
+    Logic,
     Name,
+    Negate,
     Node,
     Parameter,
     Quantifier,
@@ -228,12 +230,11 @@ class Resolver:
         return Filter(self.resolve(node.of), self.item_lambda(node.test), span=node.span)
 
     def misplaced_lambda(self, node: Lambda) -> Node:
-        self.report(
-            "pql.type",
-            "an item expression is not a value",
-            node.span,
-            "use it as an argument of `map`",
-        )
+        if (finding := constant_item(node, self.text)) is not None:
+            self.findings.append(finding)
+        else:
+            help_ = "use it as an argument of `map`"
+            self.report("pql.type", "an item expression is not a value", node.span, help_)
         return _NULL
 
     # --- binding forms
@@ -295,6 +296,17 @@ class Resolver:
             for step in node.steps
         )
         return Chain(events, self.item_lambda(node.timestamp), steps, span=node.span)
+
+
+def constant_item(node: Lambda, text: str) -> Diagnostic | None:
+    """Return the error of `age => 18`, which looks like a comparison; None for other item expressions."""
+    value = node.body.parts[0] if isinstance(node.body, Logic) else node.body
+    value = value.operand if isinstance(value, Negate) else value
+    start = text.find("=>", max(node.span.start, 0))
+    if len(node.parameters) != 1 or not isinstance(value, Literal) or isinstance(value.value, bool | None) or start < 0:
+        return None
+    span = TextSpan(start, start + 2)
+    return Diagnostic("pql.syntax", "`=>` is not a comparison", "use `>=`", span, fix=TextFix(span, ">="))
 
 
 _RESOLVE_BY_NODE: dict[type[Node], Callable[..., Node]] = {

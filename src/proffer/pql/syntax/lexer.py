@@ -2,7 +2,7 @@
 
 import re
 
-from proffer.pql.syntax.diagnostics import Diagnostic
+from proffer.pql.syntax.diagnostics import Diagnostic, TextFix
 from proffer.pql.syntax.limits import MAX_INTEGER
 from proffer.pql.syntax.source import TextSpan
 from proffer.pql.syntax.tokens import Token, TokenKind
@@ -10,6 +10,9 @@ from proffer.pql.syntax.tokens import Token, TokenKind
 _TOKEN = re.compile(
     r"""
       (?P<space>\s+)
+    | (?P<time>[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt\x20]
+        [0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?(?:[Zz]|[+-][0-9]{2}:[0-9]{2})?)
+    | (?P<day>[0-9]{1,2}\.[0-9]{1,2}\.[0-9]{4}\b)
     | (?P<double>[0-9]+\.[0-9]+(?:[eE][+-]?[0-9]+)?)
     | (?P<integer>[0-9]+)(?P<long>L\b)?
     | (?P<name>(?:xdm:@?)?[^\W\d]\w*)
@@ -17,7 +20,7 @@ _TOKEN = re.compile(
     | (?P<text>"[^"\\]*(?:\\.[^"\\]*)*"|'[^'\\]*(?:\\.[^'\\]*)*')
     | (?P<parameter>\$[0-9]+)
     | (?P<context>@\{[^}]*\})
-    | (?P<sign>=>|==|!=|>=|<=|<>|&&|\|\||[=<>+\-*/%!^.,:()\[\]{}])
+    | (?P<sign>=>|===?|!==|!=|>=|<=|<>|&&|\|\||[=<>+\-*/%!^.,:()\[\]{}])
     """,
     re.VERBOSE | re.DOTALL,
 )
@@ -25,24 +28,16 @@ _WORD_CHARACTER = re.compile(r"\w")
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _ESCAPED_CHARACTERS = {"n": "\n", "t": "\t", "r": "\r"}
 
-_FOREIGN_SIGNS = {
-    "==": ("`==` is not an operator", "use `=`"),
-    "<>": ("`<>` is not an operator", "use `!=`"),
-    "&&": ("`&&` is not an operator", "use `and`"),
-    "||": ("`||` is not an operator", "use `or`"),
-}
+_FOREIGN_SIGNS = {"==": "=", "===": "=", "!==": "!=", "<>": "!=", "&&": "and", "||": "or"}
+_FOREIGN_CHARACTERS = {"&": "and", "|": "or", "≥": ">=", "≤": "<=", "≠": "!=", "×": "*", "÷": "/", "−": "-"}
+_QUOTATION_MARKS = "“”„‟«»"
 _UNEXPECTED_CHARACTERS = {
     '"': ("this text has no closing quote", 'end it with `"`; write a quote inside it as `\\"`'),
     "'": ("this text has no closing quote", "end it with `'`"),
     "`": ("this name has no closing backtick", "end it with a backtick"),
     "@": ("this context reference is incomplete", "write `@{name}`"),
     "$": ("a parameter is a `$` and a number", "write `$1`"),
-    "“": ("`“` is not a quotation mark of PQL", 'use the plain `"`'),
-    "”": ("`”` is not a quotation mark of PQL", 'use the plain `"`'),
-    ";": ("unexpected `;`", "a rule is one expression"),
     "#": ("comments are not supported", None),
-    "&": ("`&` is not an operator", "use `and`"),
-    "|": ("`|` is not an operator", "use `or`"),
     "?": ("`?` is not an operator", "use `if(test, then, otherwise)`"),
 }
 
@@ -77,9 +72,11 @@ def _token_from_match(token_match: re.Match[str], findings: list[Diagnostic]) ->
             return Token(TokenKind.NAME, name, "" if name != source_text else source_text.lower(), start, end)
         case "sign":
             if source_text in _FOREIGN_SIGNS:
-                message, help_ = _FOREIGN_SIGNS[source_text]
-                findings.append(Diagnostic("pql.syntax", message, help_, TextSpan(start, end)))
+                findings.append(_foreign_sign(source_text, _FOREIGN_SIGNS[source_text], start))
             return Token(TokenKind.SIGN, source_text, source_text, start, end)
+        case "time" | "day":
+            findings.append(_bare_time(source_text, start))
+            return Token(TokenKind.TEXT, source_text, "", start, end)
         case "text":
             return Token(TokenKind.TEXT, unescape(source_text[1:-1]), "", start, end)
         case "integer" | "long":
@@ -116,9 +113,34 @@ def _double_token(token_match: re.Match[str], findings: list[Diagnostic]) -> Tok
 
 def _unexpected_character(text: str, position: int) -> Diagnostic:
     char = text[position]
+    span = TextSpan(position, len(text) if char in "\"'`" else position + 1)
+    if char in _FOREIGN_CHARACTERS:
+        return _foreign_sign(char, _FOREIGN_CHARACTERS[char], position)
+    if char in _QUOTATION_MARKS:
+        message = f"`{char}` is not a quotation mark of PQL"
+        return Diagnostic("pql.syntax", message, 'use the plain `"`', span, fix=TextFix(span, '"'))
+    if char == ";":
+        fix = None if text[position + 1 :].strip() else TextFix(span, "")
+        return Diagnostic("pql.syntax", "unexpected `;`", "a rule is one expression", span, fix=fix)
     message, help_ = _UNEXPECTED_CHARACTERS.get(char, (f"unexpected character {char!r}", None))
-    end = len(text) if char in "\"'`" else position + 1
-    return Diagnostic("pql.syntax", message, help_, TextSpan(position, end))
+    return Diagnostic("pql.syntax", message, help_, span)
+
+
+def _foreign_sign(sign: str, replacement: str, start: int) -> Diagnostic:
+    span = TextSpan(start, start + len(sign))
+    message = f"`{sign}` is not an operator"
+    return Diagnostic("pql.syntax", message, f"use `{replacement}`", span, fix=TextFix(span, replacement))
+
+
+def _bare_time(text: str, start: int) -> Diagnostic:
+    """Return the error of a time or a day with points that has no quotes."""
+    span = TextSpan(start, start + len(text))
+    if "." in text[:3]:
+        day, month, year = map(int, text.split("."))
+        replacement, message = f"date({year}, {month}, {day})", f"`{text}` is not a date of PQL"
+    else:
+        replacement, message = f'"{text.replace(" ", "T")}"', "a time needs quotes"
+    return Diagnostic("pql.date", message, f"write `{replacement}`", span, fix=TextFix(span, replacement))
 
 
 def _letter_after_number(token_match: re.Match[str]) -> Diagnostic:

@@ -7,7 +7,7 @@ declaration, `and` after `between`, and words that are keywords only in some pos
 from collections.abc import Callable
 from typing import TypeVar
 
-from proffer.pql.syntax.diagnostics import Diagnostic, NotPql, did_you_mean
+from proffer.pql.syntax.diagnostics import Diagnostic, NotPql, TextFix, did_you_mean
 from proffer.pql.syntax.lexer import tokenize
 from proffer.pql.syntax.limits import MAX_DEPTH, MAX_NESTING
 from proffer.pql.syntax.nodes import (
@@ -65,6 +65,21 @@ _NAME_KINDS = (TokenKind.NAME, TokenKind.QUOTED)
 _KEYWORD_VALUES = {"true": True, "false": False, "null": None}
 _CLOSING_BY_OPENING = {"(": ")", "[": "]", "{": "}"}
 _WORD_OPERATORS = {"in": "in", "notin": "notIn", "like": "like"}
+_FOREIGN_WORDS = frozenset({"is", "between", "not"})
+_INFIX_METHODS = {
+    "contains": "contains",
+    "endswith": "endsWith",
+    "ends": "endsWith",
+    "equals": "equals",
+    "includes": "includes",
+    "matches": "matches",
+    "startswith": "startsWith",
+    "starts": "startsWith",
+}
+"""Functions that other languages write between two values, in lower case."""
+_POSTFIX_NODES = (Name, Field, Call, Filter, Literal, Parameter, Context, Up)
+_FOLLOWING_WORDS = frozenset({"over", "from", "then", "else", "when"})
+"""Words that can follow a complete expression."""
 _DIRECTIONS: dict[str, Direction] = {"before": "before", "after": "after", "from": "from"}
 
 
@@ -74,7 +89,7 @@ def parse(source: SourceText) -> Node:
     if findings:
         raise NotPql(*findings)
     _check_bracket_depth(tokens)
-    tree = Parser(tokens).parse_all()
+    tree = Parser(tokens, source.text).parse_all()
     # Every level of the tree needs at least one token.
     if len(tokens) > MAX_DEPTH and depth(tree) > MAX_DEPTH:
         raise NotPql(_too_deep(tree.span))
@@ -98,10 +113,14 @@ def _too_deep(span: TextSpan) -> Diagnostic:
 
 
 class Parser:
-    """Parses one expression from tokens that end in END."""
+    """Parses one expression from tokens that end in END.
 
-    def __init__(self, tokens: list[Token]) -> None:
+    Forms of other languages are errors that show the form of PQL, with the change as a fix.
+    """
+
+    def __init__(self, tokens: list[Token], text: str) -> None:
         self.tokens = tokens
+        self.text = text
         self.position = 0
         self.current = tokens[0]
         self.nesting = 0
@@ -127,14 +146,20 @@ class Parser:
     def expect(self, word: str, context: str) -> Token:
         return self.accept(word) or self.fail(f"expected `{word}` {context}")
 
-    def fail(self, message: str, help_: str | None = None, token: Token | None = None) -> Token:
+    def fail(
+        self, message: str, help_: str | None = None, token: Token | None = None, fix: TextFix | None = None
+    ) -> Token:
         token = token or self.current
         if token.kind is TokenKind.END:
             message += ", but the rule ends here"
-        raise NotPql(Diagnostic("pql.syntax", message, help_, token.span))
+        raise NotPql(Diagnostic("pql.syntax", message, help_, token.span, fix=fix))
 
     def span_from(self, start: int) -> TextSpan:
         return TextSpan(start, self.tokens[self.position - 1].end)
+
+    def text_from(self, start: int) -> str:
+        """Return the text from a character to the end of the previous token."""
+        return self.text[start : self.tokens[self.position - 1].end]
 
     def parse_nested(self, parse_inner: Callable[[], T]) -> T:
         self.nesting += 1
@@ -186,16 +211,21 @@ class Parser:
         return Not(operand, span=sign.span.to(operand.span))
 
     def parse_comparison(self) -> Node:
+        first = self.current
         left = self.parse_add()
         word = self.current.word
         if word in COMPARISONS or word == "like" or (word in ("in", "notin") and not self.ends_let(word)):
             self.advance()
+            if word in ("in", "notin"):
+                self.check_list_brackets()
             right = self.parse_add()
             node: Node = Binary(_WORD_OPERATORS.get(word, word), left, right, span=left.span.to(right.span))
+            self.check_unquoted_words(right)
         elif self.accept("occurs"):
             test = self.parse_time_test()
             node = Occurs(left, test, span=left.span.to(test.span))
         else:
+            self.check_foreign_comparison(first, left)
             return left
         if self.current.word in COMPARISONS:
             self.fail("comparisons cannot be chained", "join two comparisons with `and`")
@@ -378,7 +408,7 @@ class Parser:
         return self.parse_prefix_form(word, next_token) or self.parse_name(token)
 
     def parse_prefix_form(self, word: str, next_token: Token) -> Node | None:
-        if word == "if" and next_token.word == "(":
+        if word == "if" and (next_token.word == "(" or _starts_condition(next_token)):
             return self.parse_if()
         if word == "chain" and next_token.word == "(":
             return self.parse_chain()
@@ -412,13 +442,16 @@ class Parser:
 
     def parse_if(self) -> Node:
         token = self.advance()
-        self.advance()
-        arguments = self.parse_arguments()
+        position = self.position
+        arguments = self.parse_arguments() if self.accept("(") else ()
         span = self.span_from(token.start)
-        if len(arguments) != 3:
-            message = f"`if` takes a test and two values, not {len(arguments)} arguments"
-            raise NotPql(Diagnostic("pql.arity", message, "write `if(test, then, otherwise)`", span))
-        return If(*arguments, span=span)
+        if len(arguments) == 3:
+            return If(*arguments, span=span)
+        if len(arguments) < 2 and any(later.word == "then" for later in self.tokens[position:]):
+            self.position, self.current = position, self.tokens[position]
+            self.fail_at_if_then(token)
+        message = f"`if` takes a test and two values, not {len(arguments)} arguments"
+        raise NotPql(Diagnostic("pql.arity", message, "write `if(test, then, otherwise)`", token.span))
 
     def parse_let(self) -> Node:
         token = self.advance()
@@ -541,6 +574,118 @@ class Parser:
             raise AssertionError
         return _DIRECTIONS[token.word]
 
+    # --- forms of other languages
+
+    def check_foreign_comparison(self, first: Token, left: Node) -> None:
+        """Fail at a comparison that PQL writes differently. `first`: the first token of its left side."""
+        token = self.current
+        word = token.word
+        if word == "=>":
+            self.fail("`=>` is not a comparison", "use `>=`", token, TextFix(token.span, ">="))
+        if token.kind is not TokenKind.NAME or (word not in _FOREIGN_WORDS and word not in _INFIX_METHODS):
+            return
+        left_text = self.text_from(first.start)
+        receiver = left_text if isinstance(left, _POSTFIX_NODES) else f"({left_text})"
+        negated = self.accept("not") is not None
+        operator = self.advance().word
+        if operator == "is":
+            written = self.rewrite_is(left_text, receiver, token)
+        elif operator == "between":
+            written = self.rewrite_between(left_text, token, negated=negated)
+        elif operator in ("in", "like") and negated:
+            written = self.rewrite_negated(left_text, operator)
+        elif operator in _INFIX_METHODS and not negated:
+            self.accept("with")
+            start = self.current.start
+            self.parse_add()
+            written = f"{receiver}.{_INFIX_METHODS[operator]}({self.text_from(start)})"
+        else:
+            self.position, self.current = self.tokens.index(token), token
+            return
+        previous = self.tokens[max(self.tokens.index(first) - 1, 0)]
+        written = f"({written})" if previous.word in ("not", "!") and " " in written else written
+        fix = TextFix(self.span_from(first.start), written)
+        self.fail(f"`{token.value}` is not an operator", f"write `{written}`", token, fix)
+
+    def rewrite_is(self, left_text: str, receiver: str, token: Token) -> str:
+        """Rewrite `x is null`, `x is not empty` and `x is y`."""
+        negated = self.accept("not") is not None
+        if self.accept("null"):
+            return f"{receiver}.{'isNotNull' if negated else 'isNull'}()"
+        if self.accept("empty"):
+            return f"{'isNotEmpty' if negated else 'isEmpty'}({left_text})"
+        if not _starts_value(self.current):
+            self.fail("`is` is not an operator", "use `=`, `!=` or `.isNull()`", token)
+        start = self.current.start
+        self.parse_add()
+        return f"{left_text} {'!=' if negated else '='} {self.text_from(start)}"
+
+    def rewrite_between(self, left_text: str, token: Token, *, negated: bool) -> str:
+        start = self.current.start
+        self.parse_add()
+        low = self.text_from(start)
+        if not self.accept("and"):
+            self.fail("`between` is not an operator", "write a test with `>=` and one with `<=`", token)
+        start = self.current.start
+        self.parse_add()
+        high = self.text_from(start)
+        if negated:
+            return f"({left_text} < {low} or {left_text} > {high})"
+        return f"{left_text} >= {low} and {left_text} <= {high}"
+
+    def rewrite_negated(self, left_text: str, operator: str) -> str:
+        """Rewrite `x not in …` and `x not like …`."""
+        if operator == "in":
+            self.check_list_brackets()
+        start = self.current.start
+        self.parse_add()
+        right_text = self.text_from(start)
+        return f"{left_text} notIn {right_text}" if operator == "in" else f"not ({left_text} like {right_text})"
+
+    def check_list_brackets(self) -> None:
+        """Fail at `("a", "b")` where a list is expected."""
+        opening, depth, has_comma = self.current, 0, False
+        if opening.word != "(":
+            return
+        for token in self.tokens[self.position :]:
+            depth += (token.word in _CLOSING_BY_OPENING) - (token.word in _CLOSING_BY_OPENING.values())
+            has_comma = has_comma or (token.word == "," and depth == 1)
+            if depth == 0:
+                break
+        if has_comma and depth == 0:
+            written = f"[{self.text[opening.end : token.start]}]"
+            fix = TextFix(opening.span.to(token.span), written)
+            self.fail("a list is written in square brackets", f"write `{written}`", opening, fix)
+
+    def check_unquoted_words(self, right: Node) -> None:
+        """Fail at a text of several words without quotes."""
+        if not isinstance(right, Name) or not self.is_stray_word():
+            return
+        token = self.current
+        while self.is_stray_word():
+            self.advance()
+        written = f'"{self.text_from(right.span.start)}"'
+        fix = TextFix(self.span_from(right.span.start), written)
+        self.fail("a text needs quotes", f"write `{written}`", token, fix)
+
+    def is_stray_word(self) -> bool:
+        word = self.current.word
+        return self.current.kind is TokenKind.NAME and bool(word) and word not in RESERVED | _FOLLOWING_WORDS
+
+    def fail_at_if_then(self, token: Token) -> None:
+        """Fail at `if … then … else …`; the condition follows."""
+        parts: list[str] = []
+        for following_word in ("then", "else", ""):
+            start = self.current.start
+            self.parse_expression()
+            parts.append(self.text_from(start))
+            if not self.accept(following_word):
+                break
+        written = f"if({', '.join(parts)})"
+        fix = TextFix(self.span_from(token.start), written) if len(parts) == 3 else None
+        help_ = f"write `{written}`" if fix else "write `if(test, then, otherwise)`"
+        self.fail("`if` is a function of a test and two values", help_, token, fix)
+
     # --- errors
 
     def fail_at_reserved(self, token: Token) -> Node:
@@ -565,6 +710,18 @@ class Parser:
             f"unexpected {description} after the end of the rule",
             "join two conditions with `and` or `or`",
         )
+
+
+def _starts_value(token: Token) -> bool:
+    """Return whether a value can begin with this token, a name or a literal."""
+    return token.kind not in (TokenKind.SIGN, TokenKind.END) and (
+        token.word not in RESERVED or token.word in _KEYWORD_VALUES
+    )
+
+
+def _starts_condition(token: Token) -> bool:
+    """Return whether the condition of a foreign `if` begins with this token."""
+    return token.word in ("not", "!") or (_starts_value(token) and token.word not in _FOLLOWING_WORDS)
 
 
 def make_call(name: str, arguments: tuple[Node, ...], span: TextSpan, name_span: TextSpan) -> Node:

@@ -39,7 +39,7 @@ CUSTOM_QUERY_ROOTS = frozenset({"body", "header", "xEvent"})
 class ExpressionDiagnostic:
     """A diagnostic of an expression. Line and column count from 1; `rendered` is text with carets.
 
-    `fix`: a change of the text that an editor can make.
+    `fix`: a change of the text that an editor can make; None for a tree.
     """
 
     code: str
@@ -346,5 +346,5 @@ def _expression_diagnostic(diagnostic: Diagnostic, text: str, name: str) -> Expr
         line=position.line if position else None,
         column=position.column if position else None,
         rendered=render_diagnostic(diagnostic, text, name),
-        fix=diagnostic.fix,
+        fix=diagnostic.fix if text else None,
     )
