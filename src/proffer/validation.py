@@ -195,7 +195,7 @@ def _iter_misspelt(shape: Shape, value: Any, location: _Location) -> Iterator[Vi
                         visits.append((member.shape, member_value, (location, name)))
                 elif examined < _MAX_EXAMINED_NAMES:
                     examined += 1
-                    near = _near_name(name, shape.members)
+                    near = near_name(name, shape.members)
                     if near is not None:
                         yield Violation(
                             code="misspelt-member",
@@ -209,7 +209,7 @@ def _member_by_alias(shape: ObjectShape, name: str) -> Member | None:
     return next((member for member in shape.members.values() if name in member.aliases), None)
 
 
-def _near_name(name: str, known_names: Iterable[str]) -> str | None:
+def near_name(name: str, known_names: Iterable[str]) -> str | None:
     """Return the first known name within two edits, without the prefixes; fewer for short names."""
     local_name = name.rpartition(":")[2]
     if not _MIN_NEAR_LENGTH <= len(local_name) <= _MAX_NEAR_LENGTH:

@@ -21,7 +21,7 @@ from proffer.model.customer import Attributes
 from proffer.model.events import read_item_token
 from proffer.model.identity import IdentityKey
 from proffer.model.ids import EntityKind, canonical, kind_of
-from proffer.validation import json_path
+from proffer.validation import json_path, near_name
 
 MAX_REPORTED_ITEMS = 1000
 """Maximum number of propositions and items, together, in one event."""
@@ -59,7 +59,7 @@ _KIND_BY_MARK = {kind.value: kind for kind in FeedbackKind if kind is not Feedba
 
 @dataclass(frozen=True, slots=True)
 class PropositionReport:
-    """A report on one proposition.
+    """A report on one proposition; `id` is empty if the client sent none, and then nothing is attributed.
 
     `items` None: all its offers, unless there are tracking `tokens` of some. `scope` is as sent, None if
     absent. `hint` is the token from the proposition's `scopeDetails`, if the client sent it back.
@@ -154,6 +154,13 @@ def read_feedback(
     )
 
 
+def near_event_type(event_type: Any) -> str | None:
+    """Return the event type of propositions that is within two edits of this unknown one; else None."""
+    if not isinstance(event_type, str) or event_type in KIND_BY_EVENT_TYPE:
+        return None
+    return near_name(event_type, KIND_BY_EVENT_TYPE)
+
+
 def read_scope(text: str) -> FeedbackScope | None:
     """Parse a scope: base64 of JSON in any form, or `decision/placement`; None for other text."""
     head, slash, tail = text.partition("/")
@@ -225,9 +232,9 @@ def _read_report(entry: Any, location: str, violations: list[Violation]) -> Prop
     if not isinstance(entry, Mapping):
         violations.append(_type_violation(location, "expected a proposition: an object with an `id`"))
         return None
-    key, scope = entry.get("id"), entry.get("scope")
-    if not isinstance(key, str) or not _is_text(key):
-        violations.append(_type_violation(f"{location}.id", "the id of the proposition is missing"))
+    key, scope = entry.get("id", ""), entry.get("scope")
+    if not isinstance(key, str) or (key and not _is_text(key)):
+        violations.append(_type_violation(f"{location}.id", "expected the id of the proposition, as text"))
         return None
     if scope is not None and not isinstance(scope, str):
         violations.append(_type_violation(f"{location}.scope", "expected text"))

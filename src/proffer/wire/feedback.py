@@ -27,3 +27,5 @@ FEEDBACK_EVENT = ObjectShape(
     }
 )
 FEEDBACK: Shape = ObjectShape({"events": Member(ListShape(FEEDBACK_EVENT, 1, MAX_EVENTS), required=True)})
+FEEDBACK_LIST: Shape = ObjectShape({"events": Member(ListShape(AnyShape(), 1, MAX_EVENTS), required=True)})
+"""A request whose events are checked one by one, so that a mistake in one does not refuse the others."""

@@ -210,7 +210,6 @@ def test_reports_in_the_spelling_of_addresses_count(client: TestClient) -> None:
     "decisioning",
     [
         {"propositions": "x"},
-        {"propositions": [{}]},
         {"propositions": [{"id": 5}]},
         {"propositions": [{"id": "a", "items": "x"}]},
         {"propositions": [{"id": "a", "items": [{}]}]},
@@ -220,14 +219,39 @@ def test_reports_in_the_spelling_of_addresses_count(client: TestClient) -> None:
 )
 def test_reports_that_cannot_be_read_are_refused(client: TestClient, decisioning: dict[str, Any]) -> None:
     """With the path, and before anything of the request has an effect."""
-    (shown,) = propositions(fetch(client))
-    document = report([bare(shown)])
-    document["events"].append({"xdm": {"_experience": {"decisioning": decisioning}}})
-    answer = interact(client, document)
+    event = {"xdm": {"_experience": {"decisioning": decisioning}}}
+    answer = interact(client, {"events": [event, event]})
 
     assert (answer.status_code, answer.json()["code"]) == (422, "EXEG-0104-422")
-    assert answer.json()["report"]["errors"][0].startswith("$.events[1].xdm._experience")
+    texts = answer.json()["report"]["errors"]
+    assert texts[0].startswith("$.events[0].xdm._experience")
+    assert texts[-1].startswith("$.events[1].xdm._experience")
     assert offers(fetch(client)) == [[GOLD]]
+    answer = interact(client, {"event": event}, "/ee/v2/interact?datastreamId=dev")
+    assert answer.json()["report"]["errors"][0].startswith("$.event.xdm._experience")
+
+
+@pytest.mark.parametrize("path", ["/ee/v1/interact", "/ee/v1/collect", "/ee/v2/collect"])
+def test_a_report_that_cannot_be_read_does_not_refuse_the_others(client: TestClient, path: str) -> None:
+    (shown,) = propositions(fetch(client))
+    document = report([bare(shown)])
+    document["events"].append({"xdm": {"_experience": {"decisioning": {"propositions": "x"}}}})
+    answer = interact(client, document, f"{path}?configId=dev&datastreamId=dev")
+
+    assert answer.status_code == 207
+    (entry,) = answer.json()["errors"]
+    assert entry["type"].endswith("EXEG-0104-422")
+    assert entry["report"]["eventIndex"] == 1
+    assert entry["report"]["errors"][0].startswith("$.events[1].xdm._experience")
+    assert offers(fetch(client)) == [[SILVER]]
+
+
+def test_a_misspelt_event_type_is_a_warning(client: TestClient) -> None:
+    document = report([{"id": "a"}], eventType="decisioning.propositionDisplayed")
+    (warning,) = interact(client, document).json()["warnings"]
+    assert warning["type"].endswith("EXEG-0206-200")
+    assert "did you mean `decisioning.propositionDisplay`?" in warning["detail"]
+    assert "warnings" not in interact(client, report([{"id": "a"}], eventType="commerce.purchases")).json()
 
 
 @pytest.mark.parametrize("key", ["nobody", "0f6a7c1e-4b55-5d0e-9a1e-0c7be0b6f001", "x" * 1_000])

@@ -154,7 +154,7 @@ def test_an_event_that_is_no_feedback_needs_an_identity(client: TestClient) -> N
     refused = client.post("/collection/dev", json=message(event))
     (violation,) = refused.json()["report"]["violations"][:1]
     assert refused.status_code == 400
-    assert violation["path"] == "$.body.xdmEntity._experience.decisioning.propositions[0].id"
+    assert violation["path"] == "$.body.xdmEntity._experience.decisioning.propositions[0].scope"
 
 
 def test_custom_events_count_by_their_query(client: TestClient) -> None:
@@ -272,3 +272,52 @@ def test_feedback_survives_a_restart(tmp_path: Path) -> None:
                 offers(client, capped(1, "impression"))
                 report(client, an_event("e1", ask(client)))
             assert offer_ids(ask(client)) == [SILVER]
+
+
+def test_an_event_with_a_mistake_does_not_refuse_the_others(client: TestClient) -> None:
+    offers(client, capped(1, "impression"))
+    decided = ask(client)
+    bad: list[Any] = [{"id": "e2", "type": "display"}, 5, an_event("e3", decided, items="x"), an_event("e4", decided)]
+    bad[-1]["data"] = {"x": "y" * 300_000}
+    answer = client.post("/api/feedback", json={"events": [*bad, an_event("e1", decided)]})
+
+    assert answer.status_code == 207, answer.text
+    assert [received["id"] for received in answer.json()["received"]] == ["e1"]
+    refused = answer.json()["refused"]
+    assert [(each["index"], each["id"]) for each in refused] == [(0, "e2"), (1, None), (2, "e3"), (3, "e4")]
+    assert refused[0]["violations"][0]["path"] == "$.events[0].propositionId"
+    assert offer_ids(ask(client)) == [SILVER]
+    answer = client.post("/api/feedback", json={"events": bad})
+    assert answer.status_code == 422
+    assert len(answer.json()["report"]["violations"]) == 4
+
+
+def test_a_misspelt_type_is_a_custom_event_with_a_warning(client: TestClient) -> None:
+    offers(client)
+    decided = ask(client)
+    events = [an_event("e1", decided, "dispaly"), an_event("e2", decided, "signed-up")]
+    answer = client.post("/api/feedback", json={"events": events})
+    assert [received["kind"] for received in answer.json()["received"]] == ["custom", "custom"]
+    assert answer.headers["warning"] == (
+        '199 proffer "$.events[0].type: `dispaly` counts as a custom event; did you mean `display`?"'
+    )
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {
+            "https://ns.adobe.com/experience/decisioning/propositions": [
+                {"xdm:items": [{"xdm:id": "xcore:personalized-offer:1"}]}
+            ]
+        },
+        {"_experience": {"decisioning": {"propositions": [{"items": [{"id": "xcore:personalized-offer:1"}]}]}}},
+    ],
+)
+def test_feedback_without_a_proposition_id_is_kept_as_unattributed(client: TestClient, event: dict[str, Any]) -> None:
+    offers(client)
+    entity = {"_id": "e1", "timestamp": "2025-05-05T10:00:00Z", "eventType": "decisioning.propositionDisplay", **event}
+    answer = client.post("/collection/dev?syncValidation=true", json=message(entity))
+    assert answer.status_code == 200, answer.text
+    (kept,) = unattributed(client)["events"]
+    assert kept["missed"] == [{"propositionId": "", "item": None, "why": "unknown-proposition"}]

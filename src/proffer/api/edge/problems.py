@@ -67,6 +67,14 @@ def error_response(error: ProfferError, request_id: str, organisation: str | Non
     return problems.problem_response(document, problems.error_headers(error))
 
 
+def refusal_entry(error: Invalid, **report: Any) -> dict[str, Any]:
+    """Build the entry of `errors` for a part of a request that was refused."""
+    code = _code(error)
+    status = _status(code) or problems.STATUS[error.kind]
+    texts = finding_texts(error.violations)
+    return report_entry(code, status, _TITLES.get(code, "Unprocessable entity"), error.detail, **report, errors=texts)
+
+
 def status_response(status: int, code: str, detail: str, request_id: str) -> Response:
     """Return the response for a status and code without a `ProfferError`."""
     return problems.problem_response(_document(status, code, detail, request_id))

@@ -35,7 +35,7 @@ from proffer.api.kit.endpoints import Authenticator
 from proffer.api.kit.languages import preferred_languages
 from proffer.api.kit.request import BytesResponse, FastRequest
 from proffer.errors import Invalid, Violation
-from proffer.model.feedback import Feedback
+from proffer.model.feedback import Feedback, near_event_type
 from proffer.model.profile import Profile
 from proffer.service.edge.datastreams import DatastreamService
 from proffer.service.edge.edge import FEEDBACK_PREFIXES, EdgeService
@@ -106,7 +106,10 @@ class EdgeRoutes:
         """POST collect: record events and feedback without deciding."""
         document = await read_document(edge_request, edge.EventsDoc, edge.EVENTS_SHAPE)
         request = translate.read(document, overrides=edge_request.stream.datastream.overrides)
-        await self._process_events(edge_request, request, decide=False)
+        parts, _ = await self._process_events(edge_request, request, decide=False)
+        if parts.errors:
+            body = encode({"requestId": edge_request.request_id, "errors": parts.errors})
+            return Response(body, 207, media_type=edge.JSON_TYPE)
         if edge_request.version == "v1" or edge_request.query.get("silent") == "true":
             return Response(status_code=204)
         return Response(encode({"requestId": edge_request.request_id}), 202, media_type=edge.JSON_TYPE)
@@ -151,8 +154,8 @@ class EdgeRoutes:
         if stored_consent(stream, client_state) in _DENYING_CONSENTS:
             return ResponseParts(warnings=[_no_consent_warning()]), None
         stamped_events = self._stamp_events(edge_request, events)
-        feedback = self._read_feedback(edge_request, events, stamped_events, sender) if stamped_events else ()
         parts = ResponseParts(warnings=list(sender.warnings))
+        feedback = self._read_feedback(edge_request, events, stamped_events, sender, parts) if stamped_events else ()
         profile = Profile()
         if len(sender.identities) > 1 or (
             decide and offers_enabled and any(event.requested and event.requested.scopes for event in events)
@@ -197,14 +200,33 @@ class EdgeRoutes:
         events: Sequence[translate.EventInput],
         stamped_events: Sequence[Mapping[str, Any] | None],
         sender: Visitor,
+        parts: ResponseParts,
     ) -> list[Feedback]:
-        """Parse the feedback in these events; raises before anything is stored. Skips dry runs."""
-        reports = [
-            self._service.feedback(edge_request.stream, stamped_event, sender.identities, f"$.events[{index}].xdm")
-            for index, (event, stamped_event) in enumerate(zip(events, stamped_events, strict=True))
-            if stamped_event is not None and not event.dry_run
-        ]
-        return [report for report in reports if report is not None]
+        """Parse the feedback in these events; list malformed feedback in the errors. Skips dry runs.
+
+        Raises `Invalid` if the feedback of all events is malformed, before anything is stored.
+        """
+        reports: list[Feedback] = []
+        refusals: list[Invalid] = []
+        for index, (event, stamped_event) in enumerate(zip(events, stamped_events, strict=True)):
+            if stamped_event is None or event.dry_run:
+                continue
+            try:
+                report = self._service.feedback(
+                    edge_request.stream, stamped_event, sender.identities, f"{event.path}.xdm"
+                )
+            except Invalid as error:
+                refusals.append(error)
+                parts.errors.append(problems.refusal_entry(error, eventIndex=index))
+                continue
+            if report is None:
+                continue
+            reports.append(report)
+            if (known := near_event_type(stamped_event.get("eventType"))) is not None:
+                parts.warnings.append(_event_type_warning(stamped_event["eventType"], known, index))
+        if refusals and len(refusals) == len(events):
+            raise Invalid.of([violation for refusal in refusals for violation in refusal.violations])
+        return reports
 
     async def _decide(
         self,
@@ -382,6 +404,16 @@ def _combined_consent(document: edge.ConsentsDoc) -> Consent:
     if findings:
         raise Invalid.of(findings)
     return next(value for value in (Consent.OUT, Consent.PENDING, Consent.IN) if value in consents)
+
+
+def _event_type_warning(event_type: str, known: str, index: int) -> dict[str, Any]:
+    return problems.report_entry(
+        "EXEG-0206-200",
+        200,
+        "Unknown event type",
+        f"`{event_type[:200]}` counts as a custom event; did you mean `{known}`?",
+        eventIndex=index,
+    )
 
 
 def _no_consent_warning() -> dict[str, Any]:

@@ -54,6 +54,7 @@ class EventInput(NamedTuple):
 
     `requested` is None if the event requests no decisions. `explain`: return the trace
     (`data.__proffer.explain`, a Proffer extension). `dry_run`: count nothing (`data.__adobe.ajo.dryRun`).
+    `path`: its JSON path in the request.
     """
 
     xdm: dict[str, Any] | None
@@ -61,6 +62,7 @@ class EventInput(NamedTuple):
     requested: ScopeTexts | None
     explain: bool
     dry_run: bool
+    path: str
 
 
 class RequestInput(NamedTuple):
@@ -94,8 +96,9 @@ def read(document: edge.RequestDoc, *, overrides: bool = False) -> RequestInput:
                 requested=scopes,
                 explain=_member(event.data, "__proffer", "explain") is True,
                 dry_run=_member(event.data, "__adobe", "ajo", "dryRun") is True,
+                path=_event_path(document, index),
             )
-            for event, scopes in zip(events, requested, strict=True)
+            for index, (event, scopes) in enumerate(zip(events, requested, strict=True))
         ],
         identity_maps=_identity_maps(document, events),
         state=meta.state if meta is not None else None,
@@ -133,6 +136,11 @@ def _events(document: edge.RequestDoc) -> list[edge.EventDoc]:
     return document.events if isinstance(document, edge.EventsDoc) else []
 
 
+def _event_path(document: edge.RequestDoc, index: int) -> str:
+    """Return the JSON path of an event in a request of either version."""
+    return "$.event" if isinstance(document, edge.OneEventDoc) else f"$.events[{index}]"
+
+
 def _identity_maps(document: edge.RequestDoc, events: Sequence[edge.EventDoc]) -> list[tuple[str, Any]]:
     """Return identity maps as (JSON path, map), highest precedence first."""
     maps: list[tuple[str, Any]] = []
@@ -142,7 +150,7 @@ def _identity_maps(document: edge.RequestDoc, events: Sequence[edge.EventDoc]) -
         maps.append(("$.xdm.identityMap", identity_map))
     for index, event in enumerate(events):
         if event.xdm is not None and (identity_map := event.xdm.get("identityMap")) is not None:
-            maps.append((f"$.events[{index}].xdm.identityMap", identity_map))
+            maps.append((f"{_event_path(document, index)}.xdm.identityMap", identity_map))
     return maps
 
 

@@ -3,7 +3,7 @@
 The library is that of the caller's sandbox. `/collection` accepts whole experience events.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from starlette.responses import Response
@@ -11,6 +11,8 @@ from starlette.responses import Response
 from proffer.api.kit.endpoints import ApiCall, Surface
 from proffer.api.kit.json_body import json_response, parse_whole_number
 from proffer.api.kit.permissions import OperationRoutes, RouteSpec
+from proffer.api.kit.problems import violation
+from proffer.api.kit.warnings import warning_headers
 from proffer.api.native.openapi_feedback import OPERATIONS
 from proffer.auth.principal import Permission
 from proffer.errors import Invalid, Violation
@@ -26,11 +28,12 @@ from proffer.service.library.registry import AuthorizedContainer, ContainerRegis
 from proffer.service.runtime.clock import Clock
 from proffer.service.search.search import parse_limit
 from proffer.validation import (
+    near_name,
     parse_timestamp_us,
     validate,
 )
 from proffer.wire.codec import decode, encode
-from proffer.wire.feedback import FEEDBACK
+from proffer.wire.feedback import FEEDBACK_EVENT, FEEDBACK_LIST
 
 MAX_DATA = EVENT_LIMITS.max_event_bytes
 """Maximum bytes of an event's `data`, as for any experience event."""
@@ -77,13 +80,27 @@ class FeedbackRoutes:
     async def receive(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         """POST /api/feedback: events, durable and counted when the response is sent."""
         value = decode(await call.body())
-        findings = validate(FEEDBACK, value) or list(_oversized_data(value["events"]))
+        findings = validate(FEEDBACK_LIST, value)
         if findings:
             raise Invalid.of(findings)
         now_us = self._clock()
-        events = [_to_feedback(event, f"$.events[{index}]", now_us) for index, event in enumerate(value["events"])]
+        events: list[Feedback] = []
+        warnings: list[Violation] = []
+        refusals: list[tuple[int, Any, Invalid]] = []
+        for index, event in enumerate(value["events"]):
+            try:
+                events.append(_read_event(event, f"$.events[{index}]", now_us))
+            except Invalid as error:
+                refusals.append((index, event, error))
+            else:
+                warnings += _type_warnings(event["type"], f"$.events[{index}].type")
+        if not events:
+            raise Invalid.of([violation for _, _, refusal in refusals for violation in refusal.violations])
         received = await self._service.record(access, events)
-        return json_response({"received": [_received_document(receipt) for receipt in received]})
+        document = {"received": [_received_document(receipt) for receipt in received]}
+        if refusals:
+            document["refused"] = [_refused_document(*refusal) for refusal in refusals]
+        return json_response(document, 207 if refusals else 200, warning_headers(warnings))
 
     async def unattributed(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         """GET /api/feedback/unattributed: feedback about propositions that are not on record."""
@@ -120,16 +137,39 @@ class FeedbackRoutes:
         )
 
 
-def _oversized_data(events: Sequence[Mapping[str, Any]]) -> Iterator[Violation]:
-    for index, event in enumerate(events):
-        size = len(encode(event.get("data", {})))
-        if size > MAX_DATA:
-            yield Violation(
-                code="limit",
-                message=f"{size} bytes exceed the limit of {MAX_DATA} bytes",
-                path=f"$.events[{index}].data",
-                help=f"send at most {MAX_DATA} bytes",
-            )
+def _read_event(event: Any, path: str, now_us: int) -> Feedback:
+    """Check and convert one event. Raises `Invalid` with all its violations."""
+    findings = validate(FEEDBACK_EVENT, event)
+    if findings:
+        raise Invalid.of(findings).with_root(path)
+    size = len(encode(event.get("data", {})))
+    if size > MAX_DATA:
+        violation = Violation(
+            code="limit",
+            message=f"{size} bytes exceed the limit of {MAX_DATA} bytes",
+            path=f"{path}.data",
+            help=f"send at most {MAX_DATA} bytes",
+        )
+        raise Invalid.of([violation])
+    return _to_feedback(event, path, now_us)
+
+
+def _type_warnings(event_type: str, path: str) -> Iterator[Violation]:
+    if event_type in _EVENT_TYPE_BY_KIND or event_type in KIND_BY_EVENT_TYPE:
+        return
+    known = near_name(event_type, (*_EVENT_TYPE_BY_KIND, *KIND_BY_EVENT_TYPE))
+    if known is not None:
+        yield Violation(
+            code="unknown-event-type",
+            message=f"`{event_type[:200]}` counts as a custom event",
+            path=path,
+            help=f"did you mean `{known}`?",
+        )
+
+
+def _refused_document(index: int, event: Any, refusal: Invalid) -> dict[str, Any]:
+    event_id = event.get("id") if isinstance(event, Mapping) else None
+    return {"index": index, "id": event_id, "violations": [violation(finding) for finding in refusal.violations]}
 
 
 def _to_feedback(event: Mapping[str, Any], path: str, now_us: int) -> Feedback:

@@ -79,7 +79,20 @@ SCHEMAS: dict[str, JsonSchema] = {
                     },
                     "required": ["id", "kind", "again", "waiting", "delivered", "missed"],
                 },
-            }
+            },
+            "refused": {
+                "description": "Events with mistakes; nothing of them is stored.",
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "properties": {
+                        "index": {"type": "integer", "description": "Position in the request, from 0."},
+                        "id": {"type": ["string", "null"]},
+                        "violations": {"type": "array", "items": {"type": "object"}},
+                    },
+                    "required": ["index", "violations"],
+                },
+            },
         },
         "required": ["received"],
     },
@@ -307,7 +320,15 @@ OPERATIONS = [
                         }
                     ]
                 },
-            )
+            ),
+            207: json_answer(
+                "Some events have mistakes: they are listed in `refused`, and the others are accepted.",
+                ref("FeedbackReceived"),
+                {
+                    "received": [],
+                    "refused": [{"index": 1, "id": "f3f7c9a2-2", "violations": [{"code": "required"}]}],
+                },
+            ),
         },
         errors=error_texts(400, 401, 403, 404, 413, 422),
     ),
