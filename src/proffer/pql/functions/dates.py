@@ -121,6 +121,9 @@ def _whole_days(end: datetime, start: datetime) -> int:
     return int((end - start) / timedelta(days=1))
 
 
+_days_by_calendar = _by_calendar(_whole_days)
+
+
 def _whole_years(end: datetime, start: datetime) -> int:
     return int(times.whole_months(end, start) / 12)
 
@@ -329,7 +332,7 @@ FUNCTIONS = (
     _diff(
         "dateDiff",
         "The whole days from the first time to the second, truncated towards zero.",
-        lambda env, first, second: _by_calendar(_whole_days)(env, second, first),
+        lambda env, first, second: _days_by_calendar(env, second, first),
         'dateDiff("2024-12-01", "2024-12-03")',
         2,
     ),
@@ -339,7 +342,7 @@ FUNCTIONS = (
     _diff(
         "diffInDays",
         "The whole days from the second time to the first, truncated towards zero.",
-        _by_calendar(_whole_days),
+        _days_by_calendar,
         'diffInDays("2024-11-03", "2024-11-01")',
         2,
     ),

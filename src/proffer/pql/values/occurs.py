@@ -51,7 +51,8 @@ def within(
     moment, start = times.as_instant(subject, env.tz), _boundary(env, anchor, end=not is_before)
     if moment is None or start is None or (moment > start if is_before else moment < start):
         return False
-    if unit in times.MONTHS_PER_UNIT:
+    months = times.MONTHS_PER_UNIT.get(unit)
+    if months is not None:
         earlier, later = (subject, anchor) if is_before else (anchor, subject)
         zone = times.own_zone(earlier) or times.own_zone(later) or env.tz
         moment, start = times.wall_time(moment, zone), times.wall_time(start, zone)
@@ -59,6 +60,9 @@ def within(
             return False
         # Clocks that are put back may show an earlier time for a later instant.
         moment = min(moment, start) if is_before else max(moment, start)
+        if is_before and sign in ("<=", ">"):
+            subtracted = times.shift_months(start, -amount * months) or times.EARLIEST_WALL_TIME
+            return (moment < subtracted) is (sign == ">")
     step = -1 if is_before else 1
     bound = _complete_bound(start, step * amount, unit, env.tz)
     is_complete = moment <= bound if is_before else moment >= bound
@@ -72,8 +76,6 @@ def within(
             is_next_complete = moment <= next_bound if is_before else moment >= next_bound
             return (is_complete and not is_next_complete) is (sign == "=")
         case _:
-            if is_before and unit in times.MONTHS_PER_UNIT:
-                bound = times.shift_months(start, -amount * times.MONTHS_PER_UNIT[unit]) or times.EARLIEST_WALL_TIME
             return (moment < bound if is_before else moment > bound) is (sign == ">")
 
 
