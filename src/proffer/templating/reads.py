@@ -24,10 +24,7 @@ def reads_of_template(template: Template) -> frozenset[str]:
     are not listed again.
     """
     paths = {
-        path
-        for expression in _iter_expressions(template.body)
-        for core in expression.choices
-        for path in reads_of(core)
+        path for expression in expressions_of(template.body) for core in expression.choices for path in reads_of(core)
     }
     return frozenset(path for path in paths if _root(path) in ROOTS or path.startswith("context:"))
 
@@ -36,7 +33,8 @@ def _root(path: str) -> str:
     return path.partition(".")[0]
 
 
-def _iter_expressions(body: Body) -> Iterator[TemplateExpression]:
+def expressions_of(body: Body) -> Iterator[TemplateExpression]:
+    """Yield the expressions of a template's body, in order."""
     for node in body:
         match node:
             case LiteralText():
@@ -46,9 +44,9 @@ def _iter_expressions(body: Body) -> Iterator[TemplateExpression]:
             case IfBlock(branches, otherwise):
                 for test, inner in branches:
                     yield test
-                    yield from _iter_expressions(inner)
-                yield from _iter_expressions(otherwise)
+                    yield from expressions_of(inner)
+                yield from expressions_of(otherwise)
             case EachBlock(value, _, inner, otherwise) | WithBlock(value, _, inner, otherwise):
                 yield value
-                yield from _iter_expressions(inner)
-                yield from _iter_expressions(otherwise)
+                yield from expressions_of(inner)
+                yield from expressions_of(otherwise)

@@ -399,7 +399,7 @@ def test_rules_and_content_name_audiences(client: TestClient) -> None:
 
 
 def test_a_rule_with_the_name_of_two_audiences_is_refused(client: TestClient) -> None:
-    """Not when only one has the name; a rule stored before follows the older audience."""
+    """So is such content. Not when only one has the name; a rule stored before follows the older audience."""
     ulm = define(client, 'homeAddress.city = "Ulm"', name="Loyal")
     a_library(client, b.a_rule("rule", 'inAudience("Loyal")'), always(b.an_offer("local", rule="rule")))
     rome = define(client, 'homeAddress.city = "Rome"', name="Loyal")
@@ -412,10 +412,18 @@ def test_a_rule_with_the_name_of_two_audiences_is_refused(client: TestClient) ->
         headers={"Content-Type": f'application/schema-instance+json; schema="{NAMESPACE}eligibility-rule"'},
     )
 
-    assert refused.status_code == 422, refused.text
-    (violation,) = refused.json()["report"]["violations"]
-    assert violation["code"] == "pql.audience"
-    assert ulm in violation["help"]
-    assert rome in violation["help"]
+    content = {"web": [b.a_component("html", '{{#if inAudience("Loyal")}}hello{{/if}}')]}
+    refused_offer = client.post(
+        f"{XCORE}/instances",
+        json=b.an_offer("greeting", content=content),
+        headers={"Content-Type": f'application/schema-instance+json; schema="{NAMESPACE}personalized-offer"'},
+    )
+
+    for answer in (refused, refused_offer):
+        assert answer.status_code == 422, answer.text
+        (violation,) = answer.json()["report"]["violations"]
+        assert violation["code"] == "pql.audience"
+        assert ulm in violation["help"]
+        assert rome in violation["help"]
     assert offer_ids(ask(client)) == [b.id_of(EntityKind.OFFER, "local")]
     assert offer_ids(ask(client, email="bob@x")) == [b.id_of(EntityKind.FALLBACK, "fallback")]

@@ -4,7 +4,7 @@ Violations have line and column. Services check templates only through this modu
 `service/rules/check.py`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from json import JSONDecodeError
 from typing import Any
 
@@ -12,7 +12,9 @@ from proffer.engine.content import escape_format
 from proffer.errors import Violation
 from proffer.model.ids import EntityKind
 from proffer.model.instance import Instance
-from proffer.templating.compile import Format, TemplateErrors, compile_template, has_template_tags, json_error
+from proffer.pql.check.audiences import check_audiences
+from proffer.templating.compile import Format, Template, TemplateErrors, compile_template, has_template_tags, json_error
+from proffer.templating.reads import expressions_of
 
 _MEMBERS = {
     "xdm:content": "content",
@@ -22,10 +24,17 @@ _MEMBERS = {
 }
 
 
-def content_violations(version: Instance, before: Instance | None = None) -> list[Violation]:
+Audiences = Callable[[], Mapping[str, Sequence[str]]]
+"""Returns the ids of audiences by name."""
+
+
+def content_violations(
+    version: Instance, before: Instance | None = None, audiences: Audiences | None = None
+) -> list[Violation]:
     """Return all violations in an offer's templates and JSON content; none for other kinds.
 
-    Components that `before` has too are skipped, so that an offer stored unchecked can be changed.
+    Components that `before` has too are skipped, so that an offer stored unchecked can be changed. With
+    `audiences`, names that several of them have are violations.
     """
     if version.kind not in {EntityKind.OFFER, EntityKind.FALLBACK}:
         return []
@@ -34,7 +43,7 @@ def content_violations(version: Instance, before: Instance | None = None) -> lis
         finding
         for path, component in _components(version.document)
         if component not in stored
-        for finding in _component_violations(path, component)
+        for finding in _component_violations(path, component, audiences)
     ]
 
 
@@ -49,7 +58,7 @@ def _components(document: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str,
                 )
 
 
-def _component_violations(path: str, component: Mapping[str, Any]) -> Iterator[Violation]:
+def _component_violations(path: str, component: Mapping[str, Any], audiences: Audiences | None) -> Iterator[Violation]:
     type_, media = component.get("@type"), component.get("dc:format")
     for name, member in _MEMBERS.items():
         text = component.get(name)
@@ -63,6 +72,8 @@ def _component_violations(path: str, component: Mapping[str, Any]) -> Iterator[V
                 yield _json_violation(f"{path}.{name}", error)
             continue
         template = compile_template(text, format_)
+        if isinstance(template, Template) and audiences is not None:
+            yield from _audience_violations(f"{path}.{name}", template, audiences)
         for problem in template.problems if isinstance(template, TemplateErrors) else ():
             yield Violation(
                 code="template",
@@ -72,6 +83,14 @@ def _component_violations(path: str, component: Mapping[str, Any]) -> Iterator[V
                 line=problem.line,
                 column=problem.column,
             )
+
+
+def _audience_violations(path: str, template: Template, audiences: Audiences) -> Iterator[Violation]:
+    for expression in expressions_of(template.body):
+        for core in expression.choices:
+            for finding in check_audiences(core, audiences, saving=True):
+                if finding.is_error:
+                    yield Violation(code=finding.code, message=finding.message, path=path, help=finding.help)
 
 
 def _json_violation(path: str, error: JSONDecodeError) -> Violation:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeAlias
 
 from proffer.auth.principal import Principal
@@ -24,7 +25,7 @@ from proffer.pql.check.types import ANY, Type
 from proffer.service.library.check_content import content_violations
 from proffer.service.library.registry import AuthorizedContainer
 from proffer.service.library.warnings import write_warnings
-from proffer.service.rules.check import broken_expressions, check_expressions
+from proffer.service.rules.check import audiences_by_name, broken_expressions, check_expressions
 from proffer.service.rules.stored_fields import StoredFields
 
 _ON_PROFILES = frozenset({EntityKind.RULE, EntityKind.FORMULA, EntityKind.AUDIENCE})
@@ -210,7 +211,7 @@ def _validate(
     expressions = check_expressions(version, draft, before=before, observed=observed)
     if not importing:
         reported_paths = {violation.path for violation in violations}
-        violations += content_violations(version, before)
+        violations += content_violations(version, before, partial(audiences_by_name, draft))
         violations += [error for error in expressions.errors if error.path not in reported_paths]
     if violations:
         raise Invalid.of(violations)

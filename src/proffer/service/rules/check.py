@@ -146,10 +146,10 @@ def field_schemas(catalog: Catalog | CatalogOverlay) -> Iterator[FieldSchema]:
 def schema_of(catalog: Catalog | CatalogOverlay) -> Schema:
     """Return what a container's rules are checked against: its schemas, XDM for other roots, its audiences."""
     schema = schema_with({field_schema.name: field_schema.fields for field_schema in field_schemas(catalog)})
-    return replace(schema, audiences=partial(_audiences, catalog))
+    return replace(schema, audiences=partial(audiences_by_name, catalog))
 
 
-def _audiences(catalog: Catalog | CatalogOverlay) -> dict[str, list[str]]:
+def audiences_by_name(catalog: Catalog | CatalogOverlay) -> dict[str, list[str]]:
     """Return the ids of the audiences by name, oldest first."""
     ids_by_name: dict[str, list[str]] = {}
     audiences = map(named_audience, _instances(catalog, EntityKind.AUDIENCE))
