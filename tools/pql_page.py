@@ -47,8 +47,8 @@ A path through an array gives the flat array of its items' fields: `orders.items
 | arithmetic | makes the result null; so does division by zero |
 | `count` and `sum` | is skipped; without values they are 0, and `average`, `min` and `max` are null |
 
-As a condition, null, an empty array and an empty object are false, a Boolean has its own value, and everything
-else is true.
+As a condition, null, an empty array and an empty object are false, a Boolean has its own value, the text `false` in any
+letter case is false, and everything else is true.
 
 ## Operators, highest precedence first
 
@@ -58,7 +58,7 @@ else is true.
 | `-` | negation of a number |
 | `*` `/` `%` | `/` is never rounded; `%` has the sign of its left side |
 | `+` `-` | integers stay integers within 64 bits |
-| `=` `!=` `<` `<=` `>` `>=` | the right side is converted to the type of the left; if that fails, only `!=` is true |
+| `=` `!=` `<` `<=` `>` `>=` | by the types of the sides, see below |
 | `in` `notIn` | whether an array contains the value |
 | `like` | `%` matches any characters, `_` exactly one; the whole text must match |
 | `occurs` | see below |
@@ -68,6 +68,41 @@ else is true.
 
 Inside `[…]` and in arguments of functions such as `map` and `sum`, a bare name is a field of the item, and
 `^name` is a field of the next outer level. `item => expression` names the item explicitly.
+
+## Types
+
+The type of a field is the one that its schema declares: a loaded schema (`proffer schema load`), else the part of XDM
+that Proffer knows. A comparison reads the field's value as that type, and the other side too, unless that has a
+declared type of its own. Fields without a declared type, and characteristics of offers, are what they hold.
+
+| Declared type | Reads |
+| --- | --- |
+| number, integer | numbers, and texts that are one number as in JSON: `"900"`, `"7.0"`; not `"007"`, `"+7"` or `""` |
+| text | texts; numbers and Booleans as they are written |
+| Boolean | Booleans, 1 and 0, and the texts `true` and `false` in any letter case |
+| date, date-time | texts that are dates or date-times in ISO 8601 |
+
+| Without a declared type | Compared |
+| --- | --- |
+| number and text | as numbers, if the text is one number as in JSON |
+| Boolean and text | as Booleans, if the text is `true` or `false` in any letter case |
+| date and text | as times, if the text is a date or date-time |
+| date and date-time | as times; the date is the start of its day in the zone of the evaluation |
+| text and text | as texts, case-sensitively; as times, if both are date-times with a zone |
+
+All other pairs, and a value that cannot be read as its type, are not comparable: `!=` and `notIn` are true, every other
+comparison is false. A missing value makes all of them false. Booleans have no order. Both orders of the sides,
+`a < b` and `b > a`, agree.
+
+A literal is converted to the declared type. A number beside a text field is compared as it is spelled for `=`, `!=`
+and `in`: `postalCode = 94105` is true for `"94105"`, `postalCode = 7030` is false for `"07030"`. Its order is that of
+numbers.
+
+Because a date is the start of its day, `end <= date(2026, 12, 24)` excludes nearly all of the 24th. Write
+`end < date(2026, 12, 25)`, or `end occurs on date(2026, 12, 24)`.
+
+Arithmetic, `sum`, `average`, `min`, `max`, `topN` and `bottomN` read texts as numbers only where the field is declared
+a number. Elsewhere use `stringToNumber`: `stringToNumber(offer.characteristics.weight) * 2`.
 
 ## Longer forms
 

@@ -74,8 +74,9 @@ def in_bulk(text: str) -> tuple[list[Any], list[int]] | None:
         ("offer.rank.priority * 2 + person.age", [38, 36, 34, 32]),
         ("offer.rank.priority / person.score", [8.0, 6.0, 4.0, 2.0]),
         ("offer.rank.priority % 3 - person.age", [-29, -30, -28, -29]),
-        ("offer.characteristics.boost * person.age", [90, 60, 90, 60]),
-        ("offer.characteristics.margin + person.age", [None, 30.5, 31.5, 30.5]),
+        ("stringToNumber(offer.characteristics.boost) * person.age", [90, 60, 90, 60]),
+        ("stringToNumber(offer.characteristics.margin) + person.age", [None, 30.5, 31.5, 30.5]),
+        ("offer.characteristics.margin + person.age", [None, None, None, None]),
         (
             'if(offer.characteristics.get("city") = homeAddress.city, person.age, 1)',
             [1, 30, 1, 30],

@@ -5,7 +5,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from proffer.pql import CompiledFormula, CompiledRule, Environment, compile_formula, compile_rule
+from proffer.pql import (
+    CompiledFormula,
+    CompiledRule,
+    Environment,
+    Schema,
+    compile_formula,
+    compile_rule,
+    schema_with,
+)
 from proffer.pql.cases import REFUSED as REFUSAL
 from proffer.pql.cases import ROOTS, agrees, environment
 from proffer.pql.compile import load
@@ -24,7 +32,10 @@ def load_cases() -> Iterator[Case]:
             yield {**case, "family": file.stem}
 
 
-CASES = list(load_cases())
+ALL = list(load_cases())
+TYPES = [case for case in ALL if case["family"] == "types"]
+"""The table of types, which `test_types` runs by groups."""
+CASES = [case for case in ALL if case["family"] != "types"]
 ACCEPTED = [case for case in CASES if case["expect"] != ERROR]
 REFUSED = [case for case in CASES if case["expect"] == ERROR]
 
@@ -33,14 +44,18 @@ def roots_of(case: Case) -> tuple[str, ...]:
     return (*ROOTS, *case["env"].get("vars", {}))
 
 
+def schema_of(case: Case) -> Schema:
+    return schema_with(case.get("schema", {}))
+
+
 def as_rule(case: Case) -> CompiledRule:
-    rule = compile_rule(case["expr"], roots=roots_of(case))
+    rule = compile_rule(case["expr"], roots=roots_of(case), schema=schema_of(case))
     assert isinstance(rule, CompiledRule), rule.diagnostics
     return rule
 
 
 def as_formula(case: Case) -> CompiledFormula:
-    formula = compile_formula(case["expr"], roots=roots_of(case))
+    formula = compile_formula(case["expr"], roots=roots_of(case), schema=schema_of(case))
     assert isinstance(formula, CompiledFormula), formula.diagnostics
     return formula
 
@@ -58,9 +73,11 @@ __all__ = [
     "ACCEPTED",
     "CASES",
     "REFUSED",
+    "TYPES",
     "agrees",
     "as_formula",
     "as_rule",
     "environment",
+    "schema_of",
     "unguarded",
 ]

@@ -14,6 +14,7 @@ from pql.cases import (
     as_rule,
     environment,
     roots_of,
+    schema_of,
     unguarded,
 )
 from proffer.pql import CompiledFormula, CompileErrors, compile_formula, compile_rule
@@ -64,7 +65,7 @@ def test_a_case_holds_as_a_rule(case: Case) -> None:
 def test_a_canonical_case_means_the_same(case: Case) -> None:
     """The canonical text compiles to the same tree and the same source."""
     formula = as_formula(case)
-    again = compile_formula(formula.canonical, roots=roots_of(case))
+    again = compile_formula(formula.canonical, roots=roots_of(case), schema=schema_of(case))
 
     assert isinstance(again, CompiledFormula)
     assert (formula.checked.tree, formula.source) == (again.checked.tree, again.source)

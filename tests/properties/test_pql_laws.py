@@ -12,7 +12,10 @@ from hypothesis import strategies as st
 from pql.cases import unguarded
 from pql.trees import profiles, trees, values
 from proffer.pql import CompiledFormula, CompiledRule, Environment, compile_formula, compile_rule
+from proffer.pql.check.declared import DeclaredTypes
+from proffer.pql.check.inference import Inference
 from proffer.pql.check.resolver import Resolver
+from proffer.pql.check.schema import XDM
 from proffer.pql.forms.from_json import from_json
 from proffer.pql.forms.printer import print_tree
 from proffer.pql.forms.to_json import to_json
@@ -116,6 +119,9 @@ def test_folding_is_silent(tree: Any, env: Environment) -> None:
     """fold-is-silent: the settled tree and its folded form have the same value."""
     rule = compiled(tree)
     core = Resolver(("profile", "xEvent")).resolve_all(rule.checked.tree)
+    inference = Inference(XDM)
+    inference.infer(core)
+    core = DeclaredTypes(inference.types).condition(core)
 
     try:
         before = evaluate(core, env)

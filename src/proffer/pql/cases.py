@@ -11,6 +11,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from proffer.pql.check.schema import Schema, schema_with
 from proffer.pql.compile import VALUE_NAMESPACE, CompiledFormula, compile_formula, load
 from proffer.pql.run.interpret import interpret
 from proffer.pql.values.environment import Environment, WorkLimitExceeded
@@ -34,12 +35,14 @@ class CaseResult:
 def run_case(case: Mapping[str, Any]) -> CaseResult:
     """Run one case through the interpreter, generated Python and, if possible, columns.
 
-    The roots are those named in the case's `env`; no schema is applied and event history is allowed.
-    Raises `ValueError`, `KeyError` or `TypeError` for an invalid `env`.
+    The roots are those named in the case's `env`; event history is allowed. `schema` declares the types of
+    roots, as `Schema.of` does; without it they are those of XDM. Raises `ValueError`, `KeyError` or
+    `TypeError` for an invalid `env` or `schema`.
     """
     env_document = case.get("env") or {}
     roots = (*ROOTS, *env_document.get("vars", {}))
-    compiled = compile_formula(case["expr"], roots=roots)
+    schema = schema_with(case.get("schema") or {})
+    compiled = compile_formula(case["expr"], roots=roots, schema=schema)
     if not isinstance(compiled, CompiledFormula):
         messages = "; ".join(diagnostic.message for diagnostic in compiled.diagnostics if diagnostic.is_error)
         passed = case["expect"] == REFUSED
@@ -48,7 +51,7 @@ def run_case(case: Mapping[str, Any]) -> CaseResult:
         "interpreter": _interpret_or_null(compiled, environment(env_document)),
         "python": load_value_function(compiled)(environment(env_document)),
     }
-    column_result = _evaluate_in_columns(compiled, env_document)
+    column_result = _evaluate_in_columns(compiled, env_document, schema)
     expected = case["expect"]
     if isinstance(expected, bool):  # a rule is compared by the truth of its value
         results = {evaluator: truth(value) for evaluator, value in results.items()}
@@ -87,7 +90,7 @@ def _interpret_or_null(compiled: CompiledFormula, env: Environment) -> Any:
         return None
 
 
-def _evaluate_in_columns(compiled: CompiledFormula, env_document: Mapping[str, Any]) -> bool | None:
+def _evaluate_in_columns(compiled: CompiledFormula, env_document: Mapping[str, Any], schema: Schema) -> bool | None:
     """Evaluate the rule in columns; None if it has no column form or the extra is missing."""
     try:
         from proffer.pql.columns.columns import ProfileTable  # needs an extra
@@ -96,7 +99,7 @@ def _evaluate_in_columns(compiled: CompiledFormula, env_document: Mapping[str, A
         return None
     from proffer.pql.compile import CompiledRule, compile_rule
 
-    rule = compile_rule(compiled.text, roots=(*ROOTS, *env_document.get("vars", {})))
+    rule = compile_rule(compiled.text, roots=(*ROOTS, *env_document.get("vars", {})), schema=schema)
     column_rule = to_columns(rule.checked) if isinstance(rule, CompiledRule) else None
     if not isinstance(column_rule, ColumnRule):
         return None

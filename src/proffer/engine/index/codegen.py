@@ -16,7 +16,8 @@ from proffer.engine.index.predicate_table import FieldIndex
 from proffer.pql import Environment
 from proffer.pql.compile import RULE_NAMESPACE, load
 from proffer.pql.run.to_python import is_boolean, values_to_python
-from proffer.pql.syntax.nodes import Node
+from proffer.pql.syntax.nodes import Node, ReadAs, Reading
+from proffer.pql.values.reading import reader_of
 
 FieldLookup = Callable[[Environment, Bits], Bits]
 """Filters offers by all field indexes. Raises errors of subjects, and `UnindexableValue`."""
@@ -49,7 +50,8 @@ def generate_lookup(composites: Sequence[CompositeIndex]) -> FieldLookup | None:
         shapes.append(_renumber(len(subjects), composite.shape))
         for subject, field_index in zip(composite.subjects, composite.field_indexes, strict=True):
             lookups.append(_lookup_expression(len(subjects), subject, field_index, tables))
-            subjects.append(subject)
+            # Tables hold the usual values as they are; the lookup of the others reads them.
+            subjects.append(subject.of if isinstance(subject, ReadAs) else subject)
 
     def statements(names: Sequence[str]) -> list[str]:
         def substitute(match: re.Match[str]) -> str:
@@ -86,11 +88,15 @@ def _lookup_expression(number: int, subject: Node, field_index: FieldIndex, tabl
 
     if is_boolean(subject):
         return f"({table('yes', field_index.lookup(True))} if {{}} else {table('no', field_index.lookup(False))})"
-    fallback = f"{table('slot', field_index.lookup)}({{}})"
+    reading = subject.reading if isinstance(subject, ReadAs) else None
+    fallback = f"{table('slot', _reading_lookup(field_index, reading))}({{}})"
+    fallback = f"{table('null', field_index.lookup(None))} if {{}} is None else {fallback}"
+    if reading in (Reading.BOOLEAN, Reading.LOGICAL, Reading.TRUTH):
+        yes, no = table("yes", field_index.lookup(True)), table("no", field_index.lookup(False))
+        return f"({yes} if {{}} is True else {no} if {{}} is False else {fallback})"
     texts, numbers = field_index.by_text(), field_index.by_integer()
     if texts is None and numbers is None:
-        return fallback
-    fallback = f"{table('null', field_index.lookup(None))} if {{}} is None else {fallback}"
+        return f"({fallback})"
     if texts is not None:
         bits_by_text, default_bits = texts
         lookup = f"{table('text', bits_by_text.get)}({{}}, {table('other', default_bits)})"
@@ -99,3 +105,11 @@ def _lookup_expression(number: int, subject: Node, field_index: FieldIndex, tabl
     begins, rows = numbers
     lookup = f"{table('rows', rows)}[place({table('begins', begins)}, {{}})]"
     return f"({lookup} if {{}}.__class__ is int else {fallback})"
+
+
+def _reading_lookup(field_index: FieldIndex, reading: Reading | None) -> Callable[[Any], Bits]:
+    """Return the lookup of values that are first read as their subject says."""
+    if reading is None:
+        return field_index.lookup
+    read = reader_of(reading)
+    return lambda value: field_index.lookup(read(value))

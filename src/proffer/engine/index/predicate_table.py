@@ -10,6 +10,7 @@ from proffer.engine.index.delta_bitmaps import DeltaBitmaps, DeltaBuilder
 from proffer.engine.steps import run_to_completion
 from proffer.pql.index.conditions import UNORDERED_VALUES, OrderedDomain, evaluate_on
 from proffer.pql.index.predicates import Condition
+from proffer.pql.values.values import UNREADABLE
 
 _STEP = 64
 """Conditions or segments processed between two yields."""
@@ -25,8 +26,8 @@ class UnindexableValue(Exception):
 class FieldIndex:
     """Lookup tables of one subject: value → bitset of offers whose condition holds.
 
-    Offers without a condition always pass. There is a table per JSON type; that for numbers where all
-    constants are texts, or the reverse, is built on first use.
+    Offers without a condition always pass. There is a table per JSON type; that for numbers where the
+    constants are texts, or the reverse, is built on first use. Values are read as the subject says.
     """
 
     __slots__ = ("_bits_by_kind", "_numbers", "_recompute", "_size", "_texts")
@@ -59,13 +60,15 @@ class FieldIndex:
             if self._numbers is None:
                 self._numbers = run_to_completion(_build_table(OrderedDomain.NUMBER, self._size, self._recompute()))
             return self._numbers[value]
-        null, true, false, empty, filled = self._bits_by_kind
+        null, true, false, empty, filled, unreadable = self._bits_by_kind
         if value is None:
             return null
         if kind is bool:
             return true if value else false
         if kind is dict or kind is list:
             return filled if value else empty
+        if value is UNREADABLE:
+            return unreadable
         raise UnindexableValue
 
     def by_text(self) -> tuple[Mapping[str, Bits], Bits] | None:
@@ -91,9 +94,10 @@ def build_field_index(
         yield
         bits_by_kind.append(unconstrained | bits_of(_positions(conditions, kind)))
     numbers = texts = None
-    if any(OrderedDomain.NUMBER in condition.constants_by_domain for condition, _ in conditions):
+    domains = {domain for condition, _ in conditions for domain in condition.constants_by_domain}
+    if domains == {OrderedDomain.NUMBER}:
         numbers = yield from _build_table(OrderedDomain.NUMBER, size, conditions)
-    else:
+    else:  # a text constant that is a number is in both domains
         texts = yield from _build_table(OrderedDomain.TEXT, size, conditions)
     return FieldIndex(size, bits_by_kind, numbers, texts, recompute)
 

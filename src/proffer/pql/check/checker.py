@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from shlex import quote
 
 from proffer.pql.check.audiences import check_audiences
+from proffer.pql.check.declared import DeclaredTypes
 from proffer.pql.check.event_window import event_window
 from proffer.pql.check.inference import Inference
 from proffer.pql.check.lint import lint
@@ -74,16 +75,17 @@ def check(tree: Node, source: SourceText, options: CheckOptions) -> tuple[Checke
         findings += check_audiences(core, options.schema.audiences, saving=options.saving)
     is_condition = options.kind is RuleKind.RULE
     folded, type_name = core, ""
+    inference = Inference(options.schema, source.text, saving=options.saving)
     # Inference and folding need resolved names and valid argument counts.
     if not resolver.findings:
-        inference = Inference(options.schema, source.text, saving=options.saving)
         inferred = inference.infer(core)
         type_name = str(inferred.type)
         if is_condition and not (options.saving and value_name(core)):
             inference.check_condition(core, inferred)
         findings += inference.findings
     if not any(finding.is_error for finding in findings):
-        folded = fold(core)
+        declared = DeclaredTypes(inference.types)
+        folded = fold(declared.condition(core) if is_condition else declared.apply(core))
         refusals = check_result(core, folded) if options.saving and is_condition else []
         findings += refusals or lint(core, folded, options.kind)
     findings = sort_diagnostics(findings)

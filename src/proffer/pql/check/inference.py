@@ -68,6 +68,7 @@ from proffer.pql.syntax.nodes import (
 )
 from proffer.pql.syntax.source import NO_SPAN, TextSpan
 from proffer.pql.values import patterns
+from proffer.pql.values.identity import ObjectKey
 from proffer.pql.values.times import parse_time
 from proffer.pql.values.values import parse_number
 
@@ -90,17 +91,18 @@ _CONDITIONS = {
 
 @dataclass(frozen=True, slots=True)
 class InferredType:
-    """An inferred type, and whether it is certain."""
+    """An inferred type; whether it is certain; whether a schema declares it, so that values are read as it."""
 
     type: Type
     certain: bool = True
+    declared: bool = False
 
 
 _UNKNOWN = InferredType(ANY)
 
 
 class Inference:
-    """Infers types bottom up, visiting every node once; collects findings.
+    """Infers types bottom up, visiting every node once; collects findings and the types of nodes.
 
     `text`: the rule's text, for the spans of names. `saving`: comparisons that can never be made are errors.
     """
@@ -110,6 +112,7 @@ class Inference:
         self.text = text
         self.saving = saving
         self.findings: list[Diagnostic] = []
+        self.types: dict[ObjectKey, InferredType] = {}
         self.variables: dict[str, InferredType] = {}
         self.reported_fields: set[str] = set()
 
@@ -117,7 +120,8 @@ class Inference:
         """Infer the type of the value of a node."""
         infer_node = _INFER_BY_NODE.get(type(node))
         if infer_node is not None:
-            return infer_node(self, node)
+            inferred = self.types[ObjectKey(node)] = infer_node(self, node)
+            return inferred
         for child in children(node):
             self.infer(child)
         return _UNKNOWN
@@ -141,7 +145,7 @@ class Inference:
         return self.root_type(node.name)
 
     def root_type(self, root: str) -> InferredType:
-        return InferredType(self.schema.roots.get(root, ANY), root in self.schema.strict)
+        return InferredType(self.schema.roots.get(root, ANY), root in self.schema.strict, declared=True)
 
     def context(self, node: Context) -> InferredType:
         return self.root_type(f"@{node.reference}")
@@ -153,8 +157,9 @@ class Inference:
             return InferredType(
                 ArrayType(item=item_type(inner) if isinstance(inner, ArrayType) else inner),
                 of.certain,
+                of.declared,
             )
-        return InferredType(self.member(of.type, node, of.certain), of.certain)
+        return InferredType(self.member(of.type, node, of.certain), of.certain, of.declared)
 
     def member(self, of: Type, node: Field, certain: bool) -> Type:
         if isinstance(of, MapType):
@@ -341,10 +346,11 @@ class Inference:
     def condition(self, node: If) -> InferredType:
         self.check_condition(node.test, self.infer(node.test))
         then, otherwise = self.infer(node.then), self.infer(node.otherwise)
+        certain, declared = then.certain and otherwise.certain, then.declared or otherwise.declared
         if then.type == otherwise.type or otherwise.type is NULL:
-            return InferredType(then.type, then.certain and otherwise.certain)
+            return InferredType(then.type, certain, declared)
         numbers = is_number(then.type) and is_number(otherwise.type)
-        return InferredType(NUMBER if numbers else ANY, then.certain and otherwise.certain)
+        return InferredType(NUMBER if numbers else ANY, certain, declared)
 
     def boolean(self, node: Logic | Not) -> InferredType:
         for child in children(node):
@@ -361,16 +367,21 @@ class Inference:
     def call(self, node: Call) -> InferredType:
         function = STDLIB[node.function]
         first_type: InferredType = _UNKNOWN
+        item_value = _UNKNOWN
         for position, argument in enumerate(node.arguments):
             kind = function.kind_of(position)
             if isinstance(argument, Lambda):
-                self.bind(argument, first_type)
+                item_value = self.bind(argument, first_type)
                 continue
             argument_type = self.infer(argument)
             self.require_kind(kind, function.name, argument, argument_type)
             first_type = argument_type if position == 0 else first_type
         self.check_constant_arguments(function, node, first_type)
-        return InferredType(self.call_result_type(function, node, first_type), first_type.certain)
+        if function.name == "map" and not isinstance(first_type.type, MapType):
+            return InferredType(ArrayType(item=item_value.type), item_value.certain, item_value.declared)
+        result_type = self.call_result_type(function, node, first_type)
+        is_of_first = first_type.declared and (function.returns_items or function.name == "get")
+        return InferredType(result_type, first_type.certain, is_of_first)
 
     def call_result_type(self, function: Function, node: Call, first_type: InferredType) -> Type:
         if function.returns_items:
@@ -434,13 +445,13 @@ class Inference:
             self.warn(message, node.test.body, "use `.head()` for the first item", "pql.condition")
         else:
             self.check_condition(node.test.body, test)
-        return InferredType(ArrayType(item=item_type(of.type)), of.certain)
+        return InferredType(ArrayType(item=item_type(of.type)), of.certain, of.declared)
 
     def bind(self, item: Lambda, of: InferredType) -> InferredType:
         """Infer the type of an item expression over an array or map."""
         for name in item.parameters:
             self.variables[name] = (
-                InferredType(item_type(of.type), of.certain) if len(item.parameters) == 1 else _UNKNOWN
+                InferredType(item_type(of.type), of.certain, of.declared) if len(item.parameters) == 1 else _UNKNOWN
             )
         return self.infer(item.body)
 
@@ -455,7 +466,7 @@ class Inference:
         for at, declaration in enumerate(declarations):
             of = self.infer(declaration.source)
             self.require_kind(ValueKind.ARRAY, "`from`", declaration.source, of)
-            bound = self.variables[declaration.name] = InferredType(item_type(of.type), of.certain)
+            bound = self.variables[declaration.name] = InferredType(item_type(of.type), of.certain, of.declared)
             first = bound if at == 0 else first
             if declaration.test is not None:
                 self.check_condition(declaration.test, self.infer(declaration.test))
@@ -467,7 +478,7 @@ class Inference:
 
     def select(self, node: Select) -> InferredType:
         first = self.declare(node.declarations)
-        return InferredType(ArrayType(item=first.type), first.certain)
+        return InferredType(ArrayType(item=first.type), first.certain, first.declared)
 
     def aggregate(self, node: Aggregate) -> InferredType:
         self.declare(node.declarations)

@@ -1,6 +1,7 @@
 """Static types of values: scalars, arrays, maps, objects, or unknown.
 
-Every type includes null. Types are used for diagnostics only and never change the meaning of a rule.
+Every type includes null. Comparisons and arithmetic use the declared types of fields (see `declared`); all other
+types are used for diagnostics only.
 """
 
 from collections.abc import Mapping

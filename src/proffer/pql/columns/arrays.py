@@ -14,15 +14,15 @@ import numpy as np
 import numpy.typing as npt
 
 from proffer.pql.syntax.nodes import Binary, If, Literal, Logic, Negate, Node, Not
-from proffer.pql.values.values import as_number, parse_number, truth
+from proffer.pql.values.values import truth
 
 Booleans: TypeAlias = npt.NDArray[np.bool_]
 Doubles: TypeAlias = npt.NDArray[np.float64]
 Rows: TypeAlias = npt.NDArray[np.intp]
 Truth: TypeAlias = Any
 """One bool for all rows, or an array with one bool per row."""
-ParsedNumber: TypeAlias = tuple[float, bool, bool, bool, bool]
-"""A double and four flags: valid (not null), integral, uncertain, parsed from a text."""
+ParsedNumber: TypeAlias = tuple[float, bool, bool, bool]
+"""A double and three flags: valid (not null), integral, uncertain."""
 
 _EXACT_LIMIT = 2.0**53
 _SAFE_LIMIT = 2.0**52
@@ -49,15 +49,13 @@ _ARITHMETIC: dict[str, tuple[Callable[[Any, Any], Any], Callable[[float, float],
 class NumericArray:
     """Numbers or nulls: each field is one scalar for all rows, or one element per row.
 
-    `valid`: not null. `integral`: an integer. `from_text`: parsed from a text. `max_abs`: an upper bound
-    of the absolute values.
+    `valid`: not null. `integral`: an integer. `max_abs`: an upper bound of the absolute values.
     """
 
     values: Any
     valid: Truth
     integral: Truth
     max_abs: float
-    from_text: Truth = False
 
 
 class NotNumbers(Exception):
@@ -92,7 +90,7 @@ class NumberTable:
     @classmethod
     def of_array(cls, parsed_numbers: Doubles) -> "NumberTable":
         """Return the table of an array with one parsed number per row."""
-        valid, integral, uncertain, from_text = (parsed_numbers[:, at] != 0 for at in (1, 2, 3, 4))
+        valid, integral, uncertain = (parsed_numbers[:, at] != 0 for at in (1, 2, 3))
         # The `integral` flag of a null does not matter.
         integral_mask = True if integral[valid].all() else integral if integral.any() else False
         max_abs = float(np.abs(parsed_numbers[:, 0]).max(initial=0.0))
@@ -101,7 +99,6 @@ class NumberTable:
             uniform_truth(valid),
             integral_mask,
             max_abs,
-            uniform_truth(from_text),
         )
         return cls(numbers, uniform_truth(uncertain))
 
@@ -113,7 +110,6 @@ class NumberTable:
             truth_at(numbers.valid, rows),
             truth_at(numbers.integral, rows),
             numbers.max_abs,
-            truth_at(numbers.from_text, rows),
         )
 
 
@@ -121,25 +117,23 @@ def parse_number_or_null(value: Any) -> ParsedNumber:
     """Parse a number or null; any other value is uncertain."""
     kind = value.__class__
     if kind is int and -_EXACT_LIMIT < value < _EXACT_LIMIT:
-        return (float(value), True, True, False, False)
+        return (float(value), True, True, False)
     if kind is float and isfinite(value):
-        return (value, True, False, False, False)
-    return (0.0, False, False, value is not None, False)
+        return (value, True, False, False)
+    return (0.0, False, False, value is not None)
 
 
 def parse_operand(value: Any) -> ParsedNumber:
-    """Parse a number, null, or a text that spells a number."""
-    if value.__class__ is not str:
-        return parse_number_or_null(value)
-    return (*parse_number_or_null(as_number(parse_number(value)))[:4], True)
+    """Parse an operand of arithmetic, where a text counts as null."""
+    return parse_number_or_null(None if value.__class__ is str else value)
 
 
 def scalar_numbers(parsed_number: ParsedNumber) -> NumericArray:
     """Return one value for all rows. Raises `NotNumbers` if it is uncertain."""
-    number, valid, integral, uncertain, from_text = parsed_number
+    number, valid, integral, uncertain = parsed_number
     if uncertain:
         raise NotNumbers
-    return NumericArray(number, valid, integral, abs(number), from_text)
+    return NumericArray(number, valid, integral, abs(number))
 
 
 def uniform_truth(truths: Any) -> Truth:
@@ -196,7 +190,7 @@ class ArrayCompiler(ABC, Generic[Context]):
         """Compile a comparison of numbers or of other values."""
 
     def compile_numbers(self, node: Node, *, operand: bool = False) -> NumberKernel[Context]:
-        """Compile a node to a number kernel; an arithmetic `operand` may be a text that spells one."""
+        """Compile a node to a number kernel; a text is null as an `operand` of arithmetic."""
         match node:
             case Literal(value) if not (parsed_number := parse_number_or_null(value))[3]:
                 constant = scalar_numbers(parsed_number)
@@ -271,7 +265,6 @@ def _compile_if(
             _select(condition, then_numbers.valid, otherwise_numbers.valid),
             _select(condition, then_numbers.integral, otherwise_numbers.integral),
             max(then_numbers.max_abs, otherwise_numbers.max_abs),
-            _select(condition, then_numbers.from_text, otherwise_numbers.from_text),
         )
 
     return evaluate
@@ -282,11 +275,7 @@ def _compile_arithmetic(sign: str, left: NumberKernel[Context], right: NumberKer
 
     def evaluate(evaluation: Context) -> NumericArray:
         left_numbers, right_numbers = left(evaluation), right(evaluation)
-        # A text is converted to a number only if the other operand is a number.
-        valid = logical_and(
-            logical_and(left_numbers.valid, right_numbers.valid),
-            logical_not(logical_and(left_numbers.from_text, right_numbers.from_text)),
-        )
+        valid = logical_and(left_numbers.valid, right_numbers.valid)
         integral = False if sign == "/" else logical_and(left_numbers.integral, right_numbers.integral)
         values = operate(left_numbers.values, right_numbers.values)
         max_abs = max_abs_of(left_numbers.max_abs, right_numbers.max_abs)

@@ -40,6 +40,8 @@ from proffer.pql.syntax.nodes import (
     Filter,
     Node,
     Quantifier,
+    ReadAs,
+    Reading,
     Root,
     Select,
     children,
@@ -145,7 +147,7 @@ class _ColumnCompiler(ArrayCompiler[TableEvaluation]):
 
     def compile_number_leaf(self, node: Node, *, operand: bool) -> NumberKernel[TableEvaluation]:
         del operand  # texts are evaluated per distinct value
-        names = _profile_path(node)
+        names = _profile_path(node.of if isinstance(node, ReadAs) and node.reading is Reading.NUMBER else node)
         if names is not None:
             return lambda evaluation: evaluation.table.columns[names].numbers
         if _profile_paths(node):

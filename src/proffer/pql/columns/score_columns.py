@@ -38,6 +38,7 @@ from proffer.pql.index.partial_eval import WORK_SHARE, SplitFormula, Values
 from proffer.pql.run.to_python import is_boolean, residual_to_python
 from proffer.pql.syntax.nodes import Binary, If, Literal, Name, Negate, Node, walk
 from proffer.pql.values.environment import Environment
+from proffer.pql.values.times import as_moment
 from proffer.pql.values.values import truth
 
 _CHUNK_SIZE = 256
@@ -61,7 +62,7 @@ class _ScoreEvaluation:
 class OfferColumn:
     """One offer-only value for all offers: as numbers, operands, truth values and texts.
 
-    `operands`: like `numbers`, but numeric texts are converted. `code_by_text` is None unless all values
+    `operands`: like `numbers`, but texts are null. `code_by_text` is None unless all values
     are texts or null; `codes` has -1 for null.
     """
 
@@ -258,7 +259,7 @@ class _FormulaCompiler(ArrayCompiler[_ScoreEvaluation]):
             value = evaluation.request_values[position]
             if value is None:
                 return False
-            if value.__class__ is not str:
+            if value.__class__ is not str or as_moment(value) is not None:
                 return None
             row_codes, code = codes[evaluation.rows], code_by_text.get(value, -2)
             return row_codes == code if sign == "=" else (row_codes != code) & (row_codes != -1)

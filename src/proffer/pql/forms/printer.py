@@ -34,6 +34,7 @@ from proffer.pql.syntax.nodes import (
     Parameter,
     Period,
     Quantifier,
+    ReadAs,
     Root,
     Scalar,
     Select,
@@ -67,8 +68,10 @@ def _text(node: Node, min_level: int) -> str:
 def _write(node: Node) -> tuple[str, int]:
     """Return the text of a node and its precedence level."""
     match node:
-        case Literal(value):
-            return print_scalar(value), _POSTFIX
+        case Literal(value, spelling):
+            return spelling or print_scalar(value), _POSTFIX
+        case ReadAs(of):
+            return _write(of)
         case Constant(value):
             return _constant(value), _POSTFIX
         case Name(name) | Root(name):

@@ -1,6 +1,6 @@
 """Array functions: selection, aggregation and set operations (PQL 2.3, 2.5).
 
-Sets compare by value without coercion: 3 and 3.0 are equal, 3 and "3" are not.
+Sets compare by value without conversion: 3 and 3.0 are equal, 3 and "3" are not. Date-times are instants (R45).
 """
 
 from collections.abc import Callable, Mapping
@@ -150,10 +150,10 @@ def _average(items: Items, keys: Items) -> float | None:
 
 
 def _extreme(keys: Items, *, largest: bool) -> Value:
-    sort_keys = [item_key for key in keys if (item_key := sort_key(key)) is not None]
-    if not sort_keys:
+    sortable_keys = [(item_key, key) for key in keys if (item_key := sort_key(key)) is not None]
+    if not sortable_keys:
         return None
-    return (max(sort_keys) if largest else min(sort_keys))[1]
+    return (max if largest else min)(sortable_keys, key=lambda pair: pair[0])[1]
 
 
 def _includes(env: Environment, items: Items, value: Value) -> bool:

@@ -3,7 +3,7 @@
 The sorted constants of all conditions on a subject divide the numbers, and the texts, into segments: below
 the first constant, equal to it, between the first and the second, and so on. A condition has the same
 result for all values of a segment: bit `2i + 1` is constant number `i`, bit `2i` the gap below it.
-Constants are coerced to the domain (PQL D-COERCE); one that cannot be coerced equals nothing there.
+A text constant that is a number belongs to both domains; a constant outside a domain equals nothing there.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,18 +14,19 @@ from typing import Any
 from proffer.pql.syntax.nodes import Binary, Call, Constant, Field, Literal, Logic, Node, Not
 from proffer.pql.values.environment import Environment
 from proffer.pql.values.values import (
+    UNREADABLE,
     differs,
     equal,
     is_in,
     is_not_in,
+    is_number,
     order,
-    to_number,
-    to_text,
+    parse_json_number,
     truth,
 )
 
-UNORDERED_VALUES: tuple[Any, ...] = (None, True, False, [], [None])
-"""Representatives of values outside the domains: null, Booleans, empty and non-empty containers."""
+UNORDERED_VALUES: tuple[Any, ...] = (None, True, False, [], [None], UNREADABLE)
+"""Representatives of values outside the domains: null, Booleans, containers, and what is not of its type."""
 
 
 class OrderedDomain(Enum):
@@ -36,12 +37,14 @@ class OrderedDomain(Enum):
 
 
 def convert_constant(domain: OrderedDomain, constant: Any) -> Any:
-    """Coerce a constant to the domain; None if it cannot be coerced."""
-    return to_text(constant) if domain is OrderedDomain.TEXT else to_number(constant)
+    """Convert a constant to what values of the domain are compared with; None if they are not comparable."""
+    if isinstance(constant, str):
+        return constant if domain is OrderedDomain.TEXT else parse_json_number(constant)
+    return constant if domain is OrderedDomain.NUMBER and is_number(constant) else None
 
 
 def constants(tree: Node, domain: OrderedDomain) -> Iterator[Any]:
-    """Yield the constants of a condition, coerced to the domain."""
+    """Yield the constants of a condition, converted to the domain."""
     match tree:
         case Logic(_, parts):
             for part in parts:

@@ -24,7 +24,7 @@ from proffer.pql.index.predicates import (
     predicate_tree_of,
     spends_work,
 )
-from proffer.pql.run.to_python import is_uncoerced_text_list, part_to_python
+from proffer.pql.run.to_python import is_plain_text_list, part_to_python
 from proffer.pql.syntax.nodes import Binary, Constant, Literal, Logic, Node, Root, walk
 from proffer.pql.values.environment import Environment
 
@@ -130,7 +130,7 @@ def _constant_list_count(node: Node) -> int:
         isinstance(descendant, Binary)
         and descendant.sign in MEMBERSHIP_SIGNS
         and isinstance(descendant.right, Constant)
-        and not is_uncoerced_text_list(descendant.right.value)
+        and not is_plain_text_list(descendant.right.value)
         for descendant in walk(node)
     )
 

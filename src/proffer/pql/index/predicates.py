@@ -4,6 +4,9 @@ A *condition* compares one subject with constants, in any nesting of and, or and
 the value of the subject only (see `conditions`). A subject is a path, or an expression over the request
 that is evaluated once for all rules: `a + b` in `a + b > 3`, or a whole test such as `a > b`. A
 `PredicateTree` combines conditions by and and or.
+
+A subject also says how its values are read, because the constants of a condition decide that: `a > 3` has
+the subject `a` read as a number, so that the text "5" has the results of 5.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -34,9 +37,12 @@ from proffer.pql.syntax.nodes import (
     Negate,
     Node,
     Not,
+    ReadAs,
+    Reading,
     Root,
     walk,
 )
+from proffer.pql.values.times import as_moment
 
 _COMPARISONS = frozenset({"=", "!=", "<", "<=", ">", ">="})
 MEMBERSHIP_SIGNS = frozenset({"in", "notIn"})
@@ -105,6 +111,8 @@ def conjoin_conditions(conditions: Sequence[Condition]) -> Condition:
 
 def subject_name(subject: Node) -> str:
     """Return a subject as text: equal texts if and only if equal subjects."""
+    if isinstance(subject, ReadAs):
+        return f"{subject.reading} {subject_name(subject.of)}"
     steps: list[str] = []
     while isinstance(subject, Field):
         steps.append(repr(subject.name))
@@ -211,24 +219,45 @@ def _subject_of(node: Node, is_allowed: Callable[[Node], bool]) -> Node | None:
     """Return the single subject of a condition if `is_allowed`; None if it is no condition."""
     match node:
         case Logic(_, parts):
-            subjects = [_subject_of(part, is_allowed) for part in parts]
-            first = subjects[0]
-            if first is None or None in subjects:
-                return None
-            # Compare names: node equality does not distinguish 1 and true.
-            return first if len({subject_name(subject) for subject in subjects if subject}) == 1 else None
+            return _common_subject([_subject_of(part, is_allowed) for part in parts])
         case Not(operand):
             return _subject_of(operand, is_allowed)
         case Binary(sign, left, Literal(value)) if sign in _COMPARISONS and value is not None:
-            return left if is_allowed(left) else None
+            return _read_subject(left, [value], is_allowed)
         case Binary(sign, left, Constant(list() as items)) if sign in MEMBERSHIP_SIGNS:
-            return left if is_allowed(left) and all(map(_is_scalar, items)) else None
+            return _read_subject(left, items, is_allowed)
         case Call(name, (argument,)) if name in _NULL_TESTS:
             return argument if is_allowed(argument) else None
-        case Field():
-            return node if is_allowed(node) else None
+        case ReadAs(of, Reading.BOOLEAN) if _is_request_path(of):
+            return node
+        case Field() if is_allowed(node):
+            return ReadAs(node, Reading.TRUTH)
         case _:
             return None
+
+
+def _common_subject(subjects: Sequence[Node | None]) -> Node | None:
+    """Return the one subject of the parts of a condition; a null test takes any reading of its path."""
+    found = [subject for subject in subjects if subject is not None]
+    if len(found) < len(subjects):
+        return None
+    # Compare names: node equality does not distinguish 1 and true.
+    by_name = {subject_name(subject): subject for subject in found}
+    read = [subject for subject in by_name.values() if isinstance(subject, ReadAs)]
+    if len(read) == 1 and len(by_name) == 2 and subject_name(read[0].of) in by_name:
+        return read[0] if read[0].reading is not Reading.TRUTH else None
+    return found[0] if len(by_name) == 1 else None
+
+
+def _read_subject(left: Node, constants: Sequence[Any], is_allowed: Callable[[Node], bool]) -> Node | None:
+    """Return the subject of a comparison with constants; None if its values are not read in one way."""
+    kinds = set(map(_reading_of, constants))
+    reading = kinds.pop() if len(kinds) == 1 else None
+    if isinstance(left, ReadAs):
+        return left if is_allowed(left.of) and reading is left.reading else None
+    if not is_allowed(left) or (reading is None and constants):
+        return None
+    return left if reading is Reading.TEXT or reading is None else ReadAs(left, reading)
 
 
 def _is_request_path(node: Node) -> bool:
@@ -253,8 +282,17 @@ def _is_scalar_expression(node: Node) -> bool:
             return _is_request_path(node)
 
 
-def _is_scalar(value: Any) -> bool:
-    return isinstance(value, bool | int | float | str)
+def _reading_of(constant: Any) -> Reading | None:
+    """Return how values are read beside a constant; None for constants that no table can hold."""
+    match constant:
+        case bool():
+            return Reading.LOGICAL
+        case int() | float():
+            return Reading.NUMBER
+        case str() if as_moment(constant) is None:  # date-times are not ordered as texts
+            return Reading.TEXT
+        case _:
+            return None
 
 
 # --- conditions
@@ -304,9 +342,13 @@ def _shared_subject(name: str, subject: Node) -> Node:
     return _SUBJECTS.setdefault(name, subject)
 
 
+def _is_subject(condition: Node, subject: Node) -> bool:
+    return condition == subject or (isinstance(subject, ReadAs) and condition == subject.of)
+
+
 def _without_subject(condition: Node, subject: Node) -> Node:
     """Copy a condition without subject and spans, to save memory."""
-    if condition == subject:
+    if _is_subject(condition, subject):
         return _SUBJECT
     match condition:
         case Logic(sign, parts):
@@ -332,7 +374,7 @@ _SUBJECT = Field(Root(""), "")
 
 def _text_without_subject(condition: Node, subject: Node) -> str:
     """Return a condition as text, without its subject."""
-    if condition == subject:
+    if _is_subject(condition, subject):
         return "is true"
     match condition:
         case Logic(sign, parts):

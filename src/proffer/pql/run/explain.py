@@ -16,6 +16,7 @@ from proffer.pql.syntax.nodes import (
     Literal,
     Name,
     Node,
+    ReadAs,
     Root,
     Step,
     TimeTest,
@@ -50,7 +51,7 @@ def explain(rule: CheckedRule, env: Environment) -> list[ExplainStep]:
         node, depth = stack.pop()
         if isinstance(node, Literal | Constant) and node is not rule.core:
             continue
-        if isinstance(node, Lambda | Declaration | Step | TimeTest):  # without a value: its parts stand for it
+        if isinstance(node, Lambda | Declaration | Step | TimeTest | ReadAs):  # its parts stand for it
             stack.extend((child, depth) for child in reversed(list(children(node))))
             continue
         steps.append(ExplainStep(depth, print_tree(node), tuple(recorder.values_by_node.get(ObjectKey(node), ()))))

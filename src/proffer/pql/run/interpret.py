@@ -37,6 +37,7 @@ from proffer.pql.syntax.nodes import (
     On,
     Period,
     Quantifier,
+    ReadAs,
     Root,
     Select,
     TimeTest,
@@ -46,6 +47,7 @@ from proffer.pql.syntax.nodes import (
 from proffer.pql.values import occurs
 from proffer.pql.values.environment import Environment
 from proffer.pql.values.patterns import like
+from proffer.pql.values.reading import read
 from proffer.pql.values.times import as_instant
 from proffer.pql.values.values import (
     Value,
@@ -99,6 +101,8 @@ class Interpreter:
                 return self.variables[name]
             case Field(of, name):
                 return field(self.value(of), name)
+            case ReadAs(of, reading):
+                return read(reading, self.value(of), self.env.tz)
             case ListOf(items):
                 return [self.value(item) for item in items]
             case ObjectOf(pairs):

@@ -47,6 +47,8 @@ from proffer.pql.syntax.nodes import (
     On,
     Period,
     Quantifier,
+    ReadAs,
+    Reading,
     Root,
     Select,
     Step,
@@ -54,14 +56,30 @@ from proffer.pql.syntax.nodes import (
     TimeWord,
     Within,
 )
-from proffer.pql.values import occurs, values
+from proffer.pql.values import occurs, reading, values
 from proffer.pql.values.patterns import like
-from proffer.pql.values.times import make_date
-from proffer.pql.values.values import parse_number
+from proffer.pql.values.reading import is_plain_text
+from proffer.pql.values.times import as_moment, make_date
 
 _ORDER = {"<": "less", "<=": "at_most", ">": "greater", ">=": "at_least"}
 _ARITHMETIC = {"+": "plus", "-": "minus", "*": "times", "/": "divided", "%": "modulo"}
 _OPERATOR_FUNCTIONS = {"=": "equal", "!=": "differs", "in": "is_in", "notIn": "is_not_in", **_ORDER}
+_READERS = {
+    Reading.NUMBER: "read_number",
+    Reading.TEXT: "read_text",
+    Reading.BOOLEAN: "read_boolean",
+    Reading.LOGICAL: "read_logical",
+    Reading.TRUTH: "truth",
+}
+_IS_BOOL = "{0}.__class__ is bool"
+_IS_READ = {
+    Reading.NUMBER: "{0}.__class__ is int or {0}.__class__ is float",
+    Reading.TEXT: "{0}.__class__ is str",
+    Reading.BOOLEAN: _IS_BOOL,
+    Reading.LOGICAL: _IS_BOOL,
+    Reading.TRUTH: _IS_BOOL,
+}
+"""Tests that a value needs no reading: the usual case."""
 _TEXT_TESTS = {
     "startsWith": "{x}.startswith({t})",
     "endsWith": "{x}.endswith({t})",
@@ -83,6 +101,10 @@ _SHARED_NAMES = (
 )
 NAMESPACE: dict[str, Any] = {
     **{name: getattr(values, name) for name in _SHARED_NAMES},
+    **{
+        name: getattr(reading, name)
+        for name in ("read_number", "read_text", "read_boolean", "read_logical", "read_time")
+    },
     **{name: getattr(occurs, name) for name in ("within", "beside", "between", "on", "period", "day_word")},
     "entries": entries,
     "in_time": in_time,
@@ -226,6 +248,9 @@ class _PythonWriter(PathWriter):
 
     def truth(self, node: Node) -> str:
         """Return an expression whose value is a bool."""
+        if isinstance(node, ReadAs) and node.reading is Reading.BOOLEAN:
+            name = self.store(self.value(node.of))
+            return f"({name} if {_IS_BOOL.format(name)} else truth(read_boolean({name})))"
         expression = self.value(node)
         return expression if is_boolean(node) or expression in self.boolean_names else f"truth({expression})"
 
@@ -273,54 +298,76 @@ class _PythonWriter(PathWriter):
         self.write_line(f"{node.name} = {self.value(node.value)}")
         return self.value(node.body)
 
+    def read_as(self, node: ReadAs) -> str:
+        name = self.store(self.value(node.of))
+        if node.reading is Reading.TIME:
+            return f"read_time({name}, env.tz)"
+        return f"({name} if {_IS_READ[node.reading].format(name)} else {_READERS[node.reading]}({name}))"
+
     def binary(self, node: Binary) -> str:
         fast_expression = self.fast_binary(node)
         if fast_expression is not None:
             return fast_expression
-        left, right = self.operand(node.left), self.operand(node.right)
         if node.sign in ("in", "notIn"):
+            left, right = self.operand(node.left), self.operand(node.right)
             self.loop_count += 1
             return f"{_OPERATOR_FUNCTIONS[node.sign]}({left}, {right}, env)"
-        if node.sign in _OPERATOR_FUNCTIONS and left.isidentifier() and right.isidentifier():
+        if node.sign not in _OPERATOR_FUNCTIONS:
+            left, right = self.operand(node.left), self.operand(node.right)
+            return f"{_ARITHMETIC.get(node.sign, 'like')}({left}, {right})"
+        (left, left_read), (right, right_read) = self.compared(node.left), self.compared(node.right)
+        comparison = f"{_OPERATOR_FUNCTIONS[node.sign]}({left_read}, {right_read}, env.tz)"
+        if left.isidentifier() and right.isidentifier():
             # Compare integers inline; call the operator for other values.
             sign = "==" if node.sign == "=" else node.sign
-            return (
-                f"({left} {sign} {right} if {left}.__class__ is int and {right}.__class__ is int"
-                f" else {_OPERATOR_FUNCTIONS[node.sign]}({left}, {right}, env.tz))"
-            )
-        if node.sign in _OPERATOR_FUNCTIONS:
-            return f"{_OPERATOR_FUNCTIONS[node.sign]}({left}, {right}, env.tz)"
-        return f"{_ARITHMETIC.get(node.sign, 'like')}({left}, {right})"
+            return f"({left} {sign} {right} if {left}.__class__ is int and {right}.__class__ is int else {comparison})"
+        return comparison
 
     def operand(self, node: Node) -> str:
         """Return an operand; nested operations become one statement each, not nested calls."""
         expression = self.value(node)
         return self.store(expression) if isinstance(node, Binary) else expression
 
+    def compared(self, node: Node) -> tuple[str, str]:
+        """Return an operand of a comparison as it is, if integers are read as themselves, and as it is read."""
+        if isinstance(node, ReadAs) and node.reading is Reading.NUMBER:
+            name = self.store(self.value(node.of))
+            return name, f"read_number({name})"
+        operand = self.operand(node)
+        return operand, operand
+
     def fast_binary(self, node: Binary) -> str | None:
         """Return an inline test against constants, or None without a fast case."""
         match node:
-            case Binary("=" | "!=" as sign, left, Literal(str() as text)) if is_uncoerced_text(text):
-                name = self.store(self.value(left))
+            case Binary("=" | "!=" as sign, left, Literal(str() as text)) if is_plain_text(text) and reads_texts(left):
+                name = self.store(self.value(_unread(left)))
                 return f"{name} == {text!r}" if sign == "=" else f"{name} is not None and {name} != {text!r}"
-            case Binary("=", left, Literal(int() | float() as number)) if not isinstance(number, bool):
-                return self.fast_number(left, "==", "equal", number)
-            case Binary("<" | "<=" | ">" | ">=" as sign, left, Literal(int() | float() as number)) if not isinstance(
-                number, bool
-            ):
-                return self.fast_number(left, sign, _ORDER[sign], number)
-            case Binary("in" | "notIn" as sign, left, Constant(list() as items)) if is_uncoerced_text_list(items):
-                name = self.store(self.value(left))
+            case Binary("in" | "notIn" as sign, left, Constant(list() as items)) if is_plain_text_list(
+                items
+            ) and reads_texts(left):
+                name = self.store(self.value(_unread(left)))
                 texts = "".join(f"{item!r}, " for item in items)
                 return f"{name} in ({texts})" if sign == "in" else f"{name} is not None and {name} not in ({texts})"
+            case Binary(sign, left, Literal(bool() as constant)):
+                return self.fast_comparison(left, sign, constant, Reading.BOOLEAN) if sign in ("=", "!=") else None
+            case Binary(sign, left, Literal(str() as text)) if sign in _OPERATOR_FUNCTIONS and as_moment(text) is None:
+                return self.fast_comparison(left, sign, text, Reading.TEXT)
+            case Binary(sign, left, Literal(int() | float() as number)) if sign in _OPERATOR_FUNCTIONS:
+                return self.fast_comparison(left, sign, number, Reading.NUMBER)
             case _:
                 return None
 
-    def fast_number(self, node: Node, sign: str, operator_function: str, number: float) -> str:
-        name = self.store(self.value(node))
+    def fast_comparison(self, node: Node, sign: str, constant: bool | float | str, kind: Reading) -> str:
+        """Return a comparison with a constant, inline for values of its kind."""
+        if isinstance(node, ReadAs) and node.reading is not kind:
+            return f"{_OPERATOR_FUNCTIONS[sign]}({self.value(node)}, {constant!r}, env.tz)"
+        name = self.store(self.value(_unread(node)))
+        read = f"{_READERS[kind]}({name})" if isinstance(node, ReadAs) else name
+        inline_sign = "==" if sign == "=" else sign
         # isinstance would accept a bool as int; PQL does not.
-        guard = f"{name}.__class__ is int or {name}.__class__ is float"
-        return f"({name} {sign} {number!r} if {guard} else {operator_function}({name}, {number!r}, env.tz))"
+        guard = _IS_READ[kind].format(name)
+        operator_function = f"{_OPERATOR_FUNCTIONS[sign]}({read}, {constant!r}, env.tz)"
+        return f"({name} {inline_sign} {constant!r} if {guard} else {operator_function})"
 
     # --- functions and items
 
@@ -506,6 +553,7 @@ _WRITE_BY_NODE: dict[type[Node], Callable[[_PythonWriter, Any], str]] = {
     Context: _PythonWriter.load,
     Name: _PythonWriter.load,
     Field: _PythonWriter.load,
+    ReadAs: _PythonWriter.read_as,
     ListOf: _PythonWriter.list_of,
     ObjectOf: _PythonWriter.object_of,
     Constant: _PythonWriter.constant,
@@ -553,24 +601,24 @@ def is_boolean(node: Node) -> bool:
             return False
 
 
-def is_uncoerced_text(text: str) -> bool:
-    """Return whether only a text can equal this text: it spells no number, Boolean or date."""
-    return parse_number(text) is None and text not in ("true", "false") and not text[:4].isdigit()
+def is_plain_text_list(value: Any) -> bool:
+    """Return whether a value is a list of plain texts; searching it is not charged."""
+    return isinstance(value, list) and all(map(is_plain_text, value))
 
 
-def is_uncoerced_text_list(value: Any) -> bool:
-    """Return whether a value is a list of such texts; searching it is not charged."""
-    return isinstance(value, list) and all(map(_is_uncoerced_text, value))
+def reads_texts(node: Node) -> bool:
+    """Return whether a node is read as text or as it is: only an equal text equals a plain text."""
+    return not isinstance(node, ReadAs) or node.reading is Reading.TEXT
 
 
-def _is_uncoerced_text(value: Any) -> bool:
-    return isinstance(value, str) and is_uncoerced_text(value)
+def _unread(node: Node) -> Node:
+    return node.of if isinstance(node, ReadAs) else node
 
 
 def _is_text_test(node: Call) -> bool:
     """Return whether a call tests against one constant text. It may have a constant flag."""
     _, constant_node, *flag = node.arguments
     is_allowed = node.function != "equals" or (
-        isinstance(constant_node, Literal) and _is_uncoerced_text(constant_node.value)
+        isinstance(constant_node, Literal) and is_plain_text(constant_node.value)
     )
     return is_allowed and flag in ([], [Literal(True)], [Literal(False)])

@@ -100,7 +100,7 @@ def _integer_token(token_match: re.Match[str], findings: list[Diagnostic]) -> To
         span = TextSpan(*token_match.span())
         findings.append(Diagnostic("pql.number", "an integer has at most 64 bits", None, span))
         value = 0
-    return Token(TokenKind.INTEGER, value, "", *token_match.span())
+    return Token(TokenKind.INTEGER, value, token_match.group("integer"), *token_match.span())
 
 
 def _double_token(token_match: re.Match[str], findings: list[Diagnostic]) -> Token:
@@ -108,7 +108,7 @@ def _double_token(token_match: re.Match[str], findings: list[Diagnostic]) -> Tok
     if value == float("inf"):
         findings.append(Diagnostic("pql.number", "this number is too large", None, TextSpan(*token_match.span())))
         value = 0.0
-    return Token(TokenKind.DOUBLE, value, "", *token_match.span())
+    return Token(TokenKind.DOUBLE, value, token_match.group(), *token_match.span())
 
 
 def _unexpected_character(text: str, position: int) -> Diagnostic:

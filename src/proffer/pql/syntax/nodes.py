@@ -6,6 +6,7 @@ resolved to a `Root`, a `Field`, or a `Name` of a variable bound above it.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields, replace
+from enum import StrEnum
 from typing import Any, TypeAlias, TypeVar
 from typing import Literal as OneOf
 
@@ -27,9 +28,13 @@ T = TypeVar("T", bound=Node)
 
 @dataclass(frozen=True, slots=True)
 class Literal(Node):
-    """null, a Boolean, a non-negative number, or a text."""
+    """null, a Boolean, a non-negative number, or a text.
+
+    `spelling`: the number as written in the source, if it differs from its canonical text; else empty.
+    """
 
     value: Scalar
+    spelling: str = field(default="", compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +67,28 @@ class Field(Node):
 
     of: Node
     name: str
+
+
+class Reading(StrEnum):
+    """How a value is read. The first four are the kinds of declared types (R44).
+
+    `LOGICAL` is Boolean without the numbers 1 and 0, `TRUTH` the value as a condition: only indexes use them.
+    """
+
+    NUMBER = "number"
+    TEXT = "text"
+    BOOLEAN = "Boolean"
+    TIME = "date"
+    LOGICAL = "logical"
+    TRUTH = "truth"
+
+
+@dataclass(frozen=True, slots=True)
+class ReadAs(Node):
+    """A value read as its declared type. Created by the checker only."""
+
+    of: Node
+    reading: Reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,7 +312,7 @@ def _child_fields(kind: type[Node]) -> tuple[str, ...]:
 
 
 def _compute_child_fields(kind: type[Node]) -> tuple[str, ...]:
-    scalar_types = (str, int, Scalar, Direction, tuple[str, ...])
+    scalar_types = (str, int, Scalar, Direction, Reading, tuple[str, ...])
     return tuple(
         node_field.name
         for node_field in fields(kind)

@@ -300,7 +300,7 @@ class Parser:
                 return Name(str(token.value), span=token.span)
             case TokenKind.TEXT | TokenKind.INTEGER | TokenKind.DOUBLE:
                 self.advance()
-                return Literal(token.value, span=token.span)
+                return Literal(token.value, "" if token.word == str(token.value) else token.word, span=token.span)
             case TokenKind.PARAMETER:
                 self.advance()
                 return Parameter(int(token.value), span=token.span)

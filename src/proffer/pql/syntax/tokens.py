@@ -21,8 +21,8 @@ class TokenKind(Enum):
 class Token(NamedTuple):
     """One token. `value`: the name without backticks, the unescaped text, or the number.
 
-    `word` is compared with keywords and signs: lower case for names, as written for signs, else empty,
-    so that a quoted name never matches a keyword.
+    `word` is compared with keywords and signs: lower case for names, as written for signs and numbers, else
+    empty, so that a quoted name never matches a keyword.
     """
 
     kind: TokenKind

@@ -22,6 +22,7 @@ _ISO = re.compile(
     r"\d{4}-\d{2}-\d{2}(?P<time>[Tt ]\d{2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?(?P<zone>[Zz]|[+-]\d{2}(?::?\d{2})?)?)?",
     re.ASCII,
 )
+_MOMENT = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(?:\.\d+)?(?:[Zz]|[+-]\d{2}:\d{2})", re.ASCII)
 _FIXED_UNITS = {
     "millisecond": timedelta(milliseconds=1),
     "second": timedelta(seconds=1),
@@ -54,6 +55,14 @@ def parse_time(text: str) -> Time | None:
 def in_utc_range(moment: datetime) -> datetime | None:
     """Return the time; None if it is outside the years 1 to 9999 in UTC."""
     return None if moment.tzinfo is not None and _to_utc(moment) is None else moment
+
+
+def as_moment(text: str) -> datetime | None:
+    """Return the instant in UTC of a text that is a full RFC 3339 date-time, with a zone; else None."""
+    if len(text) < 20 or text[4] != "-" or text[10] not in "Tt " or _MOMENT.fullmatch(text) is None:
+        return None
+    moment = parse_time(text)
+    return _to_utc(moment) if isinstance(moment, datetime) else None
 
 
 def as_zoned_time(value: Any, zone: tzinfo) -> Time | None:

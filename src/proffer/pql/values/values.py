@@ -13,11 +13,25 @@ from typing import Any
 from proffer.pql.syntax.limits import MAX_COMPARED_DEPTH, MAX_INTEGER, MAX_VISITS
 from proffer.pql.values.environment import Environment, WorkLimitExceeded
 from proffer.pql.values.identity import ObjectKey
-from proffer.pql.values.times import Time, as_instant, as_time
+from proffer.pql.values.times import Time, as_instant, as_moment, as_time
 
 Value = Any
 
 _NUMBER = re.compile(r"[+-]?[0-9]{1,400}(?P<fraction>\.[0-9]{1,400})?(?P<exponent>[eE][+-]?[0-9]{1,4})?")
+_JSON_NUMBER = re.compile(
+    r"-?(?:0|[1-9][0-9]{0,399})(?P<fraction>\.[0-9]{1,400})?(?P<exponent>[eE][+-]?[0-9]{1,4})?", re.ASCII
+)
+_BOOLEAN_WORDS = {"true": True, "false": False}
+
+
+class _Unreadable:
+    """The value of a field that cannot be read as its declared type; equal to nothing, but not null (R44)."""
+
+    def __repr__(self) -> str:
+        return "(not of its type)"
+
+
+UNREADABLE: Any = _Unreadable()
 
 
 # --- type tests and conversions
@@ -33,12 +47,29 @@ def is_number(value: Value) -> bool:
 
 def parse_number(text: str) -> int | float | None:
     """Parse a number; None if the text is not a number."""
-    match_ = _NUMBER.fullmatch(text.strip()) if len(text) < 1000 else None
+    return _parse(_NUMBER, text.strip())
+
+
+def parse_json_number(text: str) -> int | float | None:
+    """Parse a text that is one JSON number as a whole: no blanks, `+` or leading zeros; else None (R44)."""
+    return _parse(_JSON_NUMBER, text) if text[:1] in _FIRST_OF_NUMBER else None
+
+
+_FIRST_OF_NUMBER = frozenset("-0123456789")
+
+
+def _parse(pattern: re.Pattern[str], text: str) -> int | float | None:
+    match_ = pattern.fullmatch(text) if len(text) < 1000 else None
     if match_ is None:
         return None
     if match_["fraction"] or match_["exponent"]:
         return float(match_[0])
     return int(match_[0])
+
+
+def parse_boolean(text: str) -> bool | None:
+    """Return the Boolean that a text spells, in any letter case; else None (R44)."""
+    return _BOOLEAN_WORDS.get(text.lower()) if 4 <= len(text) <= 5 else None
 
 
 def as_number(value: Value) -> int | float | None:
@@ -65,15 +96,8 @@ def format_number(value: float) -> str:
         return "Infinity"
 
 
-def to_number(value: Value) -> int | float | None:
-    """Coerce a number or text to a number; None if impossible."""
-    if isinstance(value, str):
-        return parse_number(value)
-    return value if is_number(value) else None
-
-
 def to_text(value: Value) -> str | None:
-    """Coerce a text, number or Boolean to text; None for other values."""
+    """Convert a text, number or Boolean to text; None for other values."""
     if isinstance(value, str):
         return value
     if isinstance(value, bool):
@@ -82,9 +106,11 @@ def to_text(value: Value) -> str | None:
 
 
 def truth(value: Value) -> bool:
-    """Return the truth of a value (PQL D-TRUTH)."""
+    """Return the truth of a value (PQL D-TRUTH). The text `false`, in any letter case, is false (R44)."""
     if value is None or isinstance(value, bool):
         return bool(value)
+    if isinstance(value, str):
+        return len(value) != 5 or value.lower() != "false"
     if isinstance(value, (list, tuple, Mapping)):
         return len(value) > 0
     return True
@@ -154,12 +180,12 @@ def visit(env: Environment, value: Value) -> Sequence[Value]:
 
 
 def equal(left: Value, right: Value, zone: tzinfo) -> bool:
-    """Evaluate `=`: false for null; the right side is coerced to the left type (PQL D-COERCE)."""
+    """Evaluate `=`: false for null and for sides that are not comparable."""
     if left is None or right is None:
         return False
     if isinstance(left, (list, tuple, Mapping)):
         return _StructureComparison(zone).equal_structures(left, right, 0)
-    pair = coerce(left, right, zone)
+    pair = comparable(left, right, zone)
     return pair is not None and bool(pair[0] == pair[1])
 
 
@@ -206,9 +232,9 @@ class _StructureComparison:
 
 def order(sign: str, left: Value, right: Value, zone: tzinfo) -> bool:
     """Evaluate `<`, `<=`, `>`, `>=` on numbers, texts and times; false for anything else."""
-    if left is None or right is None or isinstance(left, bool):
+    if left is None or right is None or isinstance(left, bool) or isinstance(right, bool):
         return False
-    pair = coerce(left, right, zone)
+    pair = comparable(left, right, zone)
     if pair is None:
         return False
     left_value, right_value = pair
@@ -239,27 +265,37 @@ def at_least(left: Value, right: Value, zone: tzinfo) -> bool:
     return order(">=", left, right, zone)
 
 
-def coerce(left: Value, right: Value, zone: tzinfo) -> tuple[Value, Value] | None:
-    """Coerce the right side to the scalar type of the left; None if impossible."""
-    if isinstance(left, bool):
-        right = _to_boolean(right)
-    elif isinstance(left, (int, float)):
-        right = to_number(right)
-    elif isinstance(left, str):
-        if isinstance(right, date):
-            return _as_instants(left, right, zone)
-        right = to_text(right)
-    elif isinstance(left, date):
+def comparable(left: Value, right: Value, zone: tzinfo) -> tuple[Value, Value] | None:
+    """Return two scalars as values of one kind; None if they are not comparable (R44).
+
+    The result is that of the other order, reversed. Neither side is null.
+    """
+    if isinstance(left, str) and isinstance(right, str):
+        return _as_moments(left, right) or (left, right)
+    if isinstance(left, bool) or isinstance(right, bool):
+        return _as_booleans(left, right)
+    if is_number(left) or is_number(right):
+        return _as_numbers(left, right)
+    if isinstance(left, date) or isinstance(right, date):
         return _as_instants(left, right, zone)
-    else:
-        return None
-    return None if right is None else (left, right)
+    return None
 
 
-def _to_boolean(value: Value) -> bool | None:
-    if isinstance(value, bool):
-        return value
-    return {"true": True, "false": False}.get(value) if isinstance(value, str) else None
+def _as_moments(left: str, right: str) -> tuple[Value, Value] | None:
+    """Return two texts as instants if both are full date-times (R45)."""
+    left_moment = as_moment(left)
+    right_moment = None if left_moment is None else as_moment(right)
+    return None if right_moment is None else (left_moment, right_moment)
+
+
+def _as_booleans(left: Value, right: Value) -> tuple[Value, Value] | None:
+    left, right = (parse_boolean(side) if isinstance(side, str) else side for side in (left, right))
+    return (left, right) if isinstance(left, bool) and isinstance(right, bool) else None
+
+
+def _as_numbers(left: Value, right: Value) -> tuple[Value, Value] | None:
+    left, right = (parse_json_number(side) if isinstance(side, str) else side for side in (left, right))
+    return (left, right) if is_number(left) and is_number(right) else None
 
 
 def _as_instants(left: Value, right: Value, zone: tzinfo) -> tuple[Time, Time] | None:
@@ -289,11 +325,7 @@ def is_not_in(value: Value, array: Value, env: Environment) -> bool:
 
 
 def numeric_operands(left: Value, right: Value) -> tuple[int | float, int | float] | None:
-    """Return both sides as numbers; a numeric text is converted beside a number. Else None."""
-    if isinstance(left, str) and is_number(right):
-        left = parse_number(left)
-    elif isinstance(right, str) and is_number(left):
-        right = parse_number(right)
+    """Return both sides as numbers; None if one is no number. Texts are not converted (R44)."""
     left_number, right_number = as_number(left), as_number(right)
     return None if left_number is None or right_number is None else (left_number, right_number)
 
@@ -364,17 +396,24 @@ def negated(value: Value) -> int | float | None:
 
 
 class _UnequalKey:
-    """Key of a value nested too deeply to compare; equal only to itself."""
+    """Key of a value that equals nothing, such as one nested too deeply to compare."""
 
 
 def as_key(value: Value) -> Any:
-    """Return a hashable key: equal for equal values of one kind (3 and 3.0, but not 3 and "3")."""
+    """Return a hashable key: equal for equal values of one kind (3 and 3.0, but not 3 and "3").
+
+    Full date-times, as text too, have the key of their instant (R45).
+    """
+    if isinstance(value, str):
+        return as_moment(value) or value
     if isinstance(value, (list, tuple, Mapping, bool)):
         return _nested_key(value, 0, [MAX_VISITS])
     if isinstance(value, datetime) and value.tzinfo is not None:
         return value.astimezone(UTC)  # times of one zone would compare by their clocks
-    if isinstance(value, (int, float, str, date)) or value is None:
+    if isinstance(value, (int, float, date)) or value is None:
         return value
+    if value is UNREADABLE:
+        return _UnequalKey()
     return ObjectKey(value)
 
 
@@ -397,13 +436,17 @@ def _nested_key(value: Value, depth: int, remaining: list[int]) -> Any:
 
 
 def sort_key(value: Value) -> tuple[int, Any] | None:
-    """Return a sort key: numbers, texts, days, instants, in this order; None for other values."""
+    """Return a sort key: numbers, texts, days, instants, in this order; None for other values.
+
+    A text that is a full date-time is an instant (R45).
+    """
     if isinstance(value, bool):
         return None
     if isinstance(value, (int, float)):
         return (0, value) if value == value else None  # noqa: PLR0124 - NaN cannot be ordered
     if isinstance(value, str):
-        return (1, value)
+        moment = as_moment(value)
+        return (1, value) if moment is None else (3, moment)
     if isinstance(value, datetime):
         return (3, value.astimezone(UTC)) if value.tzinfo else None
     return (2, value) if isinstance(value, date) else None
