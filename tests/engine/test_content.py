@@ -9,6 +9,7 @@ from proffer.engine.content import TemplatedComponent, compile_component
 from proffer.engine.decide import decide
 from proffer.model.content import Component
 from proffer.model.outcome import Proposition
+from proffer.pql.check.schema import XDM
 from proffer.testing.builders import (
     a_component,
     a_library,
@@ -28,18 +29,18 @@ def test_a_component_without_marks_is_itself() -> None:
     """Nothing is made of it, so nothing is to be paid for when it is decided."""
     plain = a_part("<p>{ a } %} }}</p>", link_url="https://example.org/{x}")
 
-    assert compile_component(plain) is plain
+    assert compile_component(plain, XDM) is plain
 
 
 def test_marks_in_any_member_make_a_template() -> None:
     """In the content and in both addresses; what cannot be read says where."""
-    assert isinstance(compile_component(a_part("{{a}}")), TemplatedComponent)
-    assert isinstance(compile_component(a_part("x", link_url="https://example.org/{{a}}")), TemplatedComponent)
+    assert isinstance(compile_component(a_part("{{a}}"), XDM), TemplatedComponent)
+    assert isinstance(compile_component(a_part("x", link_url="https://example.org/{{a}}"), XDM), TemplatedComponent)
     assert isinstance(
-        compile_component(a_part(None, delivery_url="https://example.org/{{a}}")),
+        compile_component(a_part(None, delivery_url="https://example.org/{{a}}"), XDM),
         TemplatedComponent,
     )
-    broken = compile_component(a_part("a\n {%#if b%}"))
+    broken = compile_component(a_part("a\n {%#if b%}"), XDM)
     assert isinstance(broken, TemplatedComponent)
     assert broken.error == "`if` is not closed (line 2, column 2)"
 
@@ -48,7 +49,7 @@ def test_one_text_is_compiled_once() -> None:
     """However many offers, placements and builds have it."""
     content._compile_cached.cache_clear()
     for _ in range(3):
-        compile_component(a_part("one text {{a}}"))
+        compile_component(a_part("one text {{a}}"), XDM)
 
     assert content._compile_cached.cache_info().misses == 1
 

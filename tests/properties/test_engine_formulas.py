@@ -100,6 +100,7 @@ def a_pool(offers: list[dict[str, Any]], sizes: IndexTuning) -> Pool:
             constraint=None,
             id_hash=at,
             sort_key=(-(at % 3), f"o{at:03}"),
+            schema=XDM,
         )
         for at, one in enumerate(offers)
     ]

@@ -7,7 +7,7 @@ from sys import intern
 from proffer.model.constraint import Constraint, ConstraintType
 from proffer.model.content import Component
 from proffer.model.offer import PersonalizedOffer
-from proffer.pql import CompiledFormula, CompiledRule, Diagnostic, Environment
+from proffer.pql import CompiledFormula, CompiledRule, Diagnostic, Environment, Schema
 from proffer.pql.compile import load_rule
 from proffer.pql.index.conjuncts import Conjunction
 from proffer.pql.index.partial_eval import SplitFormula
@@ -97,7 +97,7 @@ class BoundConstraint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoundOffer:
-    """An offer with its bound constraint.
+    """An offer with its bound constraint, and the schema by which its content compares values.
 
     `id_hash` is the 64-bit hash of the id from which tie-break keys are computed. `sort_key` orders
     offers by priority, highest first, then by id.
@@ -107,6 +107,7 @@ class BoundOffer:
     constraint: BoundConstraint | None
     id_hash: int
     sort_key: tuple[int, str]
+    schema: Schema
 
 
 def sort_key(offer: PersonalizedOffer) -> tuple[int, str]:

@@ -11,7 +11,7 @@ from typing import Any
 from proffer.model.content import Component
 from proffer.model.offer import FallbackOffer, PersonalizedOffer
 from proffer.model.placement import component_kind
-from proffer.pql import Environment
+from proffer.pql import Environment, Schema
 from proffer.templating.compile import (
     Format,
     Template,
@@ -50,10 +50,10 @@ def escape_format(component_type: str, media_type: str, member: str = "content")
     return Format.TEXT
 
 
-def compile_component(component: Component) -> Component:
+def compile_component(component: Component, schema: Schema) -> Component:
     """Return the component with its templates compiled; the same object if it has none.
 
-    JSON content is checked here unless it is a template.
+    JSON content is checked here unless it is a template. Fields that the schema lacks are no errors.
     """
     texts = {name: text for name in _TEMPLATE_MEMBERS if (text := getattr(component, name))}
     text_by_member = {name: text for name, text in texts.items() if has_template_tags(text)}
@@ -64,7 +64,7 @@ def compile_component(component: Component) -> Component:
     if not text_by_member and error is None:
         return component
     for name, text in text_by_member.items():
-        compiled = _compile_cached(text, escape_format(component.type, component.format, name))
+        compiled = _compile_cached(text, escape_format(component.type, component.format, name), schema)
         if isinstance(compiled, Template):
             templates[name] = compiled
         else:
@@ -91,8 +91,8 @@ def _json_reason(text: str | None) -> str | None:
 
 
 @lru_cache(maxsize=_CACHE_SIZE)
-def _compile_cached(text: str, format_: Format) -> Template | TemplateErrors:
-    return compile_template(text, format_)
+def _compile_cached(text: str, format_: Format, schema: Schema) -> Template | TemplateErrors:
+    return compile_template(text, format_, schema)
 
 
 class ContentRenderer:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from proffer.pql.check.schema import XDM, Schema
 from proffer.pql.values.environment import Environment
 from proffer.templating.nodes import Body, TemplateProblem
 from proffer.templating.parser import has_template_tags, parse_template
@@ -89,9 +90,9 @@ def _refuse_constant(word: str) -> None:
     raise _ConstantFound(word)
 
 
-def compile_template(text: str, format_: Format) -> Template | TemplateErrors:
-    """Compile a template from its text. Never raises."""
-    body, problems = parse_template(text)
+def compile_template(text: str, format_: Format, schema: Schema = XDM) -> Template | TemplateErrors:
+    """Compile a template from its text. Never raises. Its expressions compare by the types of the schema."""
+    body, problems = parse_template(text, schema)
     return TemplateErrors(tuple(problems)) if problems else Template(body, format_)
 
 

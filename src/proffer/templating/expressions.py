@@ -7,6 +7,7 @@ An expression may read the customer (`profile`, and plain paths), the `offer`, t
 from collections.abc import Collection
 
 from proffer.pql.check.checker import CheckOptions, check, check_size
+from proffer.pql.check.schema import Schema
 from proffer.pql.syntax.diagnostics import Diagnostic, NotPql
 from proffer.pql.syntax.limits import RuleKind
 from proffer.pql.syntax.nodes import Call, walk
@@ -30,16 +31,19 @@ _OPEN, _CLOSE = "([{", ")]}"
 
 
 def parse_expression(
-    text: str, at: int, names: Collection[str]
+    text: str, at: int, names: Collection[str], schema: Schema
 ) -> tuple[TemplateExpression | None, list[ExpressionProblem]]:
-    """Parse an expression. Returns it, or None and its problems. `at`: offset of the text in the template."""
+    """Parse an expression. Returns it, or None and its problems. `at`: offset of the text in the template.
+
+    Values are compared by the types that the schema declares.
+    """
     parts = _split_choices(text)
     problems: list[ExpressionProblem] = []
     if len(parts) > MAX_CHOICES:
         return None, [(at, f"more than {MAX_CHOICES} defaults", f"use at most {MAX_CHOICES}")]
     choices: list[PqlNode] = []
     for offset, part in parts:
-        node, diagnostics = _check_choice(part, ROOTS | set(names))
+        node, diagnostics = _check_choice(part, ROOTS | set(names), schema)
         if node is not None:
             choices.append(node)
         problems += [
@@ -49,7 +53,7 @@ def parse_expression(
     return (None if problems else TemplateExpression(tuple(choices))), problems
 
 
-def _check_choice(text: str, roots: Collection[str]) -> tuple[PqlNode | None, list[Diagnostic]]:
+def _check_choice(text: str, roots: Collection[str], schema: Schema) -> tuple[PqlNode | None, list[Diagnostic]]:
     if not text.strip():
         empty_expression = Diagnostic("template", "the expression is empty", "write an expression, or remove the tag")
         return None, [empty_expression]
@@ -75,7 +79,7 @@ def _check_choice(text: str, roots: Collection[str]) -> tuple[PqlNode | None, li
     if unsupported_calls:
         return None, unsupported_calls
     # Not `saving`: content may read the event history.
-    checked, diagnostics = check(tree, source, CheckOptions(kind=RuleKind.FORMULA, roots=roots))
+    checked, diagnostics = check(tree, source, CheckOptions(kind=RuleKind.FORMULA, roots=roots, schema=schema))
     if checked is None:
         return None, [diagnostic for diagnostic in diagnostics if diagnostic.is_error]
     return checked.core, []

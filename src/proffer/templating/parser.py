@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from proffer.pql.check.schema import Schema
 from proffer.pql.syntax.source import SourceText
 from proffer.templating.expressions import ROOTS, ExpressionProblem, parse_expression, skip_quoted
 from proffer.templating.nodes import (
@@ -80,11 +81,11 @@ class _Tag:
 _EMPTY_EXPRESSION = TemplateExpression(())
 
 
-def parse_template(text: str) -> tuple[Body, list[TemplateProblem]]:
+def parse_template(text: str, schema: Schema) -> tuple[Body, list[TemplateProblem]]:
     """Parse a template. Returns its nodes and its problems in text order; with problems, ignore the nodes."""
     if len(text) > MAX_CHARACTERS:
         return (), [TemplateProblem("the template is too long", 1, 1, f"use at most {MAX_CHARACTERS:,} characters")]
-    parser = _TemplateParser(text)
+    parser = _TemplateParser(text, schema)
     body = parser.run()
     source = SourceText(text)
     problems = [
@@ -95,8 +96,9 @@ def parse_template(text: str) -> tuple[Body, list[TemplateProblem]]:
 
 
 class _TemplateParser:
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, schema: Schema) -> None:
         self.text = text
+        self.schema = schema
         self.problems: list[ExpressionProblem] = []
         self.stack = [_OpenBlock("", 0, frozenset())]
 
@@ -255,7 +257,7 @@ class _TemplateParser:
             self._report_problem(at, f"`{name}` is a reserved name", "choose another name")
 
     def _parse_expression(self, text: str, at: int) -> TemplateExpression:
-        value, problems = parse_expression(text, at, self.stack[-1].names)
+        value, problems = parse_expression(text, at, self.stack[-1].names, self.schema)
         self.problems += problems
         return value or _EMPTY_EXPRESSION
 

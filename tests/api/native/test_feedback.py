@@ -171,6 +171,19 @@ def test_custom_events_count_by_their_query(client: TestClient) -> None:
     assert offer_ids(ask(client)) == [SILVER]
 
 
+def test_custom_events_are_compared_by_the_types_of_an_event(client: TestClient) -> None:
+    """XDM declares the total of an order a number, so a text that is one counts as it."""
+    query = "body.xdmEntity.commerce.order.priceTotal > body.xdmEntity.commerce.order.taxAmount"
+    offers(client, capped(1, "custom", **{"xdm:customQuery": query}))
+    decided = ask(client)
+    small, large = ({"commerce": {"order": {"priceTotal": total, "taxAmount": "9"}}} for total in ("8", "10"))
+
+    report(client, an_event("e1", decided, "shop.redeemed", data=small))
+    assert offer_ids(ask(client)) == [GOLD]
+    report(client, an_event("e2", decided, "shop.redeemed", data=large))
+    assert offer_ids(ask(client)) == [SILVER]
+
+
 def test_what_is_on_no_record_is_kept_and_listed(client: TestClient) -> None:
     """A foreign proposition, one older than the record, an item or a scope that was not in it."""
     offers(client, capped(1, "impression"))

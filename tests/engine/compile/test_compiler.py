@@ -4,9 +4,12 @@ from typing import Any
 
 from proffer.engine.compile.bind import bind_rule
 from proffer.engine.compile.compiler import SnapshotBuilder
+from proffer.engine.decide import decide
 from proffer.engine.index.pool import Pool
 from proffer.engine.snapshot import Snapshot, SnapshotDiagnostic, empty_snapshot
+from proffer.model.field_schema import FieldSchema
 from proffer.model.ids import EntityKind
+from proffer.model.outcome import Proposition
 from proffer.model.rule import EligibilityRule
 from proffer.pql import schema_with
 from proffer.testing.builders import (
@@ -17,14 +20,17 @@ from proffer.testing.builders import (
     a_criterion,
     a_decision,
     a_fallback,
+    a_formula,
     a_library,
     a_placement,
     a_rule,
+    a_scope,
     a_snapshot,
     an_entity,
     an_offer,
     entities,
     id_of,
+    some_inputs,
 )
 
 
@@ -195,3 +201,34 @@ def test_an_index_serves_on_while_offers_ask_the_same() -> None:
         made = pool(changed(revision, **how)).calendar
         assert made is not kept
         kept = made
+
+
+def test_live_rules_formulas_and_content_compare_by_the_types_of_a_schema_loaded_later() -> None:
+    """Two fields that hold texts are numbers as soon as the schema says so, and texts again without it."""
+    content = {"web": [a_component("html", "{%#if level > least%}above{%else%}below{%/if%}")]}
+    library = a_library(
+        an_offer("gold", rule="enough", priority=2),
+        an_offer("silver", priority=1, content=content),
+        a_rule("enough", "level > least"),
+        a_formula("by level", "if(level > least, offer.rank.priority, 0 - offer.rank.priority)"),
+        a_collection("all", ["gold", "silver"]),
+        a_placement(),
+        a_fallback(),
+        a_decision("decision", a_criterion("all", formula="by level")),
+    )
+    schema = FieldSchema(id="s", name="profile", fields={"level": "integer", "least": "integer"})
+    inputs = some_inputs(a_scope(item_count=2), profile={"level": "9", "least": "10"})
+    builder = SnapshotBuilder("c1")
+
+    def offered(snapshot: Snapshot) -> list[tuple[str, float | None, str | None]]:
+        (answer,) = decide(snapshot, inputs).scopes
+        assert isinstance(answer, Proposition)
+        return [(option.offer.name, option.score, option.component.content) for option in answer.options]
+
+    as_texts = offered(builder.apply(entities(library).items(), 1))
+    as_numbers = offered(builder.apply([("s", schema)], 2))
+
+    assert [(name, score) for name, score, _ in as_texts] == [("gold", 2), ("silver", 1)]
+    assert as_texts[1][2] == "above"
+    assert as_numbers == [("silver", -1, "below")]
+    assert offered(builder.apply([("s", None)], 3)) == as_texts

@@ -77,6 +77,29 @@ async def test_a_batch_moves_everybody_on(tmp_path: Path) -> None:
     await store.close()
 
 
+async def test_an_audience_compares_by_the_types_of_the_loaded_schema() -> None:
+    """Texts compare as numbers from the load on, in a batch and in an estimate; a field it lacks is no error."""
+    store = MemoryStore()
+    services, container = await filled(store, 0)
+    access = services.registry.authorize(BY, container)
+    record = ProfileRecord(
+        identities=(IdentityKey("CRMID", "1"),), dataset="crm", stamped_us=1, attributes={"a": "9", "b": "10", "c": 1}
+    )
+    await store.apply_changes(container, [record], now_us=1)
+    audience = await define(services, container, "a > b and c = 1")
+    await services.audiences.evaluate(access)
+    before = (await store.page(container, 0, 1))[0].membership[audience].status
+    sizes = [(await services.audiences.estimate(access, "a > b")).size]
+
+    await services.schemas.load(access, "profile", {"a": "integer", "b": "integer"})
+    await services.audiences.evaluate(access)
+    after = (await store.page(container, 0, 1))[0].membership[audience].status
+    sizes.append((await services.audiences.estimate(access, "a > b")).size)
+
+    assert (before, after) == (MembershipStatus.REALIZED, MembershipStatus.EXITED)
+    assert sizes == [1, 0]
+
+
 async def test_an_estimate_of_many_is_sampled_and_says_how_sure_it_is(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

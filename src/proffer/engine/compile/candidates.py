@@ -53,7 +53,9 @@ def check_candidate(bound_offer: BoundOffer, placement: Placement) -> CandidateC
     diagnostics: dict[str, SnapshotDiagnostic] = {}
     report_constraint(bound_offer.constraint, diagnostics)
     components = tuple(
-        compile_component(component) for component in representation.components if placement.accepts(component.type)
+        compile_component(component, bound_offer.schema)
+        for component in representation.components
+        if placement.accepts(component.type)
     )
     report_content(offer, components, diagnostics)
     candidate = Candidate(bound_offer, components)

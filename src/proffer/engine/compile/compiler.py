@@ -53,7 +53,7 @@ class SnapshotBuilder:
     def __init__(self, container: str, *, tuning: IndexTuning = DEFAULT_TUNING) -> None:
         self._container = container
         self._entities: dict[str, Entity] = {}
-        self._schema = schema_with({})
+        self._schema = self._content_schema = schema_with({})
         self._rules: dict[str, BoundRule] = {}
         self._formulas: dict[str, BoundFormula] = {}
         self._offers = OfferRegistry()
@@ -144,6 +144,7 @@ class SnapshotBuilder:
         """Recompile all rules and formulas after a schema change; return all decisions."""
         schemas = (schema for schema in self._entities.values() if isinstance(schema, FieldSchema))
         self._schema = schema_with({schema.name: schema.fields for schema in schemas})
+        self._content_schema = self._schema.lenient()
         for key, entity in list(self._entities.items()):
             if isinstance(entity, EligibilityRule | RankingFormula):
                 self._add(key, entity)
@@ -201,6 +202,7 @@ class SnapshotBuilder:
             constraint=self._bind_constraint(offer.constraint),
             id_hash=hash64(offer.id),
             sort_key=sort_key(offer),
+            schema=self._content_schema,
         )
 
     def _bind_constraint(self, constraint: Constraint) -> BoundConstraint | None:
@@ -257,7 +259,7 @@ class SnapshotBuilder:
     ) -> Generator[None, None, CompiledScope]:
         representation = fallback.representations.get(placement.id)
         components = tuple(
-            compile_component(component)
+            compile_component(component, self._content_schema)
             for component in (representation.components if representation else ())
             if placement.accepts(component.type)
         )

@@ -34,11 +34,11 @@ _SCALARS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Schema:
     """Types of the roots; the root of a context is `@` and its reference.
 
-    For roots in `strict` an unknown field or a wrong type is an error, otherwise a warning.
+    For roots in `strict` an unknown field or a wrong type is an error, otherwise a warning. Compared by identity.
     `reports_partial`: warn of unknown fields also where only a part of the fields is known.
     `audiences`: returns the ids of the existing audiences by name, oldest first; None if they are unknown.
     """
@@ -65,6 +65,10 @@ class Schema:
             return self
         profile = with_observed(self.roots.get("profile", ANY), observed)
         return replace(self, roots={**self.roots, "profile": profile})
+
+    def lenient(self) -> "Schema":
+        """Return the same types, with warnings instead of errors."""
+        return replace(self, strict=frozenset()) if self.strict else self
 
 
 def parse_type(description: Any) -> Type:

@@ -23,10 +23,10 @@ from proffer.model.events import DecisionEvent
 from proffer.model.feedback import Feedback
 from proffer.model.offer import PersonalizedOffer
 from proffer.model.parse import parse_entity
-from proffer.pql import CompiledRule, Environment, compile_rule
+from proffer.pql import CompiledRule, Environment, Schema, compile_rule
 from proffer.service.library.library import ContainerState
 from proffer.service.library.registry import AuthorizedContainer, ContainerRegistry
-from proffer.service.rules.check import CUSTOM_QUERY_ROOTS
+from proffer.service.rules.check import CUSTOM_QUERY_ROOTS, custom_query_schema
 from proffer.service.runtime.clock import Clock
 from proffer.service.runtime.periodic import PeriodicTask
 from proffer.service.runtime.spool_queue import SpoolQueue
@@ -95,7 +95,7 @@ class FeedbackService:
         self._cursors: dict[str, _LateCursor] = {}
         self._late_task = PeriodicTask(self.attribute_late, LATE_INTERVAL_SECONDS, "attributing late feedback")
         self._batchers: dict[str, WriteBatcher[Feedback, FeedbackResult]] = {}
-        self._rules: OrderedDict[tuple[str, str, int], Mapping[str, CompiledRule]] = OrderedDict()
+        self._rules: OrderedDict[tuple[str, str, int, Schema], Mapping[str, CompiledRule]] = OrderedDict()
 
     async def record(self, access: AuthorizedContainer, events: Sequence[Feedback]) -> Sequence[FeedbackResult]:
         """Store these events and count them for all later decisions.
@@ -263,14 +263,16 @@ class FeedbackService:
         instance = state.catalog.by_id(offer)
         if instance is None:
             return {}
-        key = (state.container.id, instance.key, instance.etag)
+        types = state.customer_schema.field_types
+        key = (state.container.id, instance.key, instance.etag, types)
         rules = self._rules.get(key)
         if rules is None:
             entity = parse_entity(instance)
             caps = entity.caps if isinstance(entity, PersonalizedOffer) else ()
             rules = {}
             for text in {limit.custom_rule for limit in caps if limit.custom_rule is not None}:
-                rule = compile_rule(text, roots=CUSTOM_QUERY_ROOTS, name="customQuery")
+                schema = custom_query_schema(types)
+                rule = compile_rule(text, roots=CUSTOM_QUERY_ROOTS, name="customQuery", schema=schema)
                 if isinstance(rule, CompiledRule):
                     rules[text] = rule
             self._rules[key] = rules

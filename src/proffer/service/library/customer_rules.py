@@ -1,7 +1,7 @@
 """Customer schema of a container: audiences, identity namespaces and merge policies in force."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -23,7 +23,7 @@ from proffer.model.instance import Instance
 from proffer.model.merging import TIMESTAMP_ORDER, MergePolicy
 from proffer.model.parse import named_audience
 from proffer.model.xdm import profile_document, segment_membership, with_ups_segments
-from proffer.pql import XDM_FIELDS, CompiledRule, Environment, compile_rule
+from proffer.pql import XDM_FIELDS, CompiledRule, Environment, compile_rule, schema_with
 from proffer.service.library.customer_rules_batch import BatchEvaluator
 
 _EVENT_ROOT = b"xEvent"
@@ -53,6 +53,8 @@ class CustomerSchema:
         self._policies: dict[str, MergePolicy] = {TIMESTAMP_ORDER.id: TIMESTAMP_ORDER}
         self._default_policies: dict[str, None] = {}
         self._event_readers: set[str] = set()
+        self.field_types = schema_with({})
+        """Types of the fields that audiences compare by; loaded schemas, else XDM."""
 
     @property
     def reads_events(self) -> bool:
@@ -104,11 +106,13 @@ class CustomerSchema:
 
     def _compile(self, version: Instance) -> CompiledAudience:
         definition = read_audience(version)
-        rule = None
-        if definition.condition is not None:
-            compiled = compile_rule(definition.condition, name=definition.name)
-            rule = compiled if isinstance(compiled, CompiledRule) else None
-        return CompiledAudience(definition, rule, may_read_events(version))
+        return CompiledAudience(definition, self._compile_rule(definition), may_read_events(version))
+
+    def _compile_rule(self, definition: AudienceDefinition) -> CompiledRule | None:
+        if definition.condition is None:
+            return None
+        compiled = compile_rule(definition.condition, name=definition.name, schema=self.field_types)
+        return compiled if isinstance(compiled, CompiledRule) else None
 
     def _namespace(self, key: str, version: Instance | None) -> None:
         if version is None:
@@ -129,7 +133,11 @@ class CustomerSchema:
             self._schemas.pop(key, None)
         else:
             self._schemas[key] = (version.name, version.document["fields"])
-        self.record_types = RecordTypes.of(record_fields(dict(self._schemas.values())))
+        declared = dict(self._schemas.values())
+        self.record_types = RecordTypes.of(record_fields(declared))
+        self.field_types = schema_with(declared).lenient()
+        for audience, compiled in self.audiences.items():
+            self.audiences[audience] = replace(compiled, rule=self._compile_rule(compiled.definition))
 
     def _merge_policy(self, key: str, version: Instance | None) -> None:
         self._policies.pop(key, None)

@@ -27,12 +27,18 @@ from proffer.pql import (
     render_diagnostic,
     schema_with,
 )
-from proffer.pql.check.types import ANY, Type
+from proffer.pql.check.types import ANY, ObjectType, Type
 from proffer.pql.syntax.diagnostics import TextFix, sort_diagnostics
 from proffer.service.rules.json_schema import SchemaFields, SchemaFile, fields_of
 
 CUSTOM_QUERY_ROOTS = frozenset({"body", "header", "xEvent"})
 """Roots in the rule of a custom cap: the event, alone or as an ingestion message (spec 1.5.1)."""
+
+
+def custom_query_schema(types: Schema) -> Schema:
+    """Return the types of these roots, given those of a container's fields."""
+    event = types.roots.get("xEvent", ANY)
+    return Schema({"xEvent": event, "body": ObjectType(fields={"xdmEntity": event})})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
