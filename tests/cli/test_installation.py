@@ -100,6 +100,8 @@ def test_a_restored_installation_decides_identically(proffer: Proffer, tmp_path:
         again = proffer("restore", backup, "--database", database)
         assert again.code == 1
         assert "is not empty" in again.err
+        resumed = proffer("restore", backup, "--database", database, "--resume")
+        assert (resumed.code, resumed.out.split(":")[0]) == (0, "nothing to resume")
     moved = proffer("move", "--from", url, "--to", f"sqlite:///{tmp_path / 'c.db'}")
     assert moved.code == 0, moved.err
     assert before == asyncio.run(replayed(f"sqlite:///{tmp_path / 'c.db'}"))

@@ -12,7 +12,7 @@ from proffer.app import back_up, migrate_store, move_store, pending_migrations, 
 from proffer.cli.customers import progress_bar
 from proffer.cli.database import Database
 from proffer.config import load_settings
-from proffer.store.transfer.tables import TableSum
+from proffer.store.transfer.tables import TableSum, TransferComplete
 from proffer.store.transfer.transfer import ProgressCallback
 
 if TYPE_CHECKING:
@@ -27,15 +27,15 @@ def move(
     resume: Resume = False,
 ) -> None:
     """Copy a whole installation to another database, and verify it. Stop the servers first."""
-    sums = _run_with_progress(
+    _transfer(
+        "moved",
         lambda on_progress: move_store(
             load_settings({"database": source}),
             load_settings({"database": target}),
             resume=resume,
             on_progress=on_progress,
-        )
+        ),
     )
-    _print_sums("moved", sums)
 
 
 def backup(
@@ -48,10 +48,7 @@ def backup(
         raise typer.BadParameter(f"{file} exists: choose another file, or use `--force`")
     config = load_settings({"database": database})
     now_us = time.time_ns() // 1000
-    _print_sums(
-        "backed up",
-        _run_with_progress(lambda on_progress: back_up(config, file, now_us=now_us, on_progress=on_progress)),
-    )
+    _transfer("backed up", lambda on_progress: back_up(config, file, now_us=now_us, on_progress=on_progress))
 
 
 def restore_backup(
@@ -61,10 +58,7 @@ def restore_backup(
 ) -> None:
     """Write a backup to an empty database of either kind, and verify it."""
     config = load_settings({"database": database})
-    _print_sums(
-        "restored",
-        _run_with_progress(lambda on_progress: restore(config, file, resume=resume, on_progress=on_progress)),
-    )
+    _transfer("restored", lambda on_progress: restore(config, file, resume=resume, on_progress=on_progress))
 
 
 def migrate(
@@ -78,6 +72,16 @@ def migrate(
         typer.echo(name)
     if not names:
         typer.echo("the database is up to date")
+
+
+def _transfer(action: str, work: Callable[[ProgressCallback], Awaitable[Mapping[str, TableSum]]]) -> None:
+    """Run a transfer and print its sums, or that there is nothing left to do."""
+    try:
+        sums = _run_with_progress(work)
+    except TransferComplete as complete:
+        typer.echo(str(complete))
+    else:
+        _print_sums(action, sums)
 
 
 def _run_with_progress(

@@ -24,7 +24,7 @@ from proffer.store.transfer import tables as moving_tables
 from proffer.store.transfer.file import BackupSource, BackupTarget
 from proffer.store.transfer.postgres import PostgresSource, PostgresTarget
 from proffer.store.transfer.sqlite import SqliteSource, SqliteTarget
-from proffer.store.transfer.tables import Row, TransferRefused, TransferTable
+from proffer.store.transfer.tables import Row, TransferComplete, TransferRefused, TransferTable
 from proffer.store.transfer.transfer import transfer
 from proffer.testing import feedback_contract
 from proffer.testing.caps_contract import PROFILE_LIMIT, TOTAL_LIMIT, a_decision, caps_of, usage_of
@@ -234,6 +234,10 @@ async def test_a_move_that_broke_off_is_gone_on_with(
             return await SqliteStore.open(tmp_path / "b.db", migrate=True)
         return await PostgresStore.open(url, migrate=True)
 
+    for resume in (False, True):
+        with pytest.raises(ConnectionError):
+            await transfer(source, Breaking(target(), 0), resume=resume)
+        await (await opened()).close()  # it has not begun, so servers may use the target
     for writes in (1, 4, 3):
         with pytest.raises(ConnectionError):
             await transfer(source, Breaking(target(), writes), resume=True)
@@ -246,12 +250,17 @@ async def test_a_move_that_broke_off_is_gone_on_with(
     with pytest.raises(TransferRefused, match="from another database"):
         await transfer(other, target(), resume=True)
     await transfer(source, target(), resume=True)
+    with pytest.raises(TransferComplete, match="nothing to resume"):
+        await transfer(source, target(), resume=True)
     store_ = await opened()
     await store_.catch_up(NOON)
     assert expected == await contents(store_)
-    await store_.close()
     with pytest.raises(TransferRefused, match="not empty"):
         await transfer(source, target())
+    await store_.add_token(a_token("new"))
+    await store_.close()
+    with pytest.raises(TransferRefused, match="servers have used it since"):
+        await transfer(source, target(), resume=True)
     await drop_database(url)
 
 

@@ -108,6 +108,11 @@ class PostgresSource(_PostgresDatabase):
 class PostgresTarget(_PostgresDatabase):
     """Writes to an empty database or schema."""
 
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self._unmarked: tuple[str, Sequence[TransferTable]] | None = None
+        """Origin and tables, until the database is marked as unfinished."""
+
     async def open(
         self, schema: int, tables: Sequence[TransferTable], origin: str, *, resume: bool
     ) -> TransferProgress:
@@ -118,13 +123,27 @@ class PostgresTarget(_PostgresDatabase):
         await migrate(self._url, up_to=schema)
         with unavailable(self._url):
             check_tables(await tables_of(connection), tables, origin)
-            for table in tables:
-                if await connection.fetchval(f"SELECT 1 FROM {table.name} LIMIT 1"):  # noqa: S608 - a name
-                    raise TransferRefused(f"`{self.origin}` is not empty: it has {table.name}")
-            async with connection.transaction():
-                await connection.execute(_ADD_PROGRESS)
-                await connection.execute(_PUT_PROGRESS, "", msgspec.msgpack.encode((origin,)))
+            try:
+                await self._check_empty(tables)
+            except TransferRefused:
+                if resume:
+                    return TransferProgress(may_be_complete=True)
+                raise
+        self._unmarked = (origin, tables)
         return TransferProgress()
+
+    async def _check_empty(self, tables: Sequence[TransferTable]) -> None:
+        for table in tables:
+            if await self._connection.fetchval(f"SELECT 1 FROM {table.name} LIMIT 1"):  # noqa: S608 - a name
+                raise TransferRefused(f"`{self.origin}` is not empty: it has {table.name}")
+
+    async def _mark(self) -> None:
+        """Mark the database as unfinished, in the transaction of its first rows."""
+        if self._unmarked is not None:
+            origin, tables = self._unmarked
+            await self._check_empty(tables)
+            await self._connection.execute(_ADD_PROGRESS)
+            await self._connection.execute(_PUT_PROGRESS, "", msgspec.msgpack.encode((origin,)))
 
     async def _resume(self, origin: str, *, resume: bool) -> TransferProgress:
         if not resume:
@@ -138,11 +157,13 @@ class PostgresTarget(_PostgresDatabase):
         records = [(*row, *extra_columns.values()) for row in rows] if extra_columns else rows
         with unavailable(self._url):
             async with self._connection.transaction():
+                await self._mark()
                 await self._connection.copy_records_to_table(
                     table.name, columns=(*table.columns, *extra_columns), records=records
                 )
                 note = msgspec.msgpack.encode(table.key_of(rows[-1]))
                 await self._connection.execute(_PUT_PROGRESS, table.name, note)
+        self._unmarked = None
 
     async def finish(self) -> None:
         with unavailable(self._url):
@@ -153,7 +174,7 @@ class PostgresTarget(_PostgresDatabase):
                         f"SELECT setval(pg_get_serial_sequence('{table}', '{column}'), "  # noqa: S608 - names
                         f"greatest(1, (SELECT coalesce(max({column}), 0) FROM {table})))"
                     )
-                await self._connection.execute(f"DROP TABLE {PROGRESS_TABLE}")
+                await self._connection.execute(f"DROP TABLE IF EXISTS {PROGRESS_TABLE}")
             await self._connection.execute("ANALYZE")
         await migrate(self._url)
 

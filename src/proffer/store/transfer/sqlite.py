@@ -111,6 +111,11 @@ class SqliteSource(_SqliteFile):
 class SqliteTarget(_SqliteFile):
     """Writes to an absent or empty file."""
 
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._unmarked: tuple[str, Sequence[TransferTable]] | None = None
+        """Origin and tables, until the database is marked as unfinished."""
+
     async def open(
         self, schema: int, tables: Sequence[TransferTable], origin: str, *, resume: bool
     ) -> TransferProgress:
@@ -131,14 +136,27 @@ class SqliteTarget(_SqliteFile):
             connection = self._connect()
             connection.execute("PRAGMA foreign_keys = ON")
             check_tables(tables_of(connection), tables, origin)
-            for table in tables:
-                if connection.execute(f"SELECT 1 FROM {table.name} LIMIT 1").fetchone():  # noqa: S608 - a name
-                    raise TransferRefused(f"`{self._path}` is not empty: it has {table.name}")
-            connection.execute("BEGIN IMMEDIATE")
-            connection.execute(_ADD_PROGRESS)
-            connection.execute(_PUT_PROGRESS, ("", _note((origin,))))
-            connection.execute("COMMIT")
+            try:
+                self._check_empty(tables)
+            except TransferRefused:
+                if resume:
+                    return TransferProgress(may_be_complete=True)
+                raise
+        self._unmarked = (origin, tables)
         return TransferProgress()
+
+    def _check_empty(self, tables: Sequence[TransferTable]) -> None:
+        for table in tables:
+            if self._opened_connection.execute(f"SELECT 1 FROM {table.name} LIMIT 1").fetchone():  # noqa: S608 - a name
+                raise TransferRefused(f"`{self._path}` is not empty: it has {table.name}")
+
+    def _mark(self) -> None:
+        """Mark the database as unfinished, in the transaction of its first rows."""
+        if self._unmarked is not None:
+            origin, tables = self._unmarked
+            self._check_empty(tables)
+            self._opened_connection.execute(_ADD_PROGRESS)
+            self._opened_connection.execute(_PUT_PROGRESS, ("", _note((origin,))))
 
     def _read_notes(self) -> dict[str, list[Value]] | None:
         """Return the notes of an unfinished transfer; None where there is none."""
@@ -166,12 +184,14 @@ class SqliteTarget(_SqliteFile):
             connection = self._opened_connection
             connection.execute("BEGIN IMMEDIATE")
             try:
+                self._mark()
                 connection.executemany(
                     f"INSERT INTO {table.name} ({names}) VALUES ({values})",  # noqa: S608 - names
                     rows,
                 )
                 connection.execute(_PUT_PROGRESS, (table.name, _note(table.key_of(rows[-1]))))
                 connection.execute("COMMIT")
+                self._unmarked = None
             except BaseException:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
@@ -184,7 +204,7 @@ class SqliteTarget(_SqliteFile):
         with unavailable(self._path):
             self._opened_connection.execute("BEGIN IMMEDIATE")
             self._opened_connection.execute(_SET_NEWEST_KEYS)
-            self._opened_connection.execute(f"DROP TABLE {PROGRESS_TABLE}")
+            self._opened_connection.execute(f"DROP TABLE IF EXISTS {PROGRESS_TABLE}")
             self._opened_connection.execute("COMMIT")
         migrate(self._path)
 

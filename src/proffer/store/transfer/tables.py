@@ -30,6 +30,10 @@ class TransferRefused(StoreUnavailable):
     default_code = "move-refused"
 
 
+class TransferComplete(Exception):
+    """The transfer to be resumed is finished: the target is a complete copy. The text says so."""
+
+
 @dataclass(frozen=True, slots=True)
 class TransferTable:
     """A table: name, columns shared by all databases, and primary key columns in order."""
@@ -58,9 +62,13 @@ class TableSum:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransferProgress:
-    """Progress of a transfer: the key of the last row written, by table."""
+    """Progress of a transfer: the key of the last row written, by table.
+
+    `may_be_complete`: the target has rows, and no mark of an unfinished transfer.
+    """
 
     last: Mapping[str, Row] = field(default_factory=dict)
+    may_be_complete: bool = False
 
 
 class TransferSource(Protocol):
@@ -94,7 +102,9 @@ class TransferTarget(Protocol):
     ) -> TransferProgress:
         """Prepare for these tables. Raises `TransferRefused` when the target is not empty.
 
-        With `resume`, an unfinished transfer from the same origin is continued.
+        With `resume`, an unfinished transfer from the same origin is continued, and a target that is not
+        empty otherwise is reported as `may_be_complete`. The target is marked as unfinished by the first
+        `put`: a transfer that fails before leaves it usable.
         """
         ...
 
