@@ -21,15 +21,19 @@ from api.ode.library import (
     asked_09,
     decide,
     fill,
+    html,
     instance_of,
+    offer,
     offered,
+    rule,
+    shown,
 )
 from proffer.config import Settings
 from proffer.store.memory.store import MemoryStore
 from proffer.store.ports import Store
 from proffer.store.sqlite.store import SqliteStore
 from support.customers import identities, ingest, person
-from support.server import server
+from support.server import create, server
 
 SECOND = 1_000_000
 START = 1_767_268_800 * SECOND
@@ -367,16 +371,33 @@ def test_identities_named_together_are_used_up_together() -> None:
 
 
 def test_a_stranger_named_with_a_customer_reads_nothing_of_them() -> None:
-    """It is used up with the customer; attributes, look-ups and graph stay the customer's own."""
+    """It is used up with the customer; attributes, audiences, templates and look-ups stay the customer's own."""
     with capped(a_cap(1, "profile")) as client:
+        definition = {
+            "name": "Grown up",
+            "expression": {"type": "PQL", "format": "pql/text", "value": "person.age > 20"},
+        }
+        schema = {"schema": {"name": "_xdm.context.profile"}}
+        assert client.post("/data/core/ups/segment/definitions", json=definition | schema).status_code == 200
+        create(client, *rule("xcore:eligibility-rule:e1", "Member", 'inAudience("Grown up")'))
+        member = "xcore:personalized-offer:e2e"
+        greeting = shown(hero=[html("<p>Hello {{profile.person.name.firstName}}</p>")])
+        create(client, *offer(member, "Members", 1, greeting, rule="xcore:eligibility-rule:e1"))
         ingest(client, {"identityMap": identities(Email="m@x"), "person": {"age": 30, "name": {"firstName": "Mia"}}})
         assert given_to(client, Email="m@x", CRMID="c1")
         assert [given_to(client, **who) for who in ({"CRMID": "c1"}, {"Email": "m@x"})] == [False, False]
 
-        alone = asked((HOME, HERO, 9), profile={"xdm:identityMap": {"CRMID": [{"xdm:id": "c1"}]}})
-        answer = decide(client, alone)
-        assert answer["xdm:factors"]["xdm:profileResponse"] == "HTTP 404"
-        assert FOR_ADULTS not in offered(answer["xdm:propositions"][0])
+        with_content = {"responseFormat": {"xdm:includeContent": True}}
+        known, alone = (
+            decide(
+                client, asked((HOME, HERO, 9), profile={"xdm:identityMap": {code: [{"xdm:id": one}]}}, **with_content)
+            )
+            for code, one in (("Email", "m@x"), ("CRMID", "c1"))
+        )
+        assert offered(known["xdm:propositions"][0]) == [FOR_ADULTS, member]
+        assert "Hello Mia" in str(known)
+        assert alone["xdm:factors"]["xdm:profileResponse"] == "HTTP 404"
+        assert offered(alone["xdm:propositions"][0]) == []
         assert person(client, "c1", "CRMID") is None
         found = person(client, "m@x")
         assert found["entity"]["identityMap"] == {"Email": [{"id": "m@x"}]}

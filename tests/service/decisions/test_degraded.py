@@ -207,6 +207,27 @@ def test_when_everything_is_held_back_the_fallback_is_given(tmp_path: Path) -> N
         asyncio.run(story())
 
 
+async def test_identities_named_meanwhile_are_one_person_afterwards(tmp_path: Path) -> None:
+    """They join when the decision is put on record; those of a dry run stay apart."""
+    store = MovableStore()
+    mail, number, other = (IdentityKey("Email", "ann@x"), IdentityKey("CRMID", "1"), IdentityKey("Phone", "2"))
+    async with library(store, Spool(tmp_path, MEGABYTE), *OFFERS) as services:
+        request = DecisionRequest(scopes=(a_scope(item_count=30),))
+        store.away = True
+        for key, dry_run in ((number, False), (other, True)):
+            named = tuple(ProfileIdentity(namespace=one.namespace, id=one.id) for one in (mail, key))
+            profile = await services.profiles.resolve(access_to(services), Profile(identities=named))
+            await services.decide.decide(access_to(services), request, profile, surface="ode", dry_run=dry_run)
+        store.away = False
+        await soon(lambda: services.registry.database_status.outage is None)
+
+        owners = [
+            (await store.lookup_for_decision(DEV_CONTAINER, [one])).subjects.owners for one in (mail, number, other)
+        ]
+        assert owners[0] == owners[1] != ()
+        assert owners[2] == ()
+
+
 async def test_what_was_decided_meanwhile_is_on_record_afterwards(tmp_path: Path) -> None:
     """Every decision, once, as it was answered, and it can be made again; dry runs leave nothing."""
     store = MovableStore()
