@@ -48,7 +48,8 @@ A path through an array gives the flat array of its items' fields: `orders.items
 | `count` and `sum` | is skipped; without values they are 0, and `average`, `min` and `max` are null |
 
 As a condition, null, an empty array and an empty object are false, a Boolean has its own value, the text `false` in any
-letter case is false, and everything else is true.
+letter case is false, and everything else is true. A rule that can only be a number, a text or a date, or that is the
+same for everybody without being written as `true` or `false`, is [refused](errors.md#pqlcondition).
 
 ## Operators, highest precedence first
 

@@ -267,8 +267,10 @@ def test_a_look_back_names_the_audience_that_can() -> None:
     opened = 'not xEvent[eventType = "open" and timestamp occurs <= 14 days before now].count() > 0'
     [finding] = check_text(f"person.age > 18 and {opened} and testProfile", saving=True)
 
-    assert finding.help is not None
-    assert f"proffer audiences create NAME --rule '{opened}'" in finding.help
+    assert finding.help == (
+        f"define an audience, `proffer audiences create NAME --rule '{opened}'`, and use `inAudience(\"NAME\")` here"
+    )
+    assert found('person.age > 18 and inAudience("NAME") and testProfile', saving=True) == []
     assert isinstance(compile_rule(opened, saving=True, event_history=True), CompiledRule)
 
 

@@ -194,9 +194,10 @@ OPERATIONS = [
         "createAudience",
         AUDIENCES,
         "Create an audience",
-        "A PQL rule, validated at once. It is evaluated when a profile is written (unless `evaluationInfo` sets "
-        "batch only) and by `proffer audiences evaluate`. An `id` that is a UUID is kept. An expression of type "
-        "`LIST` creates a list, filled by `proffer audiences upload`. Needs `library:write`.",
+        "A PQL rule, checked at once; a `Warning` header lists what is probably not intended. It is evaluated when a "
+        "profile is written (unless `evaluationInfo` sets batch only) and by `proffer audiences evaluate`. An `id` "
+        "that is a UUID is kept. An expression of type `LIST` creates a list, filled by `proffer audiences upload`. "
+        "Needs `library:write`.",
         body=json_content(ref("Audience"), _DEFINITION),
         responses={200: _DEFINITION_ANSWER},
         errors=_WRITE_ERRORS,
@@ -296,7 +297,9 @@ OPERATIONS = [
         "startEstimate",
         AUDIENCES,
         "Count the customers that match a rule",
-        "Starts a count; `previewId` in the response retrieves it. Needs `profiles:read`.",
+        "Starts a count; `previewId` in the response retrieves it. The rule is checked as if it were saved: an invalid "
+        "one is refused with each violation, and a `Warning` header lists what is probably not intended. Needs "
+        "`profiles:read`.",
         body=json_content(ref("PreviewRequest"), {"predicateExpression": "person.age >= 18"}),
         responses={201: json_answer("The count has started.", ref("Preview"), segments.preview(_SEGMENT))},
         errors=error_texts(400, 401, 403, 404, 413, 422),

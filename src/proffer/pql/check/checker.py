@@ -116,7 +116,9 @@ def _audience_help(parts: Collection[Node], span: TextSpan) -> str:
     part = next(part for part in parts if part.span.end >= span.end)
     rule = print_tree(part)
     rule = rule if len(rule) <= _MAX_AUDIENCE_RULE else "…"
-    return f'define an audience, `proffer audiences create NAME --rule {quote(rule)}`, and use `inSegment("ID")` here'
+    return (
+        f'define an audience, `proffer audiences create NAME --rule {quote(rule)}`, and use `inAudience("NAME")` here'
+    )
 
 
 def _check_closing_brackets(source: SourceText) -> list[Diagnostic]:
