@@ -119,6 +119,7 @@ def test_a_certain_mistake_is_an_error(text: str, code: str) -> None:
         ("sum o.price over o from orders", "pql.condition"),
         ('person.birthYear = "x"', "pql.never-true"),
         ('"x" != person.birthYear', "pql.never-true"),
+        ('person.birthYear = "+5"', "pql.never-true"),
         ('testProfile = "yes"', "pql.never-true"),
         ("person.birthDate = 5", "pql.never-true"),
         ('person.birthDate > "soon"', "pql.never-true"),

@@ -70,7 +70,7 @@ from proffer.pql.syntax.source import NO_SPAN, TextSpan
 from proffer.pql.values import patterns
 from proffer.pql.values.identity import ObjectKey
 from proffer.pql.values.times import parse_time
-from proffer.pql.values.values import parse_number
+from proffer.pql.values.values import parse_json_number
 
 _HELP = {
     (ValueKind.TEXT, "number"): "compare numbers with >= and <",
@@ -276,7 +276,7 @@ class Inference:
         if not isinstance(constant_node, Literal) or not isinstance(constant_node.value, str):
             return
         text, span = constant_node.value, constant_node.span
-        if is_number(subject_type) and parse_number(text) is None:
+        if is_number(subject_type) and parse_json_number(text) is None:
             self.report("pql.never-true", f"a number never equals {text!r}", span, None, certain)
         elif subject_type.shape is Shape.BOOLEAN and text.lower() not in ("true", "false"):
             help_ = "compare with `true` or `false`"

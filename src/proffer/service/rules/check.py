@@ -177,7 +177,8 @@ class StoredExpression:
         """Compile the expression as its kind is evaluated; with `saving` as it is accepted."""
         match self.kind:
             case "cap":
-                return compile_rule(self.expression, roots=CUSTOM_QUERY_ROOTS, saving=saving)
+                types = replace(custom_query_schema(schema), reports_partial=False)
+                return compile_rule(self.expression, roots=CUSTOM_QUERY_ROOTS, schema=types, saving=saving)
             case "audience":
                 return compile_rule(self.expression, schema=schema, saving=saving, event_history=True)
             case _:
