@@ -139,3 +139,20 @@ async def test_without_room_it_is_refused(tmp_path: Path) -> None:
             with pytest.raises(StoreUnavailable):
                 await take(services, seen("e1", decision))
     assert await kept(store) == []
+
+
+async def test_feedback_of_a_container_that_is_not_here_is_kept_aside(tmp_path: Path) -> None:
+    """As after another database was put in place; what belongs to this one is recorded."""
+    store = MovableStore()
+    decision = a_decision_event(ANN, container=DEV_CONTAINER)
+    async with started(store, None):
+        await store.record(DEV_CONTAINER, decision)
+    spool = FeedbackSpool(tmp_path, 1_000_000)
+    for container, key in (("elsewhere", "e1"), (DEV_CONTAINER, "e2")):
+        await spool.keep((container, AttributedFeedback(feedback=seen(key, decision), received_us=NOON)))
+    await spool.seal()
+    async with started(store, tmp_path):
+        assert [event.feedback.id for event in await until_kept(store, 1)] == ["e2"]
+        async with asyncio.timeout(20):
+            while [path.suffix for path in tmp_path.iterdir()] != [".damaged"]:  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.01)

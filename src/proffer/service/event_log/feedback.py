@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
 
+from proffer.errors import NotFound
 from proffer.metrics import FEEDBACK, NO_METRICS, Metrics
 from proffer.model.attribution import (
     AttributedFeedback,
@@ -130,8 +131,9 @@ class FeedbackService:
     async def _record_spooled(self, events: Sequence[tuple[str, AttributedFeedback]]) -> None:
         states = {state.container.id: state for state in self._registry.all_states()}
         for container in dict.fromkeys(key for key, _ in events):
-            if container in states:
-                await self._attribute_and_store(states[container], [event for key, event in events if key == container])
+            if container not in states:
+                raise NotFound(f"there is no container `{container}`", code="container-not-found")
+            await self._attribute_and_store(states[container], [event for key, event in events if key == container])
 
     async def _record_batch(self, state: ContainerState, events: Sequence[Feedback]) -> list[FeedbackResult]:
         now_us = self._clock()
