@@ -1,5 +1,6 @@
 """`proffer schema load`: it says what changes, and spares live rules."""
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,9 @@ from typing import Any
 import pytest
 
 from cli.commands import Proffer
+from proffer.app import DEV_ORGANISATION, DEV_SANDBOX, Services, open_store
+from proffer.cli.database import open_container
+from proffer.config import load_settings
 
 REMOTE = "https://ns.adobe.com/xdm/datatypes/consents-and-preferences#/definitions/profile-consents"
 
@@ -110,6 +114,7 @@ def test_an_unresolved_reference_is_reported_and_keeps_live_rules(
     assert "fields removed" not in loaded.out
     assert "person.age: integer -> any" in loaded.out
     assert "rules that become" not in loaded.out
+    assert "rules that read a retyped field:\n  eligibility rule `Swedes`\n  eligibility rule `Adults`\n" in loaded.out
     assert "0 fields and any others for `profile`" in loaded.out
 
 
@@ -134,9 +139,34 @@ def test_a_folder_of_files_is_one_schema_and_the_next_one_says_what_changes(
         "  homeAddress.city: text",
         "1 fields retyped:",
         "  homeAddress.countryCode: text -> text: SE",
+        "rules that read a retyped field:",
+        "  eligibility rule `Swedes`",
         f"{folder}: 1 fields for `profile`",
     ]
     assert again.out == f"{folder}: 1 fields for `profile`\n"
+
+
+def test_an_audience_that_becomes_false_prevents_a_load(proffer: Proffer, tmp_path: Path, database: str) -> None:
+    """It is in force without an offer; a field that the schema lacks does not change it."""
+    asyncio.run(define_audience(database, 'homeAddress.countryCode = "SE" and _acme.plan = "gold"'))
+    fields: dict[str, Any] = {"homeAddress": {"countryCode": "text"}, "person": "any", "_acme": {"plan": "text: a|b"}}
+    refused = proffer("schema", "load", written(tmp_path / "s.json", fields), "--database", database)
+    fields["_acme"]["plan"] = "text"
+    del fields["person"]
+    loaded = proffer("schema", "load", written(tmp_path / "s.json", fields), "--database", database)
+
+    assert refused.code == 1
+    assert "audience `Gold`: this is never 'gold'" in refused.err
+    assert loaded.code == 0
+
+
+async def define_audience(database: str, rule: str) -> None:
+    services = Services(await open_store(load_settings({"database": database})))
+    access = await open_container(services, DEV_ORGANISATION, DEV_SANDBOX)
+    await services.audiences.create(
+        access, {"name": "Gold", "expression": {"type": "PQL", "format": "pql/text", "value": rule}}
+    )
+    await services.stop()
 
 
 def test_only_live_rules_prevent_a_load(proffer: Proffer, tmp_path: Path) -> None:

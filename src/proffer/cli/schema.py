@@ -9,10 +9,9 @@ import typer
 from proffer.app import DEV_ORGANISATION, DEV_SANDBOX, Services
 from proffer.cli.database import Database, Org, Sandbox, open_container, with_services
 from proffer.cli.library import LIBRARY_FILES, USER, read_document
-from proffer.model.ids import KIND_LABELS
 from proffer.service.rules.check import read_schema
 from proffer.service.rules.json_schema import SchemaFile
-from proffer.service.rules.schema_changes import SchemaChange
+from proffer.service.rules.schema_changes import SchemaChange, rule_label
 
 app = typer.Typer(help="Manage the schemas that rules are checked against.", no_args_is_help=True)
 
@@ -66,11 +65,11 @@ def _print_change(change: SchemaChange) -> None:
     _print_list(
         "rules that become invalid or false:",
         [
-            f"{'live ' if effect.live else ''}{KIND_LABELS[effect.rule.kind]} `{effect.rule.name}`: "
-            + "; ".join(effect.reasons)
+            f"{'live ' if effect.live else ''}{rule_label(effect.rule)}: " + "; ".join(effect.reasons)
             for effect in change.effects
         ],
     )
+    _print_list("rules that read a retyped field:", list(map(rule_label, change.readers)))
 
 
 def _print_list(title: str, lines: Sequence[str]) -> None:
@@ -110,7 +109,9 @@ def list_schemas(
     async def work(services: Services, _: object) -> list[str]:
         access = await open_container(services, org, sandbox, user=USER)
         instances = services.schemas.list(access)
-        return [f"{instance.name:20} {len(instance.document['fields'])} fields" for instance in instances]
+        return [
+            f"{instance.name:20} {len(instance.document['fields'].keys() - {'*'})} fields" for instance in instances
+        ]
 
     for line in with_services(database, work, libraries=False):
         typer.echo(line)

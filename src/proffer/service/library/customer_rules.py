@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -46,7 +47,7 @@ class CustomerSchema:
         self.audience_ids: Mapping[str, str] = {}
         self._named_audiences: dict[str, NamedAudience] = {}
         self.namespaces = Namespaces()
-        self.record_types = RecordTypes.of(record_fields({}))
+        self.record_types = core_types()
         self._schemas: dict[str, tuple[str, Mapping[str, Any]]] = {}
         self._codes: dict[str, str] = {}
         self._fields: dict[str, IdentityField] = {}
@@ -134,7 +135,7 @@ class CustomerSchema:
         else:
             self._schemas[key] = (version.name, version.document["fields"])
         declared = dict(self._schemas.values())
-        self.record_types = RecordTypes.of(record_fields(declared))
+        self.record_types = RecordTypes.of(record_fields(declared)) if declared else core_types()
         self.field_types = schema_with(declared).lenient()
         for audience, compiled in self.audiences.items():
             self.audiences[audience] = replace(compiled, rule=self._compile_rule(compiled.definition))
@@ -158,6 +159,12 @@ def record_fields(loaded: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Mappi
     Identity maps are left out: they are read by their own rules.
     """
     return {root: {**loaded.get(root, XDM_FIELDS[root]), "identityMap": "any"} for root in ("profile", "xEvent")}
+
+
+@cache
+def core_types() -> RecordTypes:
+    """Return the types of the XDM core, which all containers without schemas share."""
+    return RecordTypes.of(record_fields({}))
 
 
 def identity_field(descriptor: Mapping[str, Any]) -> IdentityField:

@@ -33,6 +33,7 @@ class SchemaService:
         before = loaded.get(root, XDM_FIELDS.get(root, {}))
         return schema_change(
             catalog,
+            root,
             (before, fields),
             (schema_with(loaded), schema_with({**loaded, root: fields})),
             first=root not in loaded,
