@@ -377,3 +377,21 @@ def test_an_unknown_name_suggests_the_closest() -> None:
     (warning,) = check_text('inAudience("Buyer")', schema=AUDIENCES)
 
     assert (warning.help, warning.fix and warning.fix.replacement) == ("did you mean `Buyers`?", '"Buyers"')
+
+
+@pytest.mark.parametrize(
+    ("text", "fixed"),
+    [
+        ('_app.build >= "10.2.0" and testProfile', 'versionCompare(_app.build, "10.2.0") >= 0 and testProfile'),
+        ('"v9.1" > profile._app.build', 'versionCompare("v9.1", profile._app.build) > 0'),
+        ('_apps[version < "2.0.1"].count() > 0', '_apps[versionCompare(version, "2.0.1") < 0].count() > 0'),
+    ],
+)
+def test_an_order_of_versions_has_a_fix(text: str, fixed: str) -> None:
+    """It writes `versionCompare` around both sides, which is then accepted."""
+    (warning,) = check_text(text)
+    assert warning.fix is not None
+    (start, end), replacement = warning.fix
+
+    assert text[:start] + replacement + text[end:] == fixed
+    assert check_text(fixed) == []

@@ -87,7 +87,7 @@ def check(tree: Node, source: SourceText, options: CheckOptions) -> tuple[Checke
         declared = DeclaredTypes(inference.types)
         folded = fold(declared.condition(core) if is_condition else declared.apply(core))
         refusals = check_result(core, folded) if options.saving and is_condition else []
-        findings += refusals or lint(core, folded, options.kind)
+        findings += refusals or lint(core, folded, options.kind, source.text)
     findings = sort_diagnostics(findings)
     if any(finding.is_error for finding in findings):
         return None, findings

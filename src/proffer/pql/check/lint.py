@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 
 from proffer.pql.run.fold import constant, fold, is_constant
-from proffer.pql.syntax.diagnostics import Diagnostic, Severity
+from proffer.pql.syntax.diagnostics import Diagnostic, Severity, TextFix
 from proffer.pql.syntax.limits import RuleKind
 from proffer.pql.syntax.nodes import (
     Binary,
@@ -34,8 +34,8 @@ _SHORT_VERSION = re.compile(r"\d+(\.\d+)*", re.ASCII)
 _REVERSED_SIGN = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "=": "="}
 
 
-def lint(core: Node, folded: Node, kind: RuleKind) -> list[Diagnostic]:
-    """Return the lint warnings for a resolved tree, given its folded form."""
+def lint(core: Node, folded: Node, kind: RuleKind, text: str) -> list[Diagnostic]:
+    """Return the lint warnings for a resolved tree, given its folded form and the text of its spans."""
     nodes = list(walk(core))
     warnings = [
         contradiction
@@ -45,7 +45,9 @@ def lint(core: Node, folded: Node, kind: RuleKind) -> list[Diagnostic]:
     warnings += [
         warning
         for node in nodes
-        if isinstance(node, Binary) and node.sign in _ORDER_SIGNS and (warning := _version_order(node)) is not None
+        if isinstance(node, Binary)
+        and node.sign in _ORDER_SIGNS
+        and (warning := _version_order(node, text)) is not None
     ]
     if folded is core:
         return warnings
@@ -104,22 +106,24 @@ def _warning(code: str, message: str, node: Node) -> Diagnostic:
     return Diagnostic(code, message, None, node.span, Severity.WARNING)
 
 
-def _version_order(node: Binary) -> Diagnostic | None:
+def _version_order(node: Binary, text: str) -> Diagnostic | None:
     """Return a warning for an order comparison with a text that looks like a version."""
     for value, other in ((node.right, node.left), (node.left, node.right)):
         if not isinstance(value, Literal) or not isinstance(value.value, str):
             continue
-        text = value.value
+        version = value.value
         names_version = isinstance(other, Field) and other.name.lower().endswith("version")
-        is_version = _VERSION.fullmatch(text) is not None and _DAY.fullmatch(text) is None
-        if is_version or (names_version and _SHORT_VERSION.fullmatch(text) is not None):
-            arguments = f'…, "{text}"' if value is node.right else f'"{text}", …'
+        is_version = _VERSION.fullmatch(version) is not None and _DAY.fullmatch(version) is None
+        if is_version or (names_version and _SHORT_VERSION.fullmatch(version) is not None):
+            left, right = (text[side.span.start : side.span.end] for side in (node.left, node.right))
+            replacement = f"versionCompare({left}, {right}) {node.sign} 0"
             return Diagnostic(
                 "pql.version-order",
                 f'`{node.sign}` orders texts by character: "10.2.0" is before "9.0.0"',
-                f"compare versions with `versionCompare({arguments}) {node.sign} 0`",
+                f"write `{replacement}`",
                 node.span,
                 Severity.WARNING,
+                TextFix(node.span, replacement),
             )
     return None
 
