@@ -61,7 +61,7 @@ def test_a_misspelt_function_is_guessed() -> None:
         ("orders[price => 18].count() > 0", "orders[price >= 18].count() > 0"),
         ('city in ("Ulm", "Graz")', 'city in ["Ulm", "Graz"]'),
         ('city not in ["Ulm"]', 'city notIn ["Ulm"]'),
-        ('city in "Ulm"', 'city in ["Ulm"]'),
+        ('homeAddress.city in "Ulm"', 'homeAddress.city in ["Ulm"]'),
         ("person.age between 18 and 65", "person.age >= 18 and person.age <= 65"),
         ("not person.age between 18 and 65", "not (person.age >= 18 and person.age <= 65)"),
         ("person.age not between 18 and 65 and testProfile", "(person.age < 18 or person.age > 65) and testProfile"),
@@ -93,6 +93,9 @@ def test_a_misspelt_function_is_guessed() -> None:
         ("tags.cuont() > 1", "tags.count() > 1"),
         ('person.nmae.lastName = "x"', 'person.name.lastName = "x"'),
         ('person.`nmae`.lastName = "x"', 'person.`name`.lastName = "x"'),
+        ('birthYear = "1980"', 'person.birthYear = "1980"'),
+        ("profile.latitude > 3", "profile.homeAddress._schema.latitude > 3"),
+        ("homeAddress.city like Ulm", 'homeAddress.city like "Ulm"'),
         ("testProfile and preferredLanguage", "testProfile and preferredLanguage.isNotNull()"),
     ],
 )

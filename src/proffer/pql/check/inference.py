@@ -78,7 +78,8 @@ _HELP = {
     (ValueKind.ARRAY, "text"): "compare a single value with `=`, or use `in`",
 }
 _ARITHMETIC = frozenset("+-*/%")
-_EQUALITY = frozenset({"=", "!=", "in", "notIn"})
+_BEFORE_TEXTS = frozenset({"=", "!=", "in", "notIn", "like"})
+_MAX_PATH_DEPTH = 4
 _DATE = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})")
 _CONDITIONS = {
     Shape.TEXT: 'a text is a condition that is true unless it is missing or "false"',
@@ -169,10 +170,12 @@ class Inference:
         field_type = of.fields.get(node.name, of.other)
         if field_type is None and node.name not in self.reported_fields and self.reports_unknown(of, node, certain):
             self.reported_fields.add(node.name)
-            match = closest(node.name, of.fields)
+            match = closest(node.name, of.fields) or _path_below(of, node.name)
             help_ = f"did you mean `{match}`?" if match else None
             message = f"unknown field `{node.name}`"
-            self.report("pql.unknown-field", message, name_span(node, self.text), help_, certain, match)
+            is_plain = match is not None and all(name.isidentifier() for name in match.split("."))
+            span = name_span(node, self.text)
+            self.report("pql.unknown-field", message, span, help_, certain, match if is_plain else None)
         return field_type or ANY
 
     def reports_unknown(self, of: ObjectType, node: Field, certain: bool) -> bool:
@@ -185,7 +188,7 @@ class Inference:
 
     def binary(self, node: Binary) -> InferredType:
         left = self.infer(node.left)
-        if node.sign in _EQUALITY:
+        if node.sign in _BEFORE_TEXTS:
             for operand in node.right.items if isinstance(node.right, ListOf) else (node.right,):
                 self.check_unquoted(operand)
         right = self.infer(node.right)
@@ -500,6 +503,22 @@ class Inference:
         self.require_kind(ValueKind.TIME, "occurs", node.subject, self.infer(node.subject))
         self.infer(node.test)
         return InferredType(BOOLEAN)
+
+
+def _path_below(of: ObjectType, name: str) -> str | None:
+    """Return the path of the nearest field of this name inside the object's own objects, or None."""
+    level: list[tuple[tuple[str, ...], Type]] = [((field,), type_) for field, type_ in of.fields.items()]
+    for _ in range(_MAX_PATH_DEPTH):
+        level = [
+            ((*path, field), type_)
+            for path, outer in level
+            if isinstance(outer, ObjectType)
+            for field, type_ in outer.fields.items()
+        ]
+        found = next((path for path, _ in level if path[-1] == name), None)
+        if found is not None:
+            return ".".join(found)
+    return None
 
 
 def _infer_literal(_inference: Inference, node: Literal) -> InferredType:
