@@ -126,3 +126,33 @@ async def test_two_workers_give_no_more(opening: Callable[[], AbstractAsyncConte
                 assert given_in_all == limit
                 assert not await try_record(stores[0], who=pair[1:])
     assert together > len(pairs) / 2
+
+
+@pytest.mark.parametrize("opening", [two_on_a_file, two_on_a_server], ids=["SQLite", "PostgreSQL"])
+async def test_owners_merge_while_one_is_ingested(
+    opening: Callable[[], AbstractAsyncContextManager[list[Store]]],
+) -> None:
+    """One worker makes one of two owners while another makes a customer of an identity: nothing is lost or doubled."""
+    chance = random.Random(5)  # noqa: S311 - not a secret
+    quads = [
+        [IdentityKey(code, str(number)) for code in ("Email", "CRMID", "Phone", "loyalty")] for number in range(25)
+    ]
+    async with opening() as stores:
+        here, there = stores
+        await create_caps(here, caps_of(a_limit(9, "profile")))
+
+        async def go_on(quad: list[IdentityKey]) -> None:
+            async def ingest() -> None:
+                await asyncio.sleep(chance.random() / 100)
+                await link_identities(there, quad[2])
+
+            assert await try_record(here, who=quad[:2])
+            assert await try_record(here, who=quad[2:])
+            accepted, _ = await asyncio.gather(try_record(here, who=quad[1:4:2]), ingest())
+            assert accepted
+
+        await asyncio.gather(*map(go_on, quads))
+        await there.catch_up(NOON)
+        for quad in quads:
+            assert [await used(there, one) for one in quad] == [3] * 4
+            assert [len(await there.customers("c1", [one])) for one in quad] == [0, 0, 1, 0]

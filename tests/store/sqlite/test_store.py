@@ -13,6 +13,8 @@ from msgspec.structs import replace
 from proffer.model.capping import DAY_US
 from proffer.model.customer import AudienceMembership, MembershipStatus
 from proffer.model.events import edge_proposition_id
+from proffer.model.identity import IdentityKey
+from proffer.store.common.reservations import RecordItem
 from proffer.store.errors import StoreUnavailable
 from proffer.store.ports import Store
 from proffer.store.sql import (
@@ -27,9 +29,18 @@ from proffer.store.sql import (
 from proffer.store.sql.customer_statements import decode_membership, encode_membership
 from proffer.store.sql.rows import from_token
 from proffer.store.sqlite import caps as sqlite_caps
+from proffer.store.sqlite.caps_tx import RecordBatch
 from proffer.store.sqlite.store import SqliteStore
 from proffer.testing.builders import NOON
-from proffer.testing.caps_contract import CapsContract, a_decision
+from proffer.testing.caps_contract import (
+    CapsContract,
+    a_decision,
+    a_limit,
+    caps_of,
+    create_caps,
+    link_identities,
+    try_record,
+)
 from proffer.testing.counting_contract import CountingContract
 from proffer.testing.customer_contract import CustomerContract
 from proffer.testing.feedback_contract import FeedbackContract
@@ -283,3 +294,24 @@ async def test_the_database_itself_refuses_a_second_holder_of_an_id(tmp_path: Pa
         ):
             with pytest.raises(sqlite3.IntegrityError, match="UNIQUE"):
                 connection.execute(statement)
+
+
+async def test_whose_counters_apply_takes_no_further_statement(tmp_path: Path) -> None:
+    """A decision takes as many for a customer, a stranger, one that joined, and two that joined before."""
+    mail, number, phone, other = (IdentityKey(code, "1") for code in ("Email", "CRMID", "Phone", "loyalty"))
+    store = await SqliteStore.open(tmp_path / "proffer.db")
+    await create_caps(store, caps_of(a_limit(9, "profile")))
+    await link_identities(store, mail)
+    assert await try_record(store, who=[number, phone])
+    await store.close()
+    batch, counts = RecordBatch(), []
+    with closing(sqlite3.connect(tmp_path / "proffer.db", isolation_level=None)) as connection:
+        for who in ([mail], [mail], [other], [number], [number, phone]):
+            statements_run: list[str] = []
+            connection.execute("BEGIN IMMEDIATE")
+            connection.set_trace_callback(statements_run.append)
+            batch(connection, [RecordItem.from_event("c1", a_decision(who=who), ttl_us=None, forced=False)])
+            connection.set_trace_callback(None)
+            connection.execute("COMMIT")
+            counts.append(len(statements_run))
+    assert counts[1:] == [counts[1]] * 4  # the first reads the limits
