@@ -519,7 +519,7 @@ async def test_imported_events_are_feedback_too(tmp_path: Path) -> None:
         {**event, **ann, **shown, "_id": "e1"},
         {**event, **shown, "_id": "e2"},
         {**event, "_id": "e3"},
-        {**event, **ann, **about({"scope": "x"}), "_id": "e4"},
+        {**event, **ann, **about({"id": 7}), "_id": "e4"},
         {**ann, "city": "Ulm"},
     ]
     file = lines(tmp_path / "events.jsonl", rows)
