@@ -86,7 +86,7 @@ CAP_REFUSALS = Metric(
 )
 FAULTS = Metric(
     "proffer_decision_faults_total",
-    "Formulas that gave no number, and templates that could not be rendered, in decisions.",
+    "Formulas and thresholds of limits that gave no number, and templates that could not be rendered, in decisions.",
     ("what",),
 )
 UNRECORDED = Metric(

@@ -23,7 +23,7 @@ from proffer.pql.index.conjuncts import Conjunction
 from proffer.pql.index.partial_eval import SplitFormula
 from proffer.testing import strategies
 from proffer.testing.builders import ALWAYS_INDEXED, Document, an_entity, entities, id_of
-from proffer.testing.oracle import Oracle
+from proffer.testing.oracle import Oracle, uncounted
 
 Change = tuple[EntityKind, str, Mapping[str, Any] | None]
 
@@ -126,4 +126,4 @@ def test_a_snapshot_built_in_steps_decides_as_the_naive_engine_does(
             catalogue[id_of(kind, name)] = entity
     snapshot = builder.apply([], len(changes) + 1)
 
-    assert Oracle(catalogue).decide(inputs) == decide(snapshot, inputs)
+    assert Oracle(catalogue).decide(inputs) == uncounted(decide(snapshot, inputs))

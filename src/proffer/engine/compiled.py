@@ -1,6 +1,6 @@
 """Compiled records of rules, formulas, constraints and offers, with references resolved."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from sys import intern
 
@@ -95,12 +95,23 @@ class BoundConstraint:
         return self.declared.type
 
 
+@dataclass(frozen=True, slots=True)
+class BoundThreshold:
+    """The formula that gives the maximum of a limit.
+
+    `compiled` is None where the text does not compile; the offer is then excluded (R33).
+    """
+
+    compiled: CompiledFormula | None
+    diagnostics: tuple[Diagnostic, ...] = ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoundOffer:
     """An offer with its bound constraint, and the schema by which its content compares values.
 
     `id_hash` is the 64-bit hash of the id from which tie-break keys are computed. `sort_key` orders
-    offers by priority, highest first, then by id.
+    offers by priority, highest first, then by id. `thresholds`: by the name of the limit.
     """
 
     offer: PersonalizedOffer
@@ -108,6 +119,7 @@ class BoundOffer:
     id_hash: int
     sort_key: tuple[int, str]
     schema: Schema
+    thresholds: Mapping[str, BoundThreshold] = field(default_factory=dict)
 
 
 def sort_key(offer: PersonalizedOffer) -> tuple[int, str]:

@@ -14,6 +14,7 @@
 If no offer is left, the scope gets the fallback offer (spec 7.1, 10.1, 10.2).
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from operator import sub
 
@@ -71,6 +72,8 @@ def decide(snapshot: Snapshot, inputs: Inputs, *, explain: bool = False) -> Deci
         ineligible=run.ineligible.count(),
         formula_errors={} if run.scorer is None else run.scorer.faults,
         content_errors={} if run.renderer is None else run.renderer.faults,
+        threshold_errors=Counter(offer for offer, _ in run.caps.faults) if run.caps.faults else {},
+        thresholds=run.caps.claimed_thresholds(scope_results),
         trace=tuple(traces) if explain else None,
     )
 
@@ -115,7 +118,7 @@ class _Run:
         self.eligibility = Eligibility(self.environment)
         self.scorer: OfferScorer | None = None
         self.renderer: ContentRenderer | None = None
-        self.caps = CapState(inputs.usage)
+        self.caps = CapState(inputs.usage, self.environment, inputs.now_us)
         has_several_scopes = len(request.scopes) > 1
         self.duplicate_filter = DuplicateFilter(request) if has_several_scopes else None
         self.tie_orders: TieOrderCache | None = {} if has_several_scopes else None
@@ -184,6 +187,7 @@ class _Run:
                     accepted |= eligible
                 if recorder is not None:
                     recorder.record_criterion(scope, criterion, self.now_us, self.eligibility, self.caps)
+            self.caps.counts_faults = not is_full
             for scored in self._ranked(scope, group_offers, recorder, count_faults=not is_full):
                 component = self._content_or_skip(scope, scored, recorder, count_faults=rank < item_count)
                 if component is None:
@@ -191,6 +195,8 @@ class _Run:
                         skipped |= 1 << scored.position
                     continue
                 rank += 1
+                if rank >= item_count:  # what follows is ranked for the trace
+                    self.caps.counts_faults = False
                 offer, formula = scored.candidate.bound_offer.offer, scored.formula
                 if rank <= item_count:
                     positions |= 1 << scored.position
@@ -207,6 +213,7 @@ class _Run:
                     recorder.record_rank(offer, rank, scored.score, _rank_reason(rank, item_count, scored))
                 elif rank >= item_count:
                     break
+            self.caps.counts_faults = False
             for _, eligible in group_offers:
                 seen |= eligible
         # An offer that is eligible under any criterion is not ineligible.
@@ -260,15 +267,23 @@ class _Run:
             if criterion.uses_formulas:
                 return self._rank_by_score(scope, group, count_faults=count_faults)
             combined |= eligible
-        if recorder is None and self.duplicate_filter is not None:  # a trace needs the reason for each offer
-            combined = without(combined, self.duplicate_filter.already_given(scope))
-        return self._rank_by_priority(scope, combined, order_all=recorder is not None)
+        given: Bits = 0
+        if self.duplicate_filter is not None:
+            given = self.duplicate_filter.already_given(scope)
+            if recorder is None:  # a trace needs the reason for each offer
+                combined = without(combined, given)
+        return self._rank_by_priority(scope, combined, given, order_all=recorder is not None)
 
-    def _rank_by_priority(self, scope: CompiledScope, offers: Bits, *, order_all: bool) -> Iterator[ScoredCandidate]:
+    def _rank_by_priority(
+        self, scope: CompiledScope, offers: Bits, given: Bits, *, order_all: bool
+    ) -> Iterator[ScoredCandidate]:
+        """Yield the offers within their limits, by priority. Faults of offers `given` already are not counted."""
         candidates, capped = scope.candidates_by_position, scope.pool.capped & offers
         for position in scope.pool.ranked_positions(offers, self.seed, order_all=order_all, tie_orders=self.tie_orders):
             candidate = candidates[position]
-            if candidate is None or (capped >> position & 1 and self._is_exhausted(scope, position)):
+            if candidate is None or (
+                capped >> position & 1 and self._is_exhausted(scope, position, count_fault=not given >> position & 1)
+            ):
                 continue
             yield ScoredCandidate(candidate, candidate.bound_offer.offer.priority, None, position)
 
@@ -306,9 +321,12 @@ class _Run:
         exhausted = [position for position in scope.pool.positions(capped) if self._is_exhausted(scope, position)]
         return scope.pool.without(offers, exhausted)
 
-    def _is_exhausted(self, scope: CompiledScope, position: int) -> bool:
+    def _is_exhausted(self, scope: CompiledScope, position: int, *, count_fault: bool = True) -> bool:
         """Return whether the offer has an exhausted limit in the placement."""
-        return self.caps.exhausted_limit(scope.pool.offers[position].offer, scope.placement.id) is not None
+        return (
+            self.caps.exhausted_limit(scope.pool.offers[position], scope.placement.id, count_fault=count_fault)
+            is not None
+        )
 
     def _content_or_skip(
         self,

@@ -45,7 +45,7 @@ class TraceRecorder:
                 self.record_exclusion(offer, Stage.CRITERION, eligibility.failure_reason(criterion_constraint, offer))
             elif offer_constraint is not None and not eligibility.holds(offer_constraint, offer):
                 self.record_exclusion(offer, Stage.ELIGIBILITY, eligibility.failure_reason(offer_constraint, offer))
-            elif (limit := caps.exhausted_limit(offer, placement)) is not None:
+            elif (limit := caps.exhausted_limit(candidate.bound_offer, placement)) is not None:
                 self.record_exclusion(offer, Stage.CAPPING, caps.exhausted_reason(limit, offer.id, placement))
 
     def record_exclusion(self, offer: PersonalizedOffer, stage: Stage, reason: str) -> None:

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from proffer.model.identity import IdentityKey
+from proffer.model.window import ALWAYS, TimeWindow
 
 DAY_US = 86_400_000_000
 RETENTION_AFTER_END_US = 40 * DAY_US
@@ -101,7 +102,8 @@ class CapLimit:
     """At most `limit` events. `name` is unique within the offer (`globalCap`, `profileCap`, `1`…).
 
     `placements` are those in which it counts; empty means all. `custom_rule` is the PQL rule that
-    selects custom events. A limit that is not `enabled` neither counts nor excludes.
+    selects custom events. A limit that is not `enabled` neither counts nor excludes, and one counts and
+    excludes only within its `window`. `threshold`: a formula that gives the maximum instead of `limit`.
     """
 
     name: str
@@ -113,6 +115,8 @@ class CapLimit:
     custom_rule: str | None = None
     repeat: Repeat | None = None
     enabled: bool = True
+    window: TimeWindow = ALWAYS
+    threshold: str | None = None
 
     def counts_in(self, placement: str) -> bool:
         """Return whether events in this placement count for this limit."""

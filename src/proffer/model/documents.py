@@ -99,7 +99,7 @@ _TAGS = ListShape(ReferenceShape(kinds=[EntityKind.TAG]), 0, MAX_TAGS)
 _CAP = ObjectShape(
     {
         "xdm:enabled": Member(BooleanShape()),
-        "xdm:limit": Member(IntegerShape(min=1), required=True, aliases=["xdm:count"]),
+        "xdm:limit": Member(IntegerShape(min=1), aliases=["xdm:count"]),
         "xdm:scope": Member(TextShape(one_of=["global", "profile"]), required=True),
         "xdm:entity": Member(TextShape(one_of=["offer", "placement"]), required=True),
         "xdm:placement": Member(ReferenceShape(kinds=[EntityKind.PLACEMENT])),
@@ -107,6 +107,10 @@ _CAP = ObjectShape(
         "xdm:index": Member(IntegerShape(min=0, max=2**31 - 1)),
         "xdm:events": Member(ListShape(TextShape(one_of=["decisioning", "custom", "click", "impression"]), 1)),
         "xdm:customQuery": Member(TextShape(min=1)),
+        "xdm:dynamicCappingThresholdEnabled": Member(BooleanShape()),
+        "xdm:dynamicCappingThresholdQuery": Member(TextShape(min=1)),
+        "xdm:startDate": Member(DateTimeShape()),
+        "xdm:endDate": Member(DateTimeShape()),
         "xdm:repeat": Member(
             ObjectShape(
                 {
@@ -396,6 +400,30 @@ def _check_offer(document: Mapping[str, Any]) -> Iterator[Violation]:
 
 
 def _check_cap(cap: Mapping[str, Any], path: str) -> Iterator[Violation]:
+    yield from _check_window(cap, path)
+    query, threshold_enabled = "xdm:dynamicCappingThresholdQuery", cap.get("xdm:dynamicCappingThresholdEnabled", True)
+    has_threshold = threshold_enabled is not False and query in cap
+    if threshold_enabled is True and "xdm:dynamicCappingThresholdEnabled" in cap and query not in cap:
+        yield Violation(
+            code="required",
+            message=f"`{query}` is missing",
+            path=f"{path}.{query}",
+            help="add the formula that gives the limit, or switch `xdm:dynamicCappingThresholdEnabled` off",
+        )
+    elif not has_threshold and not {"xdm:limit", "xdm:count"} & cap.keys():
+        yield Violation(
+            code="required",
+            message="`xdm:limit` is missing",
+            path=f"{path}.xdm:limit",
+            help="Add `xdm:limit`: a whole number of at least 1.",
+        )
+    if has_threshold and cap.get("xdm:scope") == "profile":
+        yield Violation(
+            code="threshold-per-profile",
+            message="a limit per profile cannot have a threshold from a formula",
+            path=f"{path}.{query}",
+            help="set `xdm:scope` to `global`, or give a fixed `xdm:limit`",
+        )
     repeat = _as_mapping(cap.get("xdm:repeat"))
     unit, count = repeat.get("xdm:unit", "day"), repeat.get("xdm:unitCount", 1)
     max_count = MAX_REPEAT.get(unit) if isinstance(unit, str) else None

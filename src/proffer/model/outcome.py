@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from msgspec import Struct, field
 
+from proffer.model.capping import CapKey
 from proffer.model.content import Component
 from proffer.model.decision import Decision
 from proffer.model.offer import FallbackOffer, PersonalizedOffer
@@ -57,14 +58,18 @@ class DecisionOutcome(Struct, frozen=True, kw_only=True):
     """One result per scope, in request order. `ineligible` counts distinct ineligible offers.
 
     `formula_errors` counts, by ranking formula, how often it gave no number and the priority was used
-    (R18); `content_errors`, by offer, how often its content could not be rendered (R23). `trace` has one
-    entry per scope, in the same order, and is None unless requested.
+    (R18); `content_errors`, by offer, how often its content could not be rendered (R23);
+    `threshold_errors`, by offer, how many of its limits have a threshold that gave no whole number.
+    `thresholds`: those by which the options were given. `trace` has one entry per scope, in the same order,
+    and is None unless requested.
     """
 
     scopes: tuple[Proposition | UnknownScope, ...]
     ineligible: int
     formula_errors: Mapping[str, int] = field(default_factory=dict)
     content_errors: Mapping[str, int] = field(default_factory=dict)
+    threshold_errors: Mapping[str, int] = field(default_factory=dict)
+    thresholds: Mapping[CapKey, int] = field(default_factory=dict)
     trace: tuple[ScopeTrace, ...] | None = None
 
     @property

@@ -34,7 +34,7 @@ from proffer.model.profile import without_prefixes
 from proffer.model.ranking import BY_PRIORITY, RankingFormula, RankingMethod, RankingType
 from proffer.model.rule import EligibilityRule
 from proffer.model.tag import Tag
-from proffer.model.window import TimeWindow
+from proffer.model.window import ALWAYS, TimeWindow
 from proffer.validation import parse_timestamp_us
 
 Entity = (
@@ -326,7 +326,7 @@ def read_limit(cap: Document, name: str) -> CapLimit:
     placement_ids = [cap.get("xdm:placement"), *(cap.get("xdm:placements") or ())]
     return CapLimit(
         name=name,
-        limit=first_present(cap, "xdm:limit", "xdm:count"),
+        limit=first_present(cap, "xdm:limit", "xdm:count") or 0,
         scope=CapScope(cap["xdm:scope"]),
         entity=CapEntity(cap["xdm:entity"]),
         placements=frozenset(canonical(placement_id) for placement_id in placement_ids if placement_id),
@@ -334,7 +334,22 @@ def read_limit(cap: Document, name: str) -> CapLimit:
         custom_rule=cap.get("xdm:customQuery"),
         repeat=_repeat(cap.get("xdm:repeat") or {}),
         enabled=cap.get("xdm:enabled", True),
+        window=_limit_window(cap),
+        threshold=threshold_of(cap),
     )
+
+
+def threshold_of(cap: Document) -> str | None:
+    """Return the query that gives a limit's maximum; None if it has none, or it is switched off."""
+    return cap.get("xdm:dynamicCappingThresholdQuery") if cap.get("xdm:dynamicCappingThresholdEnabled", True) else None
+
+
+def _limit_window(cap: Document) -> TimeWindow:
+    """Return the dates of a limit; earlier versions stored them unchecked, and nobody read them."""
+    try:
+        return _window(cap)
+    except (TypeError, ValueError):
+        return ALWAYS
 
 
 def _repeat(document: Document) -> Repeat | None:

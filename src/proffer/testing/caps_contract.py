@@ -31,6 +31,7 @@ from proffer.model.events import (
 )
 from proffer.model.identity import IdentityKey
 from proffer.model.request import DecisionRequest, ScopeRequest
+from proffer.model.window import TimeWindow
 from proffer.store.errors import StaleRevision
 from proffer.store.ports import Store
 from proffer.testing.store_contract import (
@@ -344,6 +345,44 @@ class CapsContract(Contract):
         after = caps_of(*limits, start_us=february + DAY, end_us=march)
         await store.ensure_caps("c1", 3, [after])
         assert await try_record(store, now=february + 2 * DAY)
+
+    @store_test
+    async def test_each_decision_is_held_to_its_own_threshold(self, store: Store) -> None:
+        """Of concurrent decisions none is accepted beyond its threshold; one without any is refused."""
+        computed = a_limit(0, threshold="offer.stock")
+        await create_caps(store, caps_of(computed))
+        thresholds = [1, 2, 5, 3, 9, 5, 1, 0, 7, 5] * 3
+        key = ("gold", "1", "")
+        events = [a_decision(thresholds={key: threshold}) for threshold in thresholds]
+        outcomes = await asyncio.gather(*(store.record("c1", event) for event in events))
+
+        accepted = sorted(
+            threshold
+            for threshold, outcome in zip(thresholds, outcomes, strict=True)
+            if isinstance(outcome, DecisionRecorded)
+        )
+        assert all(threshold > position for position, threshold in enumerate(accepted))
+        assert len(accepted) >= 5
+        assert await usage_of(store, computed) == [len(accepted)]
+        refused = await store.record("c1", a_decision())
+        assert isinstance(refused, CapRefusal)
+        assert refused.counts == {key: len(accepted)}
+        stored = await store.decision_event("c1", events[4].id)
+        assert stored is None or stored.thresholds == {key: 9}
+        await store.ensure_caps("c1", 2, [caps_of(a_limit(100))])
+        assert await try_record(store), "the limit is fixed again"
+
+    @store_test
+    async def test_a_limit_counts_within_its_own_dates(self, store: Store) -> None:
+        """Before and after them it neither counts nor refuses; moved dates leave the count alone."""
+        window = TimeWindow(NOON, NOON + DAY)
+        limit = a_limit(1, window=window)
+        await create_caps(store, caps_of(limit))
+        for moment, expected in ((-1, True), (0, True), (DAY, False), (DAY + 1, True), (1, False)):
+            assert await try_record(store, now=NOON + moment) is expected, moment
+        later = a_limit(1, window=TimeWindow(NOON, NOON + 2 * DAY))
+        await store.ensure_caps("c1", 2, [caps_of(later)])
+        assert not await try_record(store, now=NOON + DAY + 1)
 
     @store_test
     async def test_an_extended_offer_keeps_its_counts_in_total(self, store: Store) -> None:

@@ -19,9 +19,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from msgspec import structs
+
 from proffer.engine.index.tie_break import hash64, tie_key
 from proffer.engine.inputs import Inputs
-from proffer.model.capping import CapEntity, CapLimit, CapScope
+from proffer.model.capping import CapEntity, CapKey, CapLimit, CapScope
 from proffer.model.collection import Collection
 from proffer.model.constraint import AudienceRef, Constraint, ConstraintType, NamedAudience, audience_ids
 from proffer.model.content import Component, component_in_language
@@ -115,6 +117,7 @@ class Oracle:
             scopes=tuple(scope_results),
             ineligible=len(ineligible),
             formula_errors=request.faults,
+            thresholds=request.claimed_thresholds(),
             trace=tuple(traces) if explain else None,
         )
 
@@ -196,6 +199,27 @@ class _Request:
             return offer.priority if score is None else score, formula
         return offer.priority, None
 
+    # limits
+
+    def maximum(self, cap: CapLimit, offer: PersonalizedOffer) -> int | None:
+        """Return the maximum of a limit; None if its threshold gives no whole number."""
+        if cap.threshold is None:
+            return cap.limit
+        compiled = compile_formula(cap.threshold, roots={"profile", "offer"})
+        score = compiled.score(self.environment(offer)) if isinstance(compiled, CompiledFormula) else None
+        return int(score) if score is not None and score >= 0 and score % 1 == 0 else None
+
+    def claimed_thresholds(self) -> dict[CapKey, int]:
+        return {
+            cap.counter_key(offer.id, scope.placement.id): maximum
+            for offer, scope in self.proposed
+            for cap in offer.caps
+            if cap.threshold is not None
+            and self.now_us in cap.window
+            and cap.counts_in(scope.placement.id)
+            and (maximum := self.maximum(cap, offer)) is not None
+        }
+
     # eligibility
 
     def constraint_failure(self, constraint: Constraint, offer: PersonalizedOffer) -> str | None:
@@ -263,6 +287,11 @@ class _Request:
                 return f"= {value}"
             case _:
                 return "is a list or an object"
+
+
+def uncounted(outcome: DecisionOutcome) -> DecisionOutcome:
+    """Return the outcome without the thresholds that failed: how many are evaluated depends on the order."""
+    return structs.replace(outcome, threshold_errors={})
 
 
 @dataclass(frozen=True)
@@ -370,11 +399,13 @@ class _Scope:
         if (failure := self.request.constraint_failure(offer.constraint, offer)) is not None:
             yield Stage.ELIGIBILITY, failure
         for cap in offer.caps:
-            if not cap.placements or self.placement.id in cap.placements:
-                used = self.used_count(cap, offer)
-                if used >= cap.limit:
+            if self.request.now_us in cap.window and (not cap.placements or self.placement.id in cap.placements):
+                used, maximum = self.used_count(cap, offer), self.request.maximum(cap, offer)
+                if maximum is None:
+                    yield Stage.CAPPING, f"the threshold of cap `{cap.name}` gives no whole number of at least 0"
+                elif used >= maximum:
                     scope_text = "for this profile" if cap.scope is CapScope.PROFILE else "in total"
-                    reason = f"cap `{cap.name}` is reached: {used} of {cap.limit} {scope_text}"
+                    reason = f"cap `{cap.name}` is reached: {used} of {maximum} {scope_text}"
                     yield Stage.CAPPING, reason
 
     def used_count(self, cap: CapLimit, offer: PersonalizedOffer) -> int:

@@ -220,6 +220,9 @@ def some_content(dice: Dice) -> dict[str, list[Document]]:
     }
 
 
+THRESHOLDS = ("2", "offer.rank.priority", "person.age - 30", "offer.characteristics.boost", "0.5", "person.")
+
+
 def some_cap(dice: Dice) -> Document:
     optional: dict[str, Any] = {
         "xdm:enabled": dice.usually(None, True, False),
@@ -227,9 +230,14 @@ def some_cap(dice: Dice) -> Document:
         "xdm:events": dice.usually(None, ["decisioning"], ["click"], ["click", "decisioning"]),
         "xdm:placement": dice.usually(None, *(id_of(EntityKind.PLACEMENT, p) for p in PLACEMENTS)),
     }
+    scope = dice.choose(["global", "profile"])
+    if scope == "global" and dice.is_unusual():
+        optional["xdm:dynamicCappingThresholdQuery"] = dice.choose(THRESHOLDS)
+    if dice.is_unusual():
+        optional |= a_window(dice)
     return a_cap(
         dice.number(1, 3),
-        scope=dice.choose(["global", "profile"]),
+        scope=scope,
         entity=dice.choose(["offer", "placement"]),
         **{name: value for name, value in optional.items() if value is not None},
     )

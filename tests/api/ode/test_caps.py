@@ -33,7 +33,7 @@ from proffer.store.memory.store import MemoryStore
 from proffer.store.ports import Store
 from proffer.store.sqlite.store import SqliteStore
 from support.customers import identities, ingest, person
-from support.server import create, server
+from support.server import ODE, create, server
 
 SECOND = 1_000_000
 START = 1_767_268_800 * SECOND
@@ -265,6 +265,83 @@ def test_a_moved_end_moves_what_was_counted_and_an_offer_opened_again_begins_at_
         hand.now_us += 15 * 86_400 * SECOND
         assert "opens again" in ends(40)
         assert [given(client) for _ in range(2)] == [True, False]
+
+
+def a_threshold(query: str, scope: str = "global") -> dict[str, Any]:
+    return a_cap(100, scope, dynamicCappingThresholdEnabled=True, dynamicCappingThresholdQuery=query)
+
+
+def verdict_of(client: TestClient, **members: Any) -> tuple[str, str]:
+    answer = decide(client, asked((HOME, HERO), **members), "?explain=true")
+    (verdict,) = [one for one in answer["trace"][0]["candidates"] if one["id"] == FOR_ALL]
+    return verdict["stage"], verdict["reason"]
+
+
+def test_a_threshold_is_computed_for_each_decision() -> None:
+    """From the offer, the profile and the context; it replaces the limit and is on record with the decision."""
+    with capped(a_threshold("offer.rank.priority - offer.rank.priority + @{weather}.seats")) as client:
+
+        def seats(number: Any) -> dict[str, Any]:
+            context = [{"@type": "weather", "xdm:data": {"seats": number}}]
+            return {"profile": {"xdm:identityMap": {}, "xdm:contextData": context}}
+
+        answer = decide(client, asked((HOME, HERO), **seats(2)))
+        assert offered(answer["xdm:propositions"][0]) == [FOR_ALL]
+        replay = client.get(f"/api/propositions/{answer['xdm:propositionId']}/replay").json()
+        assert (replay["reproduced"], replay["asItWas"]) == (True, [])
+        assert verdict_of(client, **seats(1)) == ("capping", "cap `1` is reached: 1 of 1 in total")
+        assert verdict_of(client, **seats(3))[0] == "ranked"
+        assert verdict_of(client, **seats(0)) == ("capping", "cap `1` is reached: 2 of 0 in total")
+
+
+@pytest.mark.parametrize("query", ["0.5", "-1", "person.nothing", "1/0", "offer.name", "true"])
+def test_an_offer_whose_threshold_is_no_whole_number_is_not_given(query: str) -> None:
+    """The fault is counted, named in the trace and in the diagnostics, and does not fail the request."""
+    with capped(a_threshold(query)) as client:
+        assert not given(client)
+        reason = "the threshold of cap `1` gives no whole number of at least 0"
+        assert verdict_of(client) == ("capping", reason)
+        diagnostics = client.get(f"{ODE}/diagnostics").text
+        assert "The threshold of a limit of offer" in diagnostics
+        assert "gave no whole number of at least 0 2 times" in diagnostics
+
+
+def test_thresholds_are_for_limits_in_total() -> None:
+    """Per profile, and without a query, they are refused; switched off, the fixed limit is in force."""
+    with capped() as client:
+        for cap, member, code in (
+            (a_threshold("2", scope="profile"), "dynamicCappingThresholdQuery", "threshold-per-profile"),
+            (a_cap(1, dynamicCappingThresholdEnabled=True), "dynamicCappingThresholdQuery", "required"),
+            (a_threshold("person.age +"), "dynamicCappingThresholdQuery", "pql.syntax"),
+            ({"scope": "global", "entity": "offer"}, "limit", "required"),
+        ):
+            answer = patch(client, {"frequencyCappingConstraints": [xdm(cap)]}, status=422)
+            (violation,) = answer["report"]["violations"]
+            assert violation["path"].endswith(f"Constraints[0].xdm:{member}")
+            assert violation["code"] == code
+        off = {**a_threshold("9", scope="profile"), "limit": 1, "dynamicCappingThresholdEnabled": False}
+        assert (
+            dps_patch(client, {"op": "replace", "path": "/frequencyCappingConstraints", "value": [off]}).status_code
+            == 200
+        )
+        assert [given(client) for _ in range(2)] == [True, False]
+        plain = {"scope": "global", "entity": "offer", "dynamicCappingThresholdQuery": "3"}
+        dps_patch(client, {"op": "replace", "path": "/frequencyCappingConstraints", "value": [plain]})
+        assert [given(client, who) for who in ("bob", "eve", "joe", "may")] == [True, True, True, False]
+
+
+def test_a_limit_applies_within_its_own_dates() -> None:
+    """Before its start and after its end the offer is given, and nothing counts."""
+    hand = Hand()
+    start, end = (datetime.fromtimestamp(START // SECOND + day * 86_400, UTC).isoformat() for day in (1, 2))
+    with capped(a_cap(1, startDate=start, endDate=end), hand=hand) as client:
+        assert [given(client) for _ in range(2)] == [True, True]
+        hand.now_us += 86_400 * SECOND
+        assert [given(client) for _ in range(2)] == [True, False]
+        hand.now_us += 86_401 * SECOND
+        assert given(client)
+        swapped = a_cap(1, startDate=end, endDate=start)
+        patch(client, {"frequencyCappingConstraints": [xdm(swapped)]}, status=422)
 
 
 def test_an_earlier_version_that_is_restored_has_its_counts(tmp_path: Path) -> None:

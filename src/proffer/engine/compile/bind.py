@@ -7,6 +7,7 @@ from proffer.engine.compiled import (
     BoundConstraint,
     BoundFormula,
     BoundRule,
+    BoundThreshold,
     RuleEvaluator,
 )
 from proffer.model.constraint import Constraint, ConstraintType
@@ -18,6 +19,8 @@ from proffer.pql.index.partial_eval import partial_eval
 
 LIBRARY_ROOTS = frozenset({"profile", "xEvent", "offer"})
 """Roots every rule and formula of a library may use, besides those declared in its `definedOn`."""
+THRESHOLD_ROOTS = frozenset({"profile", "offer"})
+"""Roots that the threshold of a limit may use, besides context data (`@{type}`)."""
 
 
 def bind_rule(rule: EligibilityRule, schema: Schema) -> BoundRule:
@@ -66,6 +69,12 @@ def bind_constraint(constraint: Constraint, rules: Mapping[str, BoundRule]) -> B
         per_offer=any(rule.per_offer for rule in bound_rules),
         conjunction=conjunction,
     )
+
+
+def bind_threshold(text: str, schema: Schema) -> BoundThreshold:
+    """Compile the threshold of a limit. One that does not compile has diagnostics and gives no number."""
+    result = compile_formula(text, roots=THRESHOLD_ROOTS, name="threshold", schema=schema)
+    return BoundThreshold(result if isinstance(result, CompiledFormula) else None, result.diagnostics)
 
 
 def bind_formula(formula: RankingFormula, schema: Schema) -> BoundFormula:

@@ -7,7 +7,7 @@ The result equals that of a build from scratch (a property test checks this).
 from collections.abc import Generator, Iterable, Mapping
 from types import MappingProxyType
 
-from proffer.engine.compile.bind import bind_constraint, bind_formula, bind_rule
+from proffer.engine.compile.bind import bind_constraint, bind_formula, bind_rule, bind_threshold
 from proffer.engine.compile.candidates import PlacementCandidates
 from proffer.engine.compile.collections import OfferRegistry, discard
 from proffer.engine.compile.diagnostics import compile_failure, report_constraint, report_content
@@ -18,6 +18,7 @@ from proffer.engine.compiled import (
     BoundFormula,
     BoundOffer,
     BoundRule,
+    BoundThreshold,
     sort_key,
 )
 from proffer.engine.content import compile_component
@@ -56,6 +57,7 @@ class SnapshotBuilder:
         self._schema = self._content_schema = schema_with({})
         self._rules: dict[str, BoundRule] = {}
         self._formulas: dict[str, BoundFormula] = {}
+        self._thresholds: dict[str, BoundThreshold] = {}  # by text, during a build
         self._offers = OfferRegistry()
         self._decisions: dict[str, CompiledDecision] = {}
         self._inactive: dict[str, Decision] = {}
@@ -97,6 +99,7 @@ class SnapshotBuilder:
                 yield from self._rebuild(decision)
         finally:
             self._pools.end_build()
+            self._thresholds.clear()
         self._offers.mark_built()
         return Snapshot(
             container=self._container,
@@ -145,6 +148,7 @@ class SnapshotBuilder:
         schemas = (schema for schema in self._entities.values() if isinstance(schema, FieldSchema))
         self._schema = schema_with({schema.name: schema.fields for schema in schemas})
         self._content_schema = self._schema.lenient()
+        self._thresholds.clear()
         for key, entity in list(self._entities.items()):
             if isinstance(entity, EligibilityRule | RankingFormula):
                 self._add(key, entity)
@@ -203,7 +207,17 @@ class SnapshotBuilder:
             id_hash=hash64(offer.id),
             sort_key=sort_key(offer),
             schema=self._content_schema,
+            thresholds={
+                limit.name: self._bind_threshold(limit.threshold) for limit in offer.caps if limit.threshold is not None
+            },
         )
+
+    def _bind_threshold(self, text: str) -> BoundThreshold:
+        """Return the compiled threshold; many offers share one text."""
+        threshold = self._thresholds.get(text)
+        if threshold is None:
+            threshold = self._thresholds[text] = bind_threshold(text, self._schema)
+        return threshold
 
     def _bind_constraint(self, constraint: Constraint) -> BoundConstraint | None:
         return bind_constraint(constraint, self._rules)

@@ -5,7 +5,7 @@ The inputs of a decision contain these fields only, and the record of a decision
 
 from collections.abc import Iterable
 
-from proffer.engine.compiled import BoundConstraint, BoundFormula, Candidate
+from proffer.engine.compiled import BoundConstraint, BoundFormula, BoundThreshold, Candidate
 from proffer.engine.content import TemplatedComponent
 from proffer.engine.snapshot import CompiledCriterion
 from proffer.model.content import Component
@@ -13,7 +13,7 @@ from proffer.templating.reads import reads_of_template
 
 
 def reads_of_candidate(candidate: Candidate) -> frozenset[str]:
-    """Return the field paths read by a candidate's constraint and content.
+    """Return the field paths read by a candidate's constraint, content and limits.
 
     Paths begin with their root, as in `CompiledRule.reads`: `profile.person.age`, `xEvent.eventType`,
     `context:<reference>.celsius`. A path means the whole value there, a bare root such as `profile` the
@@ -22,6 +22,8 @@ def reads_of_candidate(candidate: Candidate) -> frozenset[str]:
     collector = _PathCollector()
     collector.add_constraint(candidate.bound_offer.constraint)
     collector.add_content(candidate.components)
+    for threshold in candidate.bound_offer.thresholds.values():
+        collector.add_formula(threshold)
     return collector.without_offer()
 
 
@@ -62,7 +64,7 @@ class _PathCollector:
         for audience in constraint.declared.audiences:
             self._paths.add(f"profile.segmentMembership.{audience.namespace}.{audience.id}")
 
-    def add_formula(self, formula: BoundFormula | None) -> None:
+    def add_formula(self, formula: BoundFormula | BoundThreshold | None) -> None:
         if formula is not None and formula.compiled is not None:
             self._paths |= formula.compiled.reads
 

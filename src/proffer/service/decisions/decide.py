@@ -265,6 +265,8 @@ class DecideService:
                 state.formula_faults.update(outcome.formula_errors)
             if outcome.content_errors:
                 state.content_faults.update(outcome.content_errors)
+            if outcome.threshold_errors:
+                state.threshold_faults.update(outcome.threshold_errors)
             if self._metrics.enabled:
                 count_outcome(self._metrics, outcome)
             return DecisionResult(
@@ -392,6 +394,7 @@ def _recorded_event(
         attributes=attributes,
         events=events,
         usage=inputs.usage.counts,
+        thresholds=outcome.thresholds,
         meaning=MEANING_VERSION,
     )
 

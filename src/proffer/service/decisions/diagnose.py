@@ -50,6 +50,11 @@ def _fault_diagnostics(state: ContainerState) -> Iterator[SnapshotDiagnostic]:
             "The content of offer `{}` could not be rendered",
             "its default or the next best offer was used instead",
         ),
+        (
+            state.threshold_faults,
+            "The threshold of a limit of offer `{}` gave no whole number of at least 0",
+            "the offer was not given",
+        ),
     ):
         for entity_id, count in sorted(fault_counts.items()):
             instance = state.catalog.by_id(entity_id)

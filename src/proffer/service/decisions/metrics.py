@@ -22,6 +22,8 @@ def count_outcome(metrics: Metrics, outcome: DecisionOutcome) -> None:
         metrics.count(FAULTS, ("formula",), sum(outcome.formula_errors.values()))
     if outcome.content_errors:
         metrics.count(FAULTS, ("content",), sum(outcome.content_errors.values()))
+    if outcome.threshold_errors:
+        metrics.count(FAULTS, ("threshold",), sum(outcome.threshold_errors.values()))
     if outcome.trace:
         stages = Counter(verdict.stage for scope_trace in outcome.trace for verdict in scope_trace.candidates)
         for stage, count in stages.items():

@@ -49,6 +49,7 @@ class ContainerState:
         self.customer_schema = CustomerSchema()
         self.formula_faults: Counter[str] = Counter()
         self.content_faults: Counter[str] = Counter()
+        self.threshold_faults: Counter[str] = Counter()
         self._store = store
         self._clock = clock
         self._queue: list[tuple[CatalogChange, asyncio.Future[Instance]]] = []

@@ -5,13 +5,13 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from proffer.engine.compile.bind import LIBRARY_ROOTS
+from proffer.engine.compile.bind import LIBRARY_ROOTS, THRESHOLD_ROOTS
 from proffer.errors import Invalid, Violation
 from proffer.model.catalog import Catalog, CatalogOverlay
 from proffer.model.field_schema import FieldSchema
 from proffer.model.ids import EntityKind
 from proffer.model.instance import Instance
-from proffer.model.parse import expression_of, first_present, named_audience, parse_entity, roots_of
+from proffer.model.parse import expression_of, first_present, named_audience, parse_entity, roots_of, threshold_of
 from proffer.model.ranking import RankingFormula
 from proffer.model.rule import EligibilityRule
 from proffer.pql import (
@@ -166,7 +166,7 @@ def audiences_by_name(catalog: Catalog | CatalogOverlay) -> dict[str, list[str]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredExpression:
-    """One expression of a library object. `path`: its JSON path; `kind`: rule, formula, audience or cap."""
+    """One expression of a library object. `path`: its JSON path; `kind`: rule, formula, audience, cap or threshold."""
 
     path: str
     kind: str
@@ -179,6 +179,8 @@ class StoredExpression:
             case "cap":
                 types = replace(custom_query_schema(schema), reports_partial=False)
                 return compile_rule(self.expression, roots=CUSTOM_QUERY_ROOTS, schema=types, saving=saving)
+            case "threshold":
+                return compile_formula(self.expression, roots=THRESHOLD_ROOTS, schema=schema, saving=saving)
             case "audience":
                 return compile_rule(self.expression, schema=schema, saving=saving, event_history=True)
             case _:
@@ -247,10 +249,11 @@ def expressions_of(version: Instance) -> Iterator[StoredExpression]:
     if version.kind is EntityKind.OFFER:
         caps = document.get("xdm:frequencyCappingConstraints")
         for index, cap in enumerate(caps if isinstance(caps, list) else ()):
-            text = cap.get("xdm:customQuery") if isinstance(cap, Mapping) else None
-            if isinstance(text, str) and text:
-                path = f"$.xdm:frequencyCappingConstraints[{index}].xdm:customQuery"
-                yield StoredExpression(path=path, kind="cap", expression=text)
+            for kind, name in (("cap", "xdm:customQuery"), ("threshold", "xdm:dynamicCappingThresholdQuery")):
+                text = cap.get(name) if isinstance(cap, Mapping) else None
+                if isinstance(text, str) and text and (kind == "cap" or threshold_of(cap) is not None):
+                    path = f"$.xdm:frequencyCappingConstraints[{index}].{name}"
+                    yield StoredExpression(path=path, kind=kind, expression=text)
         return
     kind, members = _EXPRESSION_MEMBERS.get(version.kind, ("", ()))
     member = next((name for name in members if name in document), None)

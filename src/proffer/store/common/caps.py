@@ -29,12 +29,15 @@ from proffer.model.capping import (
 )
 from proffer.model.counting import Counting, Owner, plan_counting
 from proffer.model.identity import IdentityKey
+from proffer.model.window import ALWAYS, TimeWindow
 from proffer.store.common.counter_ends import NO_DATES, CounterEnds, End
 from proffer.store.errors import StaleRevision
 
 GLOBAL_OWNER = 0
 """Owner of global counters. The owner of a customer's counters is the customer's key."""
 _DECISIONING = CapEvent.DECISIONING.value
+BY_CLAIM = -1
+"""Maximum of a limit that each decision brings along: the threshold by which it gave the offer."""
 
 
 class CounterKey(NamedTuple):
@@ -105,16 +108,19 @@ class ReservationRequest(Struct, frozen=True):
     now_us: int
     forced: bool = False
     """The offers were given already, so they count whatever the limits are."""
+    thresholds: Mapping[CapKey, int] = {}
+    """The maxima by which the decision gave offers whose limits have a threshold."""
 
 
 @dataclass(slots=True)
 class CounterNeed:
-    """What a request needs of one limit in one placement: a count, and the counters read."""
+    """What a request needs of one limit in one placement: a count up to a maximum, and the counters read."""
 
     active_limit: ActiveLimit
     key: CapKey
     counter_keys: Sequence[CounterKey]
-    count: int
+    max_count: int
+    count: int = 0
 
 
 RefusedCounts: TypeAlias = Mapping[CapKey, int] | None
@@ -173,6 +179,8 @@ def counter_needs(
             limit = active_limit.limit
             if limit.placements and placement not in limit.placements:
                 continue
+            if limit.window is not ALWAYS and request.now_us not in limit.window:
+                continue
             key = (offer, limit.name, placement if active_limit.per_placement else "")
             need = needs.get(key)
             if need is None:
@@ -180,7 +188,9 @@ def counter_needs(
                 counter_keys = [
                     active_limit.counter_key(subject, placement, request.now_us) for subject in counted_subjects
                 ]
-                need = needs[key] = CounterNeed(active_limit, key, counter_keys, 0)
+                # A decision that did not know the threshold is refused, and made again with the limit in force.
+                max_count = request.thresholds.get(key, 0) if limit.limit == BY_CLAIM else limit.limit
+                need = needs[key] = CounterNeed(active_limit, key, counter_keys, max_count)
             if _DECISIONING in limit.events:
                 need.count += 1
     return list(needs.values())
@@ -198,7 +208,7 @@ def try_reserve(
     """
     now_us = request.now_us
     for need in needs:
-        used, maximum = _total_used(need, counters, now_us), need.active_limit.limit.limit
+        used, maximum = _total_used(need, counters, now_us), need.max_count
         if not request.forced and (used + need.count > maximum or used >= maximum):
             return {each.key: _total_used(each, counters, now_us) for each in needs}, {}
     reserved: dict[CounterKey, int] = {}
@@ -312,9 +322,11 @@ def disagreeing_counters(counters: Iterable[tuple[CounterKey, CounterValue]]) ->
 
 
 class _Terms(Struct, frozen=True, omit_defaults=True):
-    """What a stored limit has besides its definition: the ends that were moved, with the new ones."""
+    """What a stored limit has besides its definition: ends that were moved, with the new ones, and its own dates."""
 
     moved: tuple[tuple[End, End], ...] = ()
+    start_us: int | None = None
+    end_us: int | None = None
 
 
 _NO_TERMS = _Terms()
@@ -324,7 +336,8 @@ _decode_terms = msgspec.json.Decoder(_Terms).decode
 class StoredLimit(NamedTuple):
     """A limit of an offer as stored; `max_count` is None while it is not in force.
 
-    A limit that the offer no longer has is stored without a name. `terms`: encoded `_Terms`; None: none.
+    A limit that the offer no longer has is stored without a name. `max_count` is `BY_CLAIM` where each
+    decision brings its threshold. `terms`: encoded `_Terms`; None: none.
     """
 
     counter: int
@@ -344,10 +357,15 @@ class StoredLimit(NamedTuple):
     def _terms(self) -> _Terms:
         return _NO_TERMS if self.terms is None else _decode_terms(self.terms)
 
-    def with_dates(self, caps: OfferCaps) -> "StoredLimit":
-        """Return the limit with the dates of its offer; ends that are not reached move (R47)."""
+    @property
+    def window(self) -> TimeWindow:
+        terms = self._terms
+        return ALWAYS if terms.start_us is terms.end_us is None else TimeWindow(terms.start_us, terms.end_us)
+
+    def with_dates(self, caps: OfferCaps, window: TimeWindow) -> "StoredLimit":
+        """Return the limit with its own dates and those of its offer; ends that are not reached move (R47)."""
         ends = self.ends.with_dates(caps.start_us, caps.end_us, caps.moment_us)
-        terms = _Terms(moved=tuple(ends.moved.items()))
+        terms = _Terms(moved=tuple(ends.moved.items()), start_us=window.start_us, end_us=window.end_us)
         return self._replace(
             start_us=ends.start_us,
             end_us=ends.end_us,
@@ -376,17 +394,18 @@ def changed_limits(rows: Iterable[StoredLimit], caps: OfferCaps, new_counter: in
         anchor = before.anchor_us
         if anchor is None and caps.approved and limit.enabled:
             anchor = caps.moment_us
-        row = before.with_dates(caps)._replace(
+        max_count = limit.limit if limit.threshold is None else BY_CLAIM
+        row = before.with_dates(caps, limit.window)._replace(
             name=limit.name,
             definition=definition,
-            max_count=limit.limit if limit.enabled else None,
+            max_count=max_count if limit.enabled else None,
             anchor_us=anchor,
         )
         if match is None or row != before:
             changed.append(row)
     for number, before in enumerate(stored):
         if number not in matches:
-            row = (before.with_dates(caps) if caps.limits else before)._replace(name="", max_count=None)
+            row = (before.with_dates(caps, before.window) if caps.limits else before)._replace(name="", max_count=None)
             if row != before:
                 changed.append(row)
     return changed
@@ -430,7 +449,7 @@ def to_active_limit(offer: str, row: StoredLimit) -> ActiveLimit | None:
     return ActiveLimit(
         counter=row.counter,
         offer=offer,
-        limit=decode_definition(row.definition, row.max_count),
+        limit=replace(decode_definition(row.definition, row.max_count), window=row.window),
         anchor_us=row.anchor_us or 0,
         ends=row.ends,
     )

@@ -84,6 +84,8 @@ def counter_increments(
     for increment in event.increments:
         for active_limit in limits.get(increment.offer, ()):
             limit = active_limit.limit
+            if increment.at_us not in limit.window:
+                continue
             if not limit.counts_in(increment.placement) or not event.counts_for(limit):
                 continue
             for subject in GLOBAL_SUBJECTS if active_limit.is_global else subjects[increment][:1]:

@@ -45,7 +45,9 @@ class RecordItem(Struct, frozen=True):
     @classmethod
     def from_event(cls, container: str, event: DecisionEvent, *, ttl_us: int | None, forced: bool) -> "RecordItem":
         """Build the item of a decision event."""
-        request = ReservationRequest(event.proposed_offers, event.identities, event.decided_us, forced)
+        request = ReservationRequest(
+            event.proposed_offers, event.identities, event.decided_us, forced, event.thresholds
+        )
         return cls(container, event.id, request, encode_event(event), ttl_us)
 
 

@@ -215,7 +215,7 @@ class MemoryCaps:
     ) -> DecisionRecorded | CapRefusal:
         ledger, now_us = self._ledger(container_id), event.decided_us
         ledger.expire_reservations(now_us)
-        request = ReservationRequest(event.proposed_offers, event.identities, now_us, forced)
+        request = ReservationRequest(event.proposed_offers, event.identities, now_us, forced, event.thresholds)
         counting = Counting()
         if ttl_us is not None or ledger.cache.limits.counts_profiles(""):
             counting = self._counting(container_id, event.identities)
