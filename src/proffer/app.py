@@ -43,7 +43,7 @@ from proffer.api.xcore.routes import XcoreRoutes
 from proffer.config import Settings, spool_folder, sqlite_path
 from proffer.errors import Unavailable
 from proffer.metrics import NO_METRICS, Metrics
-from proffer.model.customer import EVENT_LIMITS, EventLimits
+from proffer.model.customer import EVENT_LIMITS, EventLimits, ProfileRecord
 from proffer.model.datastream import Datastream
 from proffer.service.customers.audiences import AudienceService
 from proffer.service.customers.estimates import EstimateJobs
@@ -64,7 +64,7 @@ from proffer.service.library.objects import CatalogService
 from proffer.service.library.registry import ContainerRegistry
 from proffer.service.library.schemas import SchemaService
 from proffer.service.monitoring import Monitoring
-from proffer.service.rules.stored_fields import StoredFields
+from proffer.service.rules.stored_fields import StoredFields, sample_customers
 from proffer.service.runtime.clock import Clock, wall_clock
 from proffer.service.runtime.spool_queue import SpoolQueue
 from proffer.service.runtime.tokens import TokenService
@@ -209,7 +209,9 @@ def log_limits(settings: Settings) -> LogLimits:
 
 
 async def copy_in_memory(settings: Settings, organisation: str, sandbox: str) -> Store:
-    """Return an in-memory copy of one sandbox with all revisions; changes to it are not stored.
+    """Return an in-memory copy of one sandbox; changes to it are not stored.
+
+    It has all revisions of the library, and a sample of the profiles, against whose fields rules are checked.
 
     The database is neither created nor migrated.
     """
@@ -224,6 +226,19 @@ async def copy_in_memory(settings: Settings, organisation: str, sandbox: str) ->
                 versions = await store.since(container.id, 0)
                 if versions:
                     await copy.commit(container.id, 0, versions)
+                await copy.apply_changes(
+                    container.id,
+                    [
+                        ProfileRecord(
+                            identities=customer.identities,
+                            dataset="copy",
+                            stamped_us=customer.modified_us,
+                            attributes=customer.attributes,
+                        )
+                        for customer in await sample_customers(store, container.id)
+                    ],
+                    now_us=wall_clock(),
+                )
     finally:
         await store.close()
     return copy

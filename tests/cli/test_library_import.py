@@ -193,8 +193,10 @@ def test_a_dry_run_says_every_refusal(proffer: Proffer, database: str, tmp_path:
 @pytest.mark.parametrize("options", [("--dry-run",), ()])
 def test_an_import_checks_its_rules(proffer: Proffer, database: str, tmp_path: Path, options: tuple[str, ...]) -> None:
     """Doubts, rules that could not be saved, and rules that cannot be evaluated; a dry run says the same."""
-    file = tmp_path / "a.yaml"
-    rules = ["preferredLanguage", "1 = 1", "person.age between 1 and 2"]
+    file, profiles = tmp_path / "a.yaml", tmp_path / "p.jsonl"
+    profiles.write_text(json.dumps({"identityMap": {"CRMID": [{"id": "1"}]}, "_acme": {"plan": "free"}}))
+    proffer("profiles", "import", profiles, "--database", database)
+    rules = ["preferredLanguage", "1 = 1", "person.age between 1 and 2", '_acme.plaan = "free"', '_acme.plan = "x"']
     file.write_text(
         json.dumps(
             {
@@ -209,12 +211,14 @@ def test_an_import_checks_its_rules(proffer: Proffer, database: str, tmp_path: P
     parts = [
         "warning: $.rules[0].xdm:condition.value: a text is a condition",
         "warning: $.rules[1].xdm:condition.value: this rule is true for everybody",
+        "warning: $.rules[3].xdm:condition.value: unknown field `plaan`; did you mean `plan`?",
         "line 1, column 12: `between` is not an operator; it is stored and counts as false",
     ]
 
     assert ran.code == 0
     assert [part for part in parts if part not in ran.err] == []
-    assert "3 eligibility rules (3 created, 0 changed)" in ran.out
+    assert "$.rules[4]" not in ran.err
+    assert "5 eligibility rules (5 created, 0 changed)" in ran.out
 
 
 def test_an_id_once_used_is_refused_in_a_dry_run_too(proffer: Proffer, database: str, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from proffer.store.errors import StoreUnavailable
 from proffer.store.ports import ProfileStore
 
 MAX_CUSTOMERS = 2_000
-"""Customers read: all of them up to this number, else the newest page and a random sample."""
+"""Most customers that are read."""
 _PAGE = 500
 _REUSE = 20
 """A result is reused for this many times as long as it took, unless the number of customers changes by 5 %."""
@@ -34,11 +34,10 @@ class StoredFields:
         async with self._lock:
             begun = time.monotonic()
             try:
-                total, lowest, highest = await self._store.customer_count(container_id)
+                total, _, _ = await self._store.customer_count(container_id)
                 observation = self._observations.get(container_id)
                 if observation is None or not observation.is_current(total, begun):
-                    customers = await self._customers(container_id, total, lowest, highest)
-                    profiles = [customer.attributes for customer in customers if customer.attributes]
+                    profiles = [customer.attributes for customer in await sample_customers(self._store, container_id)]
                     observed = await asyncio.to_thread(observed_type, profiles)
                     ended = time.monotonic()
                     observation = _Observation(observed, total, ended + _REUSE * (ended - begun))
@@ -47,17 +46,20 @@ class StoredFields:
                 return ANY
             return observation.type
 
-    async def _customers(self, container_id: str, total: int, lowest: int, highest: int) -> list[Customer]:
-        customers: list[Customer] = []
-        after = 0 if total <= MAX_CUSTOMERS else max(highest - _PAGE, 0)
-        while len(customers) < MAX_CUSTOMERS and (page := await self._store.page(container_id, after, _PAGE)):
-            customers += page
-            after = page[-1].key
-        if total > MAX_CUSTOMERS:
-            for _ in range(_PAGE, MAX_CUSTOMERS, _PAGE):
-                keys = [random.randint(lowest, highest) for _ in range(_PAGE)]  # noqa: S311 - a sample
-                customers += await self._store.customers_by_key(container_id, keys)
-        return customers
+
+async def sample_customers(store: ProfileStore, container_id: str) -> list[Customer]:
+    """Return customers with attributes: all of up to `MAX_CUSTOMERS`, else the newest page and a random sample."""
+    total, lowest, highest = await store.customer_count(container_id)
+    customers: list[Customer] = []
+    after = 0 if total <= MAX_CUSTOMERS else max(highest - _PAGE, 0)
+    while len(customers) < MAX_CUSTOMERS and (page := await store.page(container_id, after, _PAGE)):
+        customers += page
+        after = page[-1].key
+    if total > MAX_CUSTOMERS:
+        for _ in range(_PAGE, MAX_CUSTOMERS, _PAGE):
+            keys = [random.randint(lowest, highest) for _ in range(_PAGE)]  # noqa: S311 - a sample
+            customers += await store.customers_by_key(container_id, keys)
+    return [customer for customer in customers if customer.attributes]
 
 
 @dataclass(frozen=True, slots=True)
