@@ -47,7 +47,10 @@ _PUT_PROGRESS = f"""
     ON CONFLICT (name) DO UPDATE SET note = excluded.note"""  # noqa: S608 - a constant
 _SET_NEWEST_KEY = """
     SELECT setval('customer_keys', greatest(1,
-        (SELECT max(customer & 1099511627775) FROM customers),
+        (SELECT max(customer & 1099511627775) FROM customers)))"""
+_INCLUDE_OWNERS = """
+    SELECT setval('customer_keys', greatest(1,
+        (SELECT last_value FROM customer_keys),
         (SELECT max(owner & 1099511627775) FROM counting_identities)))"""
 _IDENTITY_COLUMNS = """
     SELECT c.relname, a.attname FROM pg_class c
@@ -169,6 +172,8 @@ class PostgresTarget(_PostgresDatabase):
         with unavailable(self._url):
             async with self._connection.transaction():
                 await self._connection.execute(_SET_NEWEST_KEY)
+                if await self._connection.fetchval("SELECT to_regclass('counting_identities')"):
+                    await self._connection.execute(_INCLUDE_OWNERS)  # backups of earlier versions have none
                 for table, column in await self._connection.fetch(_IDENTITY_COLUMNS):
                     await self._connection.execute(
                         f"SELECT setval(pg_get_serial_sequence('{table}', '{column}'), "  # noqa: S608 - names

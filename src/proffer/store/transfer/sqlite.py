@@ -32,7 +32,9 @@ DATABASE_ONLY_COLUMNS: Mapping[str, Mapping[str, int]] = {
 _SET_NEWEST_KEYS = """
     UPDATE customer_spaces SET newest = max(space << 40, coalesce(
         (SELECT max(customer) FROM customers
-         WHERE customer > (space << 40) AND customer < ((space + 1) << 40)), 0), coalesce(
+         WHERE customer > (space << 40) AND customer < ((space + 1) << 40)), 0))"""
+_INCLUDE_OWNERS = """
+    UPDATE customer_spaces SET newest = max(newest, coalesce(
         (SELECT max(owner) FROM counting_identities
          WHERE owner > (space << 40) AND owner < ((space + 1) << 40)), 0))"""
 _ADD_PROGRESS = f"CREATE TABLE {PROGRESS_TABLE} (name TEXT NOT NULL PRIMARY KEY, note BLOB NOT NULL)"
@@ -204,6 +206,8 @@ class SqliteTarget(_SqliteFile):
         with unavailable(self._path):
             self._opened_connection.execute("BEGIN IMMEDIATE")
             self._opened_connection.execute(_SET_NEWEST_KEYS)
+            if any(table.name == "counting_identities" for table in tables_of(self._opened_connection)):
+                self._opened_connection.execute(_INCLUDE_OWNERS)  # backups of earlier versions have none
             self._opened_connection.execute(f"DROP TABLE IF EXISTS {PROGRESS_TABLE}")
             self._opened_connection.execute("COMMIT")
         migrate(self._path)
