@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from shlex import quote
 
 from proffer.pql.check.audiences import check_audiences
+from proffer.pql.check.conversions import conversions
 from proffer.pql.check.declared import DeclaredTypes
 from proffer.pql.check.event_window import event_window
 from proffer.pql.check.inference import Inference
@@ -84,6 +85,7 @@ def check(tree: Node, source: SourceText, options: CheckOptions) -> tuple[Checke
             inference.check_condition(core, inferred)
         findings += inference.findings
     if not any(finding.is_error for finding in findings):
+        findings += conversions(core, inference.types, source.text)
         declared = DeclaredTypes(inference.types)
         folded = fold(declared.condition(core) if is_condition else declared.apply(core))
         refusals = check_result(core, folded) if options.saving and is_condition else []

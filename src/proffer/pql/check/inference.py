@@ -246,10 +246,11 @@ class Inference:
                 if isinstance(left.type, ArrayType) or isinstance(right.type, ArrayType)
                 else None
             )
-            # A declared Boolean reads 0 and 1 (R44).
-            can_be_read = {node.left, node.right} & {Literal(0), Literal(1)}
+            is_boolean = Shape.BOOLEAN in (left.type.shape, right.type.shape) and (left.declared or right.declared)
+            if is_boolean and {node.left, node.right} & {Literal(0), Literal(1)}:  # a declared Boolean reads them (R44)
+                return
             is_literal = isinstance(node.left, Literal) or isinstance(node.right, Literal)
-            certain = self.saving and is_literal and not help_ and not can_be_read
+            certain = self.saving and is_literal and not help_
             message = f"comparing {left.type} with {right.type} is never true"
             self.report("pql.never-true", message, node.span, help_, certain)
         elif node.sign not in ("=", "!=") and left.type.shape is Shape.BOOLEAN:
