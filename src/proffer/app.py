@@ -49,6 +49,7 @@ from proffer.service.customers.audiences import AudienceService
 from proffer.service.customers.estimates import EstimateJobs
 from proffer.service.customers.ingest import IngestService
 from proffer.service.customers.profiles import ProfileService
+from proffer.service.customers.reevaluation import MembershipReevaluation
 from proffer.service.customers.trim import trim_identities
 from proffer.service.decisions.decide import DecideService
 from proffer.service.decisions.replay import ReplayService
@@ -271,6 +272,7 @@ class Services:
         self.profiles = ProfileService(store, self.registry, clock, limits)
         self.audiences = AudienceService(store, self.catalog, clock, limits)
         self.estimates = EstimateJobs(self.audiences)
+        self.reevaluation = MembershipReevaluation(store, self.registry, clock, limits)
         self.feedback = FeedbackService(store, self.registry, clock, metrics, feedback_spool)
         self.reservations = ReservationService(store, clock)
         self.replay = ReplayService(store, self.profiles, clock)
@@ -304,6 +306,7 @@ class Services:
     async def stop(self) -> None:
         """Stop all services, finish queued writes, then close the store."""
         await self.retention.stop()
+        await self.reevaluation.stop()
         await self.feedback.stop()
         await self.estimates.stop()
         await self.registry.stop()
@@ -396,6 +399,7 @@ def create_app(
         try:
             await services.start(dev=settings.dev)
             services.retention.start()
+            services.reevaluation.start()
             services.feedback.start()
             monitoring.register_gauges(services.registry, services.store, clock, services.spool_queues())
             routes = app_routes(services, dev=settings.dev, monitoring=monitoring, metrics_token=settings.metrics_token)
