@@ -40,6 +40,8 @@ from proffer.model.ids import EntityKind
 from proffer.model.instance import Container, Instance
 from proffer.model.token import StoredToken
 
+MAX_SEEN_DAYS = 40
+"""Number of days on which a server ran that a store remembers."""
 POLL_SECONDS = 0.05
 """Polling interval of a store that is not notified of writes by other processes."""
 
@@ -356,6 +358,13 @@ class CapStore(Protocol):
         """Return at most `limit` packs of events after pack `after`, with numbers.
 
         Numbers increase; continuing from the last one read misses nothing and repeats nothing.
+        """
+        ...
+
+    async def record_day(self, day: int, count: int) -> int | None:
+        """Record that a server ran on this day; return the first of the last `count` such days up to it.
+
+        None if there are fewer. Days are numbered from 1970-01-01. At most `MAX_SEEN_DAYS` are kept.
         """
         ...
 

@@ -33,7 +33,7 @@ from proffer.model.identity import IdentityKey
 from proffer.model.request import DecisionRequest, ScopeRequest
 from proffer.model.window import TimeWindow
 from proffer.store.errors import StaleRevision
-from proffer.store.ports import Store
+from proffer.store.ports import MAX_SEEN_DAYS, Store
 from proffer.testing.store_contract import (
     NOON,
     SECOND,
@@ -304,6 +304,15 @@ class CapsContract(Contract):
         assert await store.purge_counters(NOON + 50 * DAY) == 0
         assert await usage_of(store, *limits, who=[ANN], now=NOON + 60 * DAY) == [1, 1]
         assert await store.purge_counters(later + DAY) == 2
+
+    @store_test
+    async def test_the_days_on_which_a_server_ran_are_remembered(self, store: Store) -> None:
+        """The first of the last of them, however often each is recorded; later days do not count."""
+        assert [await store.record_day(day, 2) for day in (10, 10, 12, 900, 13)] == [None, None, 10, 12, 12]
+        assert await store.record_day(13, 4) is None
+        for day in range(20, 80):
+            await store.record_day(day, 1)
+        assert await store.record_day(79, MAX_SEEN_DAYS) == 80 - MAX_SEEN_DAYS
 
     @store_test
     async def test_a_period_ends_with_nothing_else(self, store: Store) -> None:

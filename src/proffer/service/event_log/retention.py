@@ -3,13 +3,12 @@
 from dataclasses import dataclass
 from typing import Protocol
 
-from proffer.model.capping import RETENTION_AFTER_END_US
+from proffer.model.capping import DAY_US
 from proffer.service.runtime.clock import Clock
 from proffer.service.runtime.periodic import PeriodicTask
-from proffer.store.ports import CapStore, FeedbackStore
+from proffer.store.ports import MAX_SEEN_DAYS, CapStore, FeedbackStore
 
 SWEEP_SECONDS = 300
-_DAY_US = 86_400_000_000
 
 
 class _RetentionStore(CapStore, FeedbackStore, Protocol):
@@ -47,15 +46,19 @@ class Retention:
     async def sweep(self, limits: LogLimits | None = None) -> SweepResult:
         """Delete events beyond the limits, in short writes. Other writers can write in between."""
         effective_limits = limits or self._limits
-        before_us = self._clock() - effective_limits.days * _DAY_US
+        before_us = self._clock() - effective_limits.days * DAY_US
         return SweepResult(
             await self._store.purge_decisions(before_us, effective_limits.bytes),
             await self._store.purge_feedback(before_us, effective_limits.bytes),
         )
 
     async def sweep_counters(self) -> int:
-        """Delete counters whose period or offer ended long ago. Their count is 0. Returns how many were deleted."""
-        return await self._store.purge_counters(self._clock() - RETENTION_AFTER_END_US)
+        """Delete counters that ended long ago. Their count is 0. Returns how many were deleted.
+
+        A counter is deleted after as many days on which a server ran, so that a clock that jumps ahead and
+        back cannot delete a counter that still counts.
+        """
+        return await self._store.purge_counters(await self._before(MAX_SEEN_DAYS))
 
     def start(self) -> None:
         """Sweep periodically until `stop`."""
@@ -65,5 +68,19 @@ class Retention:
         await self._sweep_task.stop()
 
     async def _sweep_all(self) -> None:
-        await self.sweep()
+        before_us = await self._before(self._limits.days)
+        await self._store.purge_decisions(before_us, self._limits.bytes)
+        await self._store.purge_feedback(before_us, self._limits.bytes)
         await self.sweep_counters()
+
+    async def _before(self, days: int) -> int:
+        """Return the moment that lies this many days back, whatever a single reading of the clock says.
+
+        Of the last days, `MAX_SEEN_DAYS` at most, a server must have run on each; earlier if it did not.
+        0 if there are too few.
+        """
+        now_us, seen_days = self._clock(), max(1, min(days, MAX_SEEN_DAYS))
+        first_day = await self._store.record_day(now_us // DAY_US, seen_days)
+        if first_day is None:
+            return 0
+        return min(now_us, (first_day + seen_days) * DAY_US) - days * DAY_US

@@ -160,6 +160,7 @@ class MemoryCaps:
     def __init__(self) -> None:
         super().__init__()
         self._ledgers: dict[str, MemoryLedger] = {}
+        self._seen_days: set[int] = set()
 
     def _owners(self, container_id: str, identities: Sequence[IdentityKey]) -> dict[IdentityKey, Owner]:
         raise NotImplementedError
@@ -299,6 +300,11 @@ class MemoryCaps:
     ) -> Sequence[tuple[int, Sequence[DecisionEvent]]]:
         events = [row for row in self._ledger(container_id).events if row[0] > after]
         return tuple((number, (decode_event(text, subject),)) for number, text, subject in events[:limit])
+
+    async def record_day(self, day: int, count: int) -> int | None:
+        self._seen_days.add(day)
+        seen = sorted((each for each in self._seen_days if each <= day), reverse=True)
+        return seen[count - 1] if len(seen) >= count else None
 
     async def purge_counters(self, before_us: int) -> int:
         forgotten = 0

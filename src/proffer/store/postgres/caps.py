@@ -33,6 +33,7 @@ from proffer.store.common.caps import (
 from proffer.store.common.deletion import ROWS_TOGETHER, delete_in_batches
 from proffer.store.common.event_codec import PACK_SPAN_MS, PackReader, decode_pack
 from proffer.store.common.reservations import HOUR_MS, RecordItem, RecordResult
+from proffer.store.ports import MAX_SEEN_DAYS
 from proffer.store.postgres import cap_statements as sql
 from proffer.store.postgres import owners
 from proffer.store.postgres import statements as pg
@@ -274,6 +275,17 @@ class PostgresCaps(ABC):
             lambda connection: connection.fetch(sql.PACKS_BETWEEN, container_id, after, up_to, limit)
         )
         return [(number, tuple(decode_pack(body))) for number, body in rows]
+
+    async def record_day(self, day: int, count: int) -> int | None:
+        async def work(connection: Connection) -> int | None:
+            await connection.execute(dollar(cap_rows.ADD_SEEN_DAY), day)
+            oldest = await connection.fetchval(dollar(cap_rows.SEEN_DAY), day, MAX_SEEN_DAYS - 1)
+            if oldest is not None:
+                await connection.execute(dollar(cap_rows.REMOVE_SEEN_DAYS), oldest)
+            first: int | None = await connection.fetchval(dollar(cap_rows.SEEN_DAY), day, count - 1)
+            return first
+
+        return await self._connections.write(work)
 
     async def purge_counters(self, before_us: int) -> int:
         async def delete_totals(connection: Connection) -> int:

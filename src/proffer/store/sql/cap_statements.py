@@ -138,6 +138,10 @@ SWEEP_RESERVATIONS = """
         SELECT container_id, decision FROM cap_reservations
         WHERE state IN ('confirmed', 'released', 'expired') AND expires_us < ? LIMIT ?)"""
 
+ADD_SEEN_DAY = "INSERT INTO seen_days (day) VALUES (?) ON CONFLICT (day) DO NOTHING"
+SEEN_DAY = "SELECT day FROM seen_days WHERE day <= ? ORDER BY day DESC LIMIT 1 OFFSET ?"
+REMOVE_SEEN_DAYS = "DELETE FROM seen_days WHERE day < ?"
+
 ADD_PACK = """
     INSERT INTO decision_packs (container_id, first_ms, last_ms, events, body) VALUES (?, ?, ?, ?, ?)"""
 PACKS_AT = """

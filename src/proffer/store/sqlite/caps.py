@@ -205,6 +205,9 @@ class SqliteCaps(ABC):
     ) -> Sequence[tuple[int, Sequence[DecisionEvent]]]:
         return await self._read_in_thread(partial(work.read_packs, container=container_id, after=after, limit=limit))
 
+    async def record_day(self, day: int, count: int) -> int | None:
+        return await self.submit(partial(work.record_day, day=day, count=count))
+
     async def purge_counters(self, before_us: int) -> int:
         delete_counters = partial(work.delete_ended_counters, before_us=before_us, limit=ROWS_TOGETHER)
         delete_reservations = partial(work.delete_settled_reservations, before_us=before_us, limit=ROWS_TOGETHER)

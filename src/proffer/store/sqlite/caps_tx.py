@@ -46,6 +46,7 @@ from proffer.store.common.reservations import (
     reserve_group,
 )
 from proffer.store.common.reservations import encode_json as to_json
+from proffer.store.ports import MAX_SEEN_DAYS
 from proffer.store.sql import cap_statements as sql
 from proffer.store.sql import statements
 from proffer.store.sqlite import catalog_tx as work
@@ -388,6 +389,16 @@ def read_packs(
 ) -> list[tuple[int, tuple[DecisionEvent, ...]]]:
     rows = fetch_all(connection, statement=sql.PACKS_AFTER, values=(container, after, limit))
     return [(number, tuple(decode_pack(body))) for number, body in rows]
+
+
+def record_day(connection: sqlite3.Connection, *, day: int, count: int) -> int | None:
+    """Record a day on which a server ran; return the first of the last `count`, None if there are fewer."""
+    connection.execute(sql.ADD_SEEN_DAY, (day,))
+    oldest = fetch_one(connection, sql.SEEN_DAY, day, MAX_SEEN_DAYS - 1)
+    if oldest is not None:
+        connection.execute(sql.REMOVE_SEEN_DAYS, oldest)
+    row = fetch_one(connection, sql.SEEN_DAY, day, count - 1)
+    return None if row is None else int(row[0])
 
 
 def moves_due(connection: sqlite3.Connection, *, before_us: int) -> list[EndMove]:
