@@ -67,6 +67,11 @@ def listed(value: Any) -> Sequence[Any]:
     return value if isinstance(value, list) else [value]
 
 
+def identity(name: str) -> IdentityKey:
+    namespace, _, key = name.rpartition(":")
+    return IdentityKey(namespace or "Email", key)
+
+
 async def play(store: Store, case: dict[str, Any]) -> None:
     await store.ensure_container(a_container())
     offer, revision = dict(case["offer"]), 0
@@ -79,11 +84,11 @@ async def play(store: Store, case: dict[str, Any]) -> None:
             version = replace(an_instance(document(offer), etag=revision), modified_us=now)
             await store.ensure_caps("c1", revision, [offer_caps(version)])
         elif "one" in step:
-            identities = tuple(IdentityKey("Email", name) for name in step["one"])
+            identities = tuple(map(identity, step["one"]))
             record = ProfileRecord(identities=identities, dataset="crm", stamped_us=now)
             await store.apply_changes("c1", [record], now_us=now)
         else:
-            who = [IdentityKey("Email", name) for name in listed(step.get("to", "ann"))]
+            who = [identity(name) for name in listed(step.get("to", "ann"))]
             places = [id_of(EntityKind.PLACEMENT, one) for one in listed(step.get("in", "web"))]
             given = [(GOLD, place) for place in places]
             assert await try_record(store, *given, who=who, now=now) is step["given"], step

@@ -620,6 +620,18 @@ class CapsContract(Contract):
         assert await usage_of(store, TOTAL_LIMIT) == [2]
 
     @store_test
+    async def test_a_reservation_that_a_fast_clock_ended_stays_ended(self, store: Store) -> None:
+        """Its count is given to another decision, so it cannot be confirmed when the clock is back."""
+        await create_caps(store, caps_of(a_limit(1)))
+        event = a_decision()
+        await store.record("c1", event, ttl_us=DAY)
+        await store.catch_up(NOON + 400 * DAY)
+        assert await try_record(store, now=NOON + SECOND)
+        with pytest.raises(Conflict):
+            await store.confirm("c1", event.id, NOON + SECOND)
+        assert await usage_of(store, TOTAL_LIMIT) == [1]
+
+    @store_test
     async def test_a_release_finds_whom_it_was_counted_for(self, store: Store) -> None:
         """A release after linking and merging decrements the counter that was incremented."""
         await create_caps(store, caps_of(PROFILE_LIMIT))
