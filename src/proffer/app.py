@@ -45,11 +45,11 @@ from proffer.errors import Unavailable
 from proffer.metrics import NO_METRICS, Metrics
 from proffer.model.customer import EVENT_LIMITS, EventLimits, ProfileRecord
 from proffer.model.datastream import Datastream
+from proffer.service.customers.audience_schedule import AudienceSchedule, DailyTime
 from proffer.service.customers.audiences import AudienceService
 from proffer.service.customers.estimates import EstimateJobs
 from proffer.service.customers.ingest import IngestService
 from proffer.service.customers.profiles import ProfileService
-from proffer.service.customers.reevaluation import MembershipReevaluation
 from proffer.service.customers.trim import trim_identities
 from proffer.service.decisions.decide import DecideService
 from proffer.service.decisions.replay import ReplayService
@@ -260,6 +260,7 @@ class Services:
         *,
         allows_unrecorded: bool = False,
         write_wait_s: float | None = None,
+        audience_time: DailyTime | None = None,
     ) -> None:
         self.store = store
         self.clock = clock
@@ -272,7 +273,7 @@ class Services:
         self.profiles = ProfileService(store, self.registry, clock, limits)
         self.audiences = AudienceService(store, self.catalog, clock, limits)
         self.estimates = EstimateJobs(self.audiences)
-        self.reevaluation = MembershipReevaluation(store, self.registry, clock, limits)
+        self.audience_schedule = AudienceSchedule(store, self.registry, self.audiences, clock, audience_time)
         self.feedback = FeedbackService(store, self.registry, clock, metrics, feedback_spool)
         self.reservations = ReservationService(store, clock)
         self.replay = ReplayService(store, self.profiles, clock)
@@ -306,9 +307,9 @@ class Services:
     async def stop(self) -> None:
         """Stop all services, finish queued writes, then close the store."""
         await self.retention.stop()
-        await self.reevaluation.stop()
         await self.feedback.stop()
         await self.estimates.stop()
+        await self.audience_schedule.stop()
         await self.registry.stop()
         await self.decide.spool_replayer.close()
         await self.feedback.close()
@@ -390,6 +391,7 @@ def create_app(
             FeedbackSpool(*spool_options) if settings.spool_bytes else None,
             allows_unrecorded=settings.unrecorded == "allow",
             write_wait_s=settings.write_wait_ms / 1000,
+            audience_time=DailyTime.parse(settings.audience_time),
         )
         monitoring.health.add_degradation_check("database", services.registry.database_status.reason)
         monitoring.health.add_readiness_check("database", services.registry.database_status.unready_reason)
@@ -399,7 +401,7 @@ def create_app(
         try:
             await services.start(dev=settings.dev)
             services.retention.start()
-            services.reevaluation.start()
+            services.audience_schedule.start()
             services.feedback.start()
             monitoring.register_gauges(services.registry, services.store, clock, services.spool_queues())
             routes = app_routes(services, dev=settings.dev, monitoring=monitoring, metrics_token=settings.metrics_token)

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from proffer.errors import Invalid, Violation
 
+_AUDIENCE_TIME = re.compile(r"([01]\d|2[0-3]):[0-5]\d|never")
 _NUMBER_RANGES = {
     "event_days": (1, 36_500),
     "event_bytes": (1, 1_000_000),
@@ -46,6 +47,7 @@ class Settings:
     event_bytes: int = 65_536
     event_log_days: int = 395
     event_log_bytes: int = 0
+    audience_time: str = "03:00"
     workers: int = 1
     worker_timeout: int = 30
     tls_cert: str = ""
@@ -100,6 +102,9 @@ def load_settings(options: Mapping[str, object], environment: Mapping[str, str] 
             f"dev mode checks no permissions, and `{config.host}` is not loopback",
             "use `--host 127.0.0.1`, or tokens (`proffer token create`) without `--dev`",
         )
+    if not _AUDIENCE_TIME.fullmatch(config.audience_time):
+        problem = f"`{config.audience_time}` is not a time of day"
+        raise _setting_error("audience_time", problem, "use `HH:MM`, in UTC, or `never`")
     sqlite_path(config.database)
     return config
 

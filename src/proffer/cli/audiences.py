@@ -1,9 +1,10 @@
-"""`proffer audiences`: evaluate audiences, estimate their size, upload list audiences."""
+"""`proffer audiences`: define, list, evaluate and delete audiences; estimate sizes; upload lists."""
 
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -14,18 +15,149 @@ from proffer.cli.library import read_rule
 from proffer.cli.output import print_warning
 from proffer.errors import NotFound
 from proffer.model.identity import IdentityKey
+from proffer.model.instance import Instance, format_timestamp
+from proffer.model.lease import AudienceEvaluation
 from proffer.service.customers.audience_upload import ListFormat, parse_upload
 from proffer.service.customers.audiences import Estimate, EvaluationResult
 from proffer.service.customers.delimiters import parse_delimiter
+from proffer.service.library.objects import WriteReceipt
+from proffer.service.library.registry import AuthorizedContainer
 
 app = typer.Typer(help="Manage audiences (segments).", no_args_is_help=True)
+
+
+Audience = Annotated[str, typer.Argument(help="The id or the name of an audience.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command()
+def create(
+    name: Annotated[str, typer.Argument(help="The name of the new audience.")],
+    rule: Annotated[
+        str | None,
+        typer.Option(help="A rule in PQL, or the path of a file with one rule.", show_default="a list to upload"),
+    ] = None,
+    description: Annotated[str | None, typer.Option(help="What the audience is for.")] = None,
+    database: Database = None,
+    org: Org = DEV_ORGANISATION,
+    sandbox: Sandbox = DEV_SANDBOX,
+) -> None:
+    """Define an audience; a running server evaluates it within seconds."""
+    expression = {"type": "LIST"} if rule is None else {"type": "PQL", "format": "pql/text", "value": read_rule(rule)}
+    document = {"name": name, "expression": expression}
+    if description is not None:
+        document["description"] = description
+
+    async def work(services: Services, _: object) -> WriteReceipt:
+        access = await open_container(services, org, sandbox)
+        return await services.audiences.create(access, document)
+
+    receipt = with_services(database, work, libraries=True)
+    for warning in receipt.warnings:
+        print_warning(warning)
+    typer.echo(receipt.instance.instance_id)
+
+
+@app.command(name="list")
+def list_audiences(
+    database: Database = None,
+    org: Org = DEV_ORGANISATION,
+    sandbox: Sandbox = DEV_SANDBOX,
+    as_json: AsJson = False,
+) -> None:
+    """List the audiences of a sandbox, and when they are evaluated."""
+
+    async def work(services: Services, _: object) -> dict[str, Any]:
+        access = await open_container(services, org, sandbox)
+        audiences = [_audience_document(audience) for audience in services.audiences.all_audiences(access)]
+        return {"audiences": audiences, **await _schedule_document(services, access)}
+
+    result = with_services(database, work, libraries=True)
+    if as_json:
+        typer.echo(json.dumps(result, ensure_ascii=False))
+        return
+    for audience in result["audiences"]:
+        typer.echo(f"{audience['id']}  {audience['name']} ({audience['rule'] or 'list'})")
+    _print_schedule(result)
+
+
+@app.command()
+def show(
+    audience: Audience,
+    database: Database = None,
+    org: Org = DEV_ORGANISATION,
+    sandbox: Sandbox = DEV_SANDBOX,
+    as_json: AsJson = False,
+) -> None:
+    """Show an audience, its number of members, and when it is evaluated."""
+
+    async def work(services: Services, _: object) -> dict[str, Any]:
+        access = await open_container(services, org, sandbox)
+        instance = services.audiences.find(access, audience)
+        members = await services.audiences.count_members(access, instance.instance_id)
+        return {
+            **_audience_document(instance),
+            "members": members,
+            **await _schedule_document(services, access),
+        }
+
+    result = with_services(database, work, libraries=True)
+    if as_json:
+        typer.echo(json.dumps(result, ensure_ascii=False))
+        return
+    typer.echo(f"{result['name']}\n  id: {result['id']}")
+    if result["description"]:
+        typer.echo(f"  description: {result['description']}")
+    typer.echo(f"  rule: {result['rule'] or 'none: members are uploaded'}\n  members: {result['members']:,}")
+    if result["rule"]:
+        _print_schedule(result)
+
+
+@app.command()
+def delete(
+    audience: Audience,
+    database: Database = None,
+    org: Org = DEV_ORGANISATION,
+    sandbox: Sandbox = DEV_SANDBOX,
+) -> None:
+    """Delete an audience that no offer or decision uses."""
+
+    async def work(services: Services, _: object) -> Instance:
+        access = await open_container(services, org, sandbox)
+        return await services.audiences.delete(access, services.audiences.find(access, audience).instance_id)
+
+    instance = with_services(database, work, libraries=True)
+    typer.echo(f"deleted audience `{instance.document['name']}`")
+
+
+def _audience_document(audience: Instance) -> dict[str, Any]:
+    expression = audience.document["expression"]
+    return {
+        "id": audience.instance_id,
+        "name": audience.document["name"],
+        "description": audience.document.get("description"),
+        "rule": expression.get("value"),
+    }
+
+
+async def _schedule_document(services: Services, access: AuthorizedContainer) -> dict[str, Any]:
+    last = await services.audience_schedule.last(access.id)
+    next_us = await services.audience_schedule.next_us(access.state)
+    return {
+        "evaluated": None if last is None else format_timestamp(last.finished_us),
+        "next": None if next_us is None else format_timestamp(max(next_us, services.clock())),
+    }
+
+
+def _print_schedule(schedule: dict[str, Any]) -> None:
+    typer.echo(f"evaluated: {schedule['evaluated'] or 'never'}; next: {schedule['next'] or 'only after changes'}")
 
 
 @app.command()
 def evaluate(database: Database = None, org: Org = DEV_ORGANISATION, sandbox: Sandbox = DEV_SANDBOX) -> None:
     """Evaluate every audience for every customer, including batch-only audiences."""
 
-    async def work(services: Services, _: object) -> EvaluationResult:
+    async def work(services: Services, _: object) -> AudienceEvaluation:
         access = await open_container(services, org, sandbox)
         total, _low, _high = await services.store.customer_count(access.id)
         with progress_bar() as bar:
@@ -38,7 +170,7 @@ def evaluate(database: Database = None, org: Org = DEV_ORGANISATION, sandbox: Sa
                 rate = done / max(time.monotonic() - started_at, 1e-9)
                 bar.update(progress_task, completed=done, note=f"{done:,} profiles, {rate:,.0f}/s")
 
-            return await services.audiences.evaluate(access, on_progress)
+            return await services.audience_schedule.evaluate(access.state, on_progress)
 
     result = with_services(database, work, libraries=True)
     typer.echo(f"{result.customers:,} profiles evaluated, {result.changed:,} changed their memberships")

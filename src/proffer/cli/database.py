@@ -16,6 +16,7 @@ from proffer.app import (
 )
 from proffer.auth.principal import Permission, Principal
 from proffer.config import Settings, load_settings
+from proffer.service.customers.audience_schedule import DailyTime
 from proffer.service.library.registry import AuthorizedContainer
 from proffer.store.ports import Store
 
@@ -46,7 +47,11 @@ def with_services(
     config = load_settings({"database": database})
 
     async def run() -> T:
-        services = Services(await store_opener(config), limits=event_limits(config))
+        services = Services(
+            await store_opener(config),
+            limits=event_limits(config),
+            audience_time=DailyTime.parse(config.audience_time),
+        )
         try:
             if libraries:
                 await services.start(dev=False)

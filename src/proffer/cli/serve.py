@@ -52,6 +52,10 @@ def serve(
             show_default="0",
         ),
     ] = None,
+    audience_time: Annotated[
+        str | None,
+        typer.Option(help="Time of day, in UTC, at which audiences are evaluated, or `never`.", show_default="03:00"),
+    ] = None,
     workers: Annotated[int | None, typer.Option(help="Number of worker processes.", show_default="1")] = None,
     worker_timeout: Annotated[
         int | None,
@@ -159,6 +163,7 @@ def serve(
                 "event_bytes": event_bytes,
                 "event_log_days": event_log_days,
                 "event_log_bytes": event_log_bytes,
+                "audience_time": audience_time,
                 "workers": workers,
                 "worker_timeout": worker_timeout,
                 "tls_cert": tls_cert,

@@ -38,6 +38,7 @@ from proffer.model.events import DecisionEvent
 from proffer.model.identity import IdentityKey
 from proffer.model.ids import EntityKind
 from proffer.model.instance import Container, Instance
+from proffer.model.lease import AudienceEvaluation, Lease
 from proffer.model.token import StoredToken
 
 MAX_SEEN_DAYS = 40
@@ -135,6 +136,29 @@ class TokenStore(Protocol):
 
         A second call changes nothing and returns False, as does a call for an unknown token.
         """
+        ...
+
+
+class LeaseStore(Protocol):
+    """Store of leases, and of the audience evaluations that they protect."""
+
+    async def lease(self, name: str) -> Lease:
+        """Return the lease of a task; version 0 if there never was one."""
+        ...
+
+    async def put_lease(self, lease: Lease) -> Lease | None:
+        """Write a lease if the stored version is still `lease.version`; return it with its new version.
+
+        None if it was changed meanwhile, and then nothing is written.
+        """
+        ...
+
+    async def audience_evaluation(self, container_id: str) -> AudienceEvaluation | None:
+        """Return the last complete evaluation of a container's audiences."""
+        ...
+
+    async def put_audience_evaluation(self, evaluation: AudienceEvaluation) -> None:
+        """Replace the last complete evaluation of a container. Raises `NotFound` for an unknown container."""
         ...
 
 
@@ -442,7 +466,7 @@ class FeedbackStore(Protocol):
         ...
 
 
-class Store(CatalogStore, TokenStore, ProfileStore, CapStore, FeedbackStore, Protocol):
+class Store(CatalogStore, TokenStore, ProfileStore, CapStore, FeedbackStore, LeaseStore, Protocol):
     """All stores in one database, so that one commit can span them."""
 
     async def close(self) -> None:

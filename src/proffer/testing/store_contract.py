@@ -20,6 +20,7 @@ import pytest
 from proffer.errors import Conflict, NotFound
 from proffer.model.ids import EntityKind
 from proffer.model.instance import Actor, Container, Instance
+from proffer.model.lease import AudienceEvaluation, Lease
 from proffer.model.token import StoredToken
 from proffer.store.errors import StaleRevision
 from proffer.store.ports import Store
@@ -489,7 +490,51 @@ class TokenStoreContract(Contract):
         assert sum(results) == 1
 
 
-class StoreContract(CatalogStoreContract, TokenStoreContract):
+class LeaseStoreContract(Contract):
+    """Contract of `LeaseStore`."""
+
+    @store_test
+    async def test_a_lease_is_changed_only_by_who_knows_its_version(self, store: Store) -> None:
+        """Each change increases the version; an outdated one writes nothing."""
+        free = await store.lease("task")
+        assert free == Lease(name="task")
+        taken = await store.put_lease(replace(free, owner="a", until_us=NOON))
+        assert taken == Lease(name="task", owner="a", until_us=NOON, version=1)
+        assert await store.put_lease(replace(free, owner="b", until_us=NOON)) is None
+        assert await store.lease("task") == taken
+        assert await store.put_lease(replace(taken, owner="b")) == replace(taken, owner="b", version=2)
+        assert await store.put_lease(replace(taken, owner="a")) is None
+        assert await store.lease("other") == Lease(name="other")
+
+    @store_test
+    async def test_of_many_that_take_a_lease_at_once_one_gets_it(self, store: Store) -> None:
+        for version in range(3):
+            current = await store.lease("task")
+            assert current.version == version
+            results = await asyncio.gather(
+                *(store.put_lease(replace(current, owner=str(number))) for number in range(10))
+            )
+            assert len([lease for lease in results if lease is not None]) == 1
+
+    @store_test
+    async def test_the_last_evaluation_of_each_container_is_kept(self, store: Store) -> None:
+        for container in (a_container("c1", sandbox="one"), a_container("c2", sandbox="two")):
+            await store.ensure_container(container)
+        first = AudienceEvaluation(
+            container="c1", revision=3, meaning=1, started_us=NOON, finished_us=NOON + 5, customers=7, changed=2
+        )
+        assert await store.audience_evaluation("c1") is None
+        await store.put_audience_evaluation(first)
+        assert await store.audience_evaluation("c1") == first
+        second = replace(first, revision=9, meaning=2, started_us=NOON + 9, finished_us=NOON + 9, changed=0)
+        await store.put_audience_evaluation(second)
+        assert await store.audience_evaluation("c1") == second
+        assert await store.audience_evaluation("c2") is None
+        with pytest.raises(NotFound):
+            await store.put_audience_evaluation(replace(first, container="c3"))
+
+
+class StoreContract(CatalogStoreContract, TokenStoreContract, LeaseStoreContract):
     """Contract of `Store`."""
 
     @store_test

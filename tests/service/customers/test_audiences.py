@@ -64,14 +64,14 @@ async def test_a_batch_moves_everybody_on(tmp_path: Path) -> None:
     changed = []
     seen = []
     for _ in range(3):
-        changed.append((await services.audiences.evaluate(services.registry.authorize(BY, container))).changed)
+        changed.append((await services.audiences.evaluate(services.registry.authorize(BY, container).state)).changed)
         *_, last = await store.page(container, 0, 2_000)
         seen.append(last.membership[audience].status)
     assert changed == [200, 200, 0]
     assert seen == [MembershipStatus.REALIZED, MembershipStatus.EXISTING, MembershipStatus.EXISTING]
     rule = {"expression": {"type": "PQL", "format": "pql/text", "value": "n < 0"}}
     await services.audiences.revise(services.registry.authorize(BY, container), audience, rule)
-    assert (await services.audiences.evaluate(services.registry.authorize(BY, container))).changed == 200
+    assert (await services.audiences.evaluate(services.registry.authorize(BY, container).state)).changed == 200
     *_, last = await store.page(container, 0, 2_000)
     assert last.membership[audience].status is MembershipStatus.EXITED
     await store.close()
@@ -87,12 +87,12 @@ async def test_an_audience_compares_by_the_types_of_the_loaded_schema() -> None:
     )
     await store.apply_changes(container, [record], now_us=1)
     audience = await define(services, container, "a > b and c = 1")
-    await services.audiences.evaluate(access)
+    await services.audiences.evaluate(access.state)
     before = (await store.page(container, 0, 1))[0].membership[audience].status
     sizes = [(await services.audiences.estimate(access, "a > b")).size]
 
     await services.schemas.load(access, "profile", {"a": "integer", "b": "integer"})
-    await services.audiences.evaluate(access)
+    await services.audiences.evaluate(access.state)
     after = (await store.page(container, 0, 1))[0].membership[audience].status
     sizes.append((await services.audiences.estimate(access, "a > b")).size)
 
@@ -157,7 +157,7 @@ def test_columns_say_what_rows_say(monkeypatch: pytest.MonkeyPatch) -> None:
         first = next(iter(ids))
         later = await define(services, container, f'inSegment("{first}") and n < 700')
         ids[later] = "of another audience"
-        await services.audiences.evaluate(services.registry.authorize(BY, container))
+        await services.audiences.evaluate(services.registry.authorize(BY, container).state)
         qualify = services.registry.authorize(BY, container).state.customer_schema.qualify(batch=True)
         assert qualify is not None
         answered = qualify._batch.audiences  # type: ignore[attr-defined]

@@ -195,9 +195,9 @@ OPERATIONS = [
         AUDIENCES,
         "Create an audience",
         "A PQL rule, checked at once; a `Warning` header lists what is probably not intended. It is evaluated when a "
-        "profile is written (unless `evaluationInfo` sets batch only) and by `proffer audiences evaluate`. An `id` "
-        "that is a UUID is kept. An expression of type `LIST` creates a list, filled by `proffer audiences upload`. "
-        "Needs `library:write`.",
+        "profile is written (unless `evaluationInfo` sets batch only) and, for all customers, within seconds and "
+        "once a day. An `id` that is a UUID is kept. An expression of type `LIST` creates a list, filled by `proffer "
+        "audiences upload`. Needs `library:write`.",
         body=json_content(ref("Audience"), _DEFINITION),
         responses={200: _DEFINITION_ANSWER},
         errors=_WRITE_ERRORS,

@@ -3,6 +3,7 @@
 import asyncio
 import math
 import random
+import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -115,28 +116,50 @@ class AudienceService:
     def get(self, access: AuthorizedContainer, audience: str) -> Instance:
         return self._catalog.get(access, audience, IS_AUDIENCE)
 
+    def find(self, access: AuthorizedContainer, audience: str) -> Instance:
+        """Return the audience of this id, or the only one of this name. Raises `NotFound` and `Conflict`."""
+        matches = [each for each in self.all_audiences(access) if each.instance_id == audience.lower()]
+        matches = matches or [each for each in self.all_audiences(access) if each.document["name"] == audience]
+        if not matches:
+            raise NotFound(f"there is no audience `{audience[:200]}`", code="audience-not-found")
+        if len(matches) > 1:
+            ids = ", ".join(f"`{each.instance_id}`" for each in matches)
+            raise Conflict(
+                f"{len(matches)} audiences have the name `{audience[:200]}`: use one of the ids {ids}",
+                code="ambiguous-name",
+            )
+        return matches[0]
+
     def all_audiences(self, access: AuthorizedContainer) -> list[Instance]:
         """Return all audiences of a container, newest first."""
         audiences = self._catalog.of_kind(access, EntityKind.AUDIENCE)
         return sorted(audiences, key=lambda audience: (audience.created_us, audience.revision), reverse=True)
 
     async def evaluate(
-        self, access: AuthorizedContainer, on_progress: EvaluationCallback | None = None
+        self, state: ContainerState, on_progress: EvaluationCallback | None = None, *, pause_factor: float = 0
     ) -> EvaluationResult:
-        """Evaluate every audience for every customer, page by page, alongside concurrent writes."""
-        state = access.state
+        """Evaluate every audience for every customer, page by page, alongside concurrent writes.
+
+        After each page it pauses for `pause_factor` times the page's duration.
+        """
         qualify = state.customer_schema.qualify(batch=True)
         total, _, _ = await self._store.customer_count(state.container.id)
         if qualify is None:
             return EvaluationResult(customers=total, changed=0)
-        return EvaluationResult(customers=total, changed=await self._requalify_all(state, qualify, on_progress))
+        changed = await self._requalify_all(state, qualify, on_progress, pause_factor)
+        return EvaluationResult(customers=total, changed=changed)
 
     async def _requalify_all(
-        self, state: ContainerState, qualify: MembershipEvaluator, on_progress: EvaluationCallback | None = None
+        self,
+        state: ContainerState,
+        qualify: MembershipEvaluator,
+        on_progress: EvaluationCallback | None = None,
+        pause_factor: float = 0,
     ) -> int:
         """Evaluate the memberships of all customers, page by page; return how many changed."""
         changed, after = 0, 0
         while True:
+            started = time.perf_counter()
             last, page_changed = await self._store.requalify(
                 state.container.id,
                 after,
@@ -150,6 +173,8 @@ class AudienceService:
             changed, after = changed + page_changed, last
             if on_progress is not None:
                 on_progress(_PAGE)
+            if pause_factor:
+                await asyncio.sleep((time.perf_counter() - started) * pause_factor)
 
     async def check(
         self, access: AuthorizedContainer, condition: str | Document
@@ -241,7 +266,7 @@ class AudienceService:
         if bound is None or bound.definition.condition is not None:
             raise NotFound(f"there is no list audience `{audience}`", code="audience-not-found")
         if not replace_all:
-            await self._check_size(state, audience, listed)
+            await self._check_size(access, audience, listed)
         started_us = self._clock()
         count = 0
         chunk: list[MembershipChange] = []
@@ -256,15 +281,20 @@ class AudienceService:
         removed = await self._remove_unlisted(state, audience, started_us)
         return EvaluationResult(customers=count, changed=removed)
 
-    async def _check_size(self, state: ContainerState, audience: str, listed: int) -> None:
-        """Raise `Conflict` if fewer than half as many are listed as there are members."""
-        total, _, _ = await self._store.customer_count(state.container.id)
-        if total <= 2 * listed:
-            return
+    async def count_members(self, access: AuthorizedContainer, audience: str) -> int:
+        """Return the number of customers who are in an audience. Reads all customers."""
         members = after = 0
-        while page := await self._store.page(state.container.id, after, _PAGE):
+        while page := await self._store.page(access.id, after, _PAGE):
             members += sum(_is_member(customer, audience) for customer in page)
             after = page[-1].key
+        return members
+
+    async def _check_size(self, access: AuthorizedContainer, audience: str, listed: int) -> None:
+        """Raise `Conflict` if fewer than half as many are listed as there are members."""
+        total, _, _ = await self._store.customer_count(access.id)
+        if total <= 2 * listed:
+            return
+        members = await self.count_members(access, audience)
         if members > 2 * listed:
             customers = "customer" if listed == 1 else "customers"
             raise Conflict(

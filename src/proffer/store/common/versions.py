@@ -70,6 +70,10 @@ def container_id_conflict(container: Container) -> Conflict:
     return Conflict(f"the container id `{container.id}` is already in use", code="container-taken")
 
 
+def unknown_container(container_id: str) -> NotFound:
+    return NotFound(f"there is no container `{container_id[:100]}`", code="container-not-found")
+
+
 def encode_document(version: Instance) -> bytes:
     """Encode the document as JSON, with member order and exact numbers."""
     return msgspec.json.encode(dict(version.document))

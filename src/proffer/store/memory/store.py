@@ -15,6 +15,7 @@ from proffer.errors import Conflict
 from proffer.model.capping import OfferCaps
 from proffer.model.ids import EntityKind
 from proffer.model.instance import Container, Instance
+from proffer.model.lease import AudienceEvaluation, Lease
 from proffer.model.token import StoredToken
 from proffer.store.common.versions import (
     InstanceHead,
@@ -24,6 +25,7 @@ from proffer.store.common.versions import (
     container_id_conflict,
     decode_document,
     encode_document,
+    unknown_container,
 )
 from proffer.store.memory.caps import MemoryCaps, MemoryLedger
 from proffer.store.memory.customers import MemoryCustomers
@@ -49,6 +51,8 @@ class MemoryStore(MemoryCustomers, MemoryCaps, MemoryFeedback):
         self._libraries: dict[str, _Library] = {}
         self._sandboxes: dict[tuple[str, str], str] = {}
         self._tokens: dict[str, StoredToken] = {}
+        self._leases: dict[str, Lease] = {}
+        self._evaluations: dict[str, AudienceEvaluation] = {}
 
     @classmethod
     async def open(cls) -> Self:
@@ -120,6 +124,23 @@ class MemoryStore(MemoryCustomers, MemoryCaps, MemoryFeedback):
 
     async def await_change(self) -> None:
         await asyncio.sleep(POLL_SECONDS)
+
+    async def lease(self, name: str) -> Lease:
+        return self._leases.get(name, Lease(name=name))
+
+    async def put_lease(self, lease: Lease) -> Lease | None:
+        if (await self.lease(lease.name)).version != lease.version:
+            return None
+        self._leases[lease.name] = replace(lease, version=lease.version + 1)
+        return self._leases[lease.name]
+
+    async def audience_evaluation(self, container_id: str) -> AudienceEvaluation | None:
+        return self._evaluations.get(container_id)
+
+    async def put_audience_evaluation(self, evaluation: AudienceEvaluation) -> None:
+        if evaluation.container not in self._libraries:
+            raise unknown_container(evaluation.container)
+        self._evaluations[evaluation.container] = evaluation
 
     async def counts(self, container_id: str) -> Mapping[EntityKind, int]:
         _, alive = await self.live(container_id)

@@ -7,6 +7,7 @@ groups the commits of its connections.
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, Self
 
@@ -14,6 +15,7 @@ from proffer.errors import Conflict
 from proffer.model.capping import OfferCaps
 from proffer.model.ids import EntityKind
 from proffer.model.instance import Container, Instance
+from proffer.model.lease import AudienceEvaluation, Lease
 from proffer.model.token import StoredToken
 from proffer.store.common.versions import (
     InstanceHead,
@@ -21,6 +23,7 @@ from proffer.store.common.versions import (
     check_revision,
     check_version,
     container_id_conflict,
+    unknown_container,
 )
 from proffer.store.postgres import statements as pg
 from proffer.store.postgres.caps import PostgresCaps, cap_revision, put_limits
@@ -170,6 +173,27 @@ class PostgresStore(PostgresCustomers, PostgresCaps, PostgresFeedback):
 
     async def tokens(self) -> Sequence[StoredToken]:
         return tuple(map(rows.to_token, await self._fetch(statements.ALL_TOKENS)))
+
+    async def lease(self, name: str) -> Lease:
+        lease_rows = await self._fetch(statements.LEASE_OF, name)
+        return rows.to_lease(name, lease_rows[0] if lease_rows else None)
+
+    async def put_lease(self, lease: Lease) -> Lease | None:
+        values = (lease.name, lease.owner, lease.until_us, lease.version)
+        version = await self._pool.write(lambda connection: connection.fetchval(dollar(statements.PUT_LEASE), *values))
+        return None if version is None else replace(lease, version=version)
+
+    async def audience_evaluation(self, container_id: str) -> AudienceEvaluation | None:
+        evaluation_rows = await self._fetch(statements.AUDIENCE_EVALUATION, container_id)
+        return rows.to_evaluation(evaluation_rows[0]) if evaluation_rows else None
+
+    async def put_audience_evaluation(self, evaluation: AudienceEvaluation) -> None:
+        async def work(connection: Connection) -> None:
+            if await connection.fetchval(dollar(statements.CONTAINER_EXISTS), evaluation.container) is None:
+                raise unknown_container(evaluation.container)
+            await connection.execute(dollar(statements.PUT_AUDIENCE_EVALUATION), *rows.from_evaluation(evaluation))
+
+        await self._pool.write(work)
 
     async def revoke_token(self, token_id: str, now_us: int) -> bool:
         async def work(connection: Connection) -> bool:

@@ -8,6 +8,7 @@ import msgspec
 
 from proffer.model.ids import EntityKind
 from proffer.model.instance import Actor, Container, Instance
+from proffer.model.lease import AudienceEvaluation, Lease
 from proffer.model.token import StoredToken
 from proffer.store.common.versions import decode_document, encode_document
 
@@ -121,3 +122,36 @@ def to_token(row: Row) -> StoredToken:
         expires_us=expires_us,
         revoked_us=revoked_us,
     )
+
+
+def from_evaluation(evaluation: AudienceEvaluation) -> Row:
+    return (
+        evaluation.container,
+        evaluation.revision,
+        evaluation.meaning,
+        evaluation.started_us,
+        evaluation.finished_us,
+        evaluation.customers,
+        evaluation.changed,
+    )
+
+
+def to_evaluation(row: Row) -> AudienceEvaluation:
+    container, revision, meaning, started_us, finished_us, customers, changed = row
+    return AudienceEvaluation(
+        container=container,
+        revision=revision,
+        meaning=meaning,
+        started_us=started_us,
+        finished_us=finished_us,
+        customers=customers,
+        changed=changed,
+    )
+
+
+def to_lease(name: str, row: Row | None) -> Lease:
+    """Return the lease of a row of owner, end and version; a free one without a row."""
+    if row is None:
+        return Lease(name=name)
+    owner, until_us, version = row
+    return Lease(name=name, owner=owner, until_us=until_us, version=version)

@@ -46,3 +46,19 @@ TOKEN_BY_ID = f"SELECT {_TOKEN} FROM tokens WHERE id = ?"
 TOKEN_EXISTS = "SELECT 1 FROM tokens WHERE id = ? OR digest = ?"
 ADD_TOKEN = f"INSERT INTO tokens ({_TOKEN}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 REVOKE_TOKEN = "UPDATE tokens SET revoked_us = ? WHERE id = ?"
+
+LEASE_OF = "SELECT owner, until_us, version FROM leases WHERE name = ?"
+PUT_LEASE = """
+    INSERT INTO leases (name, owner, until_us, version) VALUES (?, ?, ?, 1)
+    ON CONFLICT (name) DO UPDATE SET
+        owner = excluded.owner, until_us = excluded.until_us, version = leases.version + 1
+    WHERE leases.version = ?
+    RETURNING version"""
+
+_EVALUATION = "container_id, revision, meaning, started_us, finished_us, customers, changed"
+AUDIENCE_EVALUATION = f"SELECT {_EVALUATION} FROM audience_evaluations WHERE container_id = ?"
+PUT_AUDIENCE_EVALUATION = f"""
+    INSERT INTO audience_evaluations ({_EVALUATION}) VALUES (?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (container_id) DO UPDATE SET
+        revision = excluded.revision, meaning = excluded.meaning, started_us = excluded.started_us,
+        finished_us = excluded.finished_us, customers = excluded.customers, changed = excluded.changed"""

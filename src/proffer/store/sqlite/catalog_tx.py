@@ -2,16 +2,19 @@
 
 import sqlite3
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 from proffer.errors import Conflict
 from proffer.model.instance import Container, Instance
+from proffer.model.lease import AudienceEvaluation, Lease
 from proffer.model.token import StoredToken
 from proffer.store.common.versions import (
     InstanceHead,
     check_revision,
     check_version,
     container_id_conflict,
+    unknown_container,
 )
 from proffer.store.sql import rows, statements
 
@@ -102,6 +105,17 @@ def add_token(connection: sqlite3.Connection, *, token: StoredToken) -> None:
     if fetch_one(connection, statements.TOKEN_EXISTS, token.id, token.digest):
         raise Conflict(f"token `{token.id}` already exists", code="token-taken")
     connection.execute(statements.ADD_TOKEN, rows.from_token(token))
+
+
+def put_lease(connection: sqlite3.Connection, *, lease: Lease) -> Lease | None:
+    row = fetch_one(connection, statements.PUT_LEASE, lease.name, lease.owner, lease.until_us, lease.version)
+    return None if row is None else replace(lease, version=row[0])
+
+
+def put_audience_evaluation(connection: sqlite3.Connection, *, evaluation: AudienceEvaluation) -> None:
+    if fetch_one(connection, statements.CONTAINER_EXISTS, evaluation.container) is None:
+        raise unknown_container(evaluation.container)
+    connection.execute(statements.PUT_AUDIENCE_EVALUATION, rows.from_evaluation(evaluation))
 
 
 def revoke_token(connection: sqlite3.Connection, *, token_id: str, now_us: int) -> bool:

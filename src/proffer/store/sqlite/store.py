@@ -19,6 +19,7 @@ from typing import Literal, Self, TypeAlias, TypeVar
 from proffer.model.capping import OfferCaps
 from proffer.model.ids import EntityKind
 from proffer.model.instance import Container, Instance
+from proffer.model.lease import AudienceEvaluation, Lease
 from proffer.model.token import StoredToken
 from proffer.store.common.versions import check_order
 from proffer.store.ports import POLL_SECONDS
@@ -194,6 +195,19 @@ class SqliteStore(SqliteCustomers, SqliteCaps, SqliteFeedback):
 
     async def tokens(self) -> Sequence[StoredToken]:
         return tuple(map(rows.to_token, await self._read_rows(statements.ALL_TOKENS)))
+
+    async def lease(self, name: str) -> Lease:
+        return rows.to_lease(name, self._read_row(statements.LEASE_OF, name))
+
+    async def put_lease(self, lease: Lease) -> Lease | None:
+        return await self.submit(partial(work.put_lease, lease=lease))
+
+    async def audience_evaluation(self, container_id: str) -> AudienceEvaluation | None:
+        row = self._read_row(statements.AUDIENCE_EVALUATION, container_id)
+        return None if row is None else rows.to_evaluation(row)
+
+    async def put_audience_evaluation(self, evaluation: AudienceEvaluation) -> None:
+        await self.submit(partial(work.put_audience_evaluation, evaluation=evaluation))
 
     async def revoke_token(self, token_id: str, now_us: int) -> bool:
         return await self.submit(partial(work.revoke_token, token_id=token_id, now_us=now_us))

@@ -15,7 +15,7 @@ Value: TypeAlias = int | str | bytes | None
 Row: TypeAlias = tuple[Value, ...]
 
 EXCLUDED_TABLES = frozenset(
-    {"schema_version", "write_marks", PROGRESS_TABLE, "decision_edge_ids", "decision_edge_spans"}
+    {"schema_version", "write_marks", PROGRESS_TABLE, "decision_edge_ids", "decision_edge_spans", "leases"}
 )
 """Tables not copied: state of one database; the edge id index is rebuilt on demand."""
 PAGE_ROWS = 1000

@@ -1,0 +1,18 @@
+-- Tasks that one server at a time does, and the last evaluation of all audiences.
+
+CREATE TABLE leases (
+    name     TEXT   NOT NULL PRIMARY KEY,
+    owner    TEXT   NOT NULL,   -- empty: nobody
+    until_us BIGINT NOT NULL,
+    version  BIGINT NOT NULL    -- increases with every change
+) WITHOUT ROWID;
+
+CREATE TABLE audience_evaluations (
+    container_id TEXT   NOT NULL PRIMARY KEY REFERENCES containers (id),
+    revision     BIGINT NOT NULL,   -- of the catalog that was evaluated
+    meaning      BIGINT NOT NULL,   -- version of what rules mean
+    started_us   BIGINT NOT NULL,
+    finished_us  BIGINT NOT NULL,
+    customers    BIGINT NOT NULL,
+    changed      BIGINT NOT NULL
+) WITHOUT ROWID;
