@@ -35,7 +35,12 @@ JSON_TYPE = "application/json;charset=utf-8"
 
 DECISIONS = "personalization:decisions"
 IDENTITY = "identity:result"
+LOCATION = "locationHint:result"
 STATE = "state:store"
+
+LOCATION_HINT = "prf1"
+"""The region of this server. Mobile SDKs put it in the path of later requests: `/ee/prf1/v1/interact`."""
+_HINT_SECONDS = 1800
 
 
 # Requests.
@@ -269,5 +274,12 @@ def state_entry(key: str, value: str, max_age: int) -> dict[str, Any]:
     return {"key": key, "value": value, "maxAge": max_age, "attrs": {"SameSite": "None"}}
 
 
+LOCATION_HANDLE = encode(
+    {
+        "type": LOCATION,
+        "payload": [{"scope": "EdgeNetwork", "hint": LOCATION_HINT, "ttlSeconds": _HINT_SECONDS}],
+    }
+)
+"""The handle with the location hint, which every answer with handles contains."""
 _DECISIONS = DECISIONS.encode()
 _IDENTITY = b'{"type":"' + IDENTITY.encode() + b'","payload":[{"id":"%b","namespace":{"code":"ECID"}}]}'

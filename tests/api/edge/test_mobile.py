@@ -290,11 +290,14 @@ def test_d9_entries_say_how_long_they_last(fetched: Phone) -> None:
     assert "warnings" not in fetched.read()[0]
 
 
-def test_d10_no_hint_is_given_and_any_is_understood(fetched: Phone) -> None:
+def test_d10_a_hint_is_given_and_any_is_understood(fetched: Phone) -> None:
     (record,) = fetched.read()
-    assert "locationHint:result" not in [one["type"] for one in record["handle"]]
-    fetched.send({"xdm": {"eventType": "app.launch"}}, "/ee/or2/v1/interact")
-    assert fetched.answer.status_code == 200
+    (handle,) = [one for one in record["handle"] if one["type"] == "locationHint:result"]
+    (given,) = handle["payload"]
+    assert (given["scope"], type(given["ttlSeconds"])) == ("EdgeNetwork", int)
+    for hint in (given["hint"], "or2"):
+        fetched.send({"xdm": {"eventType": "app.launch"}}, f"/ee/{hint}/v1/interact")
+        assert fetched.answer.status_code == 200
 
 
 def test_d11_the_phone_keeps_its_own_ecid(fetched: Phone) -> None:

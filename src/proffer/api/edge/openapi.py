@@ -1,5 +1,6 @@
 """OpenAPI description of the edge API."""
 
+import json
 from typing import Any
 
 from proffer.api.kit import examples
@@ -58,6 +59,7 @@ _STATE_HANDLE = {
         }
     ],
 }
+_LOCATION_HANDLE = json.loads(edge.LOCATION_HANDLE)
 _IDENTITY_HANDLE = {
     "type": "identity:result",
     "payload": [{"id": _ECID, "namespace": {"code": "ECID"}}],
@@ -100,10 +102,11 @@ _ANSWER = {
     "handle": [
         _IDENTITY_HANDLE,
         {"type": "personalization:decisions", "eventIndex": 0, "payload": [_PROPOSITION]},
+        _LOCATION_HANDLE,
         _STATE_HANDLE,
     ],
 }
-_IDENTITY_ANSWER = {**_ANSWER, "handle": [_IDENTITY_HANDLE, _STATE_HANDLE]}
+_IDENTITY_ANSWER = {**_ANSWER, "handle": [_IDENTITY_HANDLE, _LOCATION_HANDLE, _STATE_HANDLE]}
 _CONSENT = {
     "consent": [{"standard": "Adobe", "version": "1.0", "value": {"general": "in"}}],
     "query": {"identity": {"fetch": ["ECID"]}},
@@ -123,7 +126,7 @@ SCHEMAS: dict[str, JsonSchema] = {
                 "items": {
                     "type": "object",
                     "properties": {
-                        "type": {"enum": [edge.DECISIONS, edge.IDENTITY, edge.STATE]},
+                        "type": {"enum": [edge.DECISIONS, edge.IDENTITY, edge.LOCATION, edge.STATE]},
                         "eventIndex": {"type": "integer", "minimum": 0},
                         "payload": {"type": "array", "items": {"type": "object"}},
                     },

@@ -77,7 +77,9 @@ class EdgeRoutes:
         }
         # Lookup for the paths of nearly all requests.
         self._common_routes: Mapping[str, tuple[EdgeHandler, str]] = {
-            f"/ee/{version}/{name}": (handler, version) for (version, name), handler in self._handlers.items()
+            f"{base}/{version}/{name}": (handler, version)
+            for (version, name), handler in self._handlers.items()
+            for base in ("/ee", f"/ee/{edge.LOCATION_HINT}")
         }
 
     def routes(self) -> list[Route]:
@@ -309,6 +311,7 @@ class EdgeRoutes:
         )
         if sender is not None and request.fetches_ecid:
             parts.handle.insert(0, edge.identity_handle(sender.ecid))
+        parts.handle.append(edge.LOCATION_HANDLE)
         if state_update.entries:
             parts.handle.append(edge.state_handle(state_update.entries))
         body = edge.response_body(edge_request.request_id, parts.handle, parts.errors, parts.warnings)
