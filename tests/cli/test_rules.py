@@ -103,6 +103,18 @@ def test_explain_shows_the_value_of_each_part(proffer: Proffer, tmp_path: Path) 
     assert 'inSegment("x")  (not evaluated)' in ran.out
 
 
+def test_explain_compares_by_the_types_of_a_schema(proffer: Proffer, tmp_path: Path) -> None:
+    """Two texts are numbers if the schema says so, and texts without it; the parts are those that are written."""
+    profile = written(tmp_path, "p.json", {"_acme": {"level": "9", "least": "10"}})
+    schema = written(tmp_path, "s.json", {"_acme": {"level": "integer", "least": "integer"}})
+    rule = ("rules", "explain", "_acme.level >= _acme.least", "--profile", profile)
+
+    assert "profile._acme.level >= profile._acme.least  true" in proffer(*rule).out
+    typed = proffer(*rule, "--schema", schema).out
+    assert "profile._acme.level >= profile._acme.least  false" in typed
+    assert typed.count("profile._acme.level  ") == 1
+
+
 def test_explain_prints_lists_days_and_times(proffer: Proffer) -> None:
     """Precomputed values are printed as expressions; a time test by the values in it."""
     rule = 'homeAddress.city in ["Berlin", "Graz"] or date(2024, 5, 1) < today and now occurs this month'
@@ -155,6 +167,11 @@ def test_the_cases_of_the_language_pass(proffer: Proffer, family: Path) -> None:
     assert " 0 failed; " in ran.out
 
 
+_NO_SCHEMAS = [
+    f'[{{"expr": "a", "expect": true, "schema": {schema}}}]' for schema in ('"text"', '{"profile": {"a": "nonsense"}}')
+]
+
+
 def test_a_failing_case_says_what_each_evaluator_gave(proffer: Proffer, tmp_path: Path) -> None:
     """And the command ends with 1."""
     cases = [
@@ -177,7 +194,15 @@ def test_a_failing_case_says_what_each_evaluator_gave(proffer: Proffer, tmp_path
     assert "3 cases, 2 passed, 1 failed; 2 ran in columns" in ran.out
 
 
-@pytest.mark.parametrize("content", ["{}", '[{"id": "x"}]', "[5]"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{}",
+        '[{"id": "x"}]',
+        "[5]",
+        *(f'[{{"expr": "a", "expect": true, "schema": {schema}}}]' for schema in _NO_SCHEMAS),
+    ],
+)
 def test_a_file_that_holds_no_cases_is_refused(proffer: Proffer, tmp_path: Path, content: str) -> None:
     """With the place and how a case looks."""
     ran = proffer("rules", "test", written(tmp_path, "c.json", content))

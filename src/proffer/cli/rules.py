@@ -85,6 +85,7 @@ def explain(
     now: Annotated[str | None, typer.Option(help="The time of evaluation, such as 2025-06-01T12:00:00Z.")] = None,
     formula: Formula = False,
     root: Roots = None,
+    schema: Schema = None,
 ) -> None:
     """Show the value of each part of a rule for one customer."""
     explanation = explain_rule(
@@ -96,6 +97,7 @@ def explain(
         event=read_document(event) if event is not None else None,
         offer=read_object(offer, "rules-input") if offer is not None else None,
         now=_parse_time(now),
+        schema=rules.profile_schema(read_document(schema)) if schema is not None else None,
     )
     if explanation.notes:
         for note in explanation.notes:

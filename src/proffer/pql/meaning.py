@@ -11,6 +11,10 @@ _CHANGES: dict[int, tuple[str, ...]] = {
             "was converted to the type of the value on the left."
         ),
         (
+            "Arithmetic and aggregates read a text as a number only where the field is declared a number, and the text "
+            "`false` is false as a condition. Before, a text beside a number was converted, and any text was true."
+        ),
+        (
             "Date-times are instants: `=`, order, `in`, `min`, `max`, `distinct`, `topN` and `bottomN` compare the "
             "instant, whatever the offset and precision. Before, two texts were compared as texts."
         ),

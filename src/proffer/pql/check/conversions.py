@@ -94,9 +94,9 @@ class _ConversionChecker:
     def literal(self, comparison: _Comparison) -> Diagnostic | None:
         """Return a warning if a literal is converted to the declared type of the other side."""
         sign, subject, constant, _ = comparison
-        reading = self.reading(subject)
         value = _constant(constant)
-        if reading is None or value is None:
+        reading = None if value is None else self.reading(subject)
+        if reading is None:
             return None
         written, name = self.name(constant), self.name(subject)
         match reading:

@@ -232,10 +232,10 @@ class _StructureComparison:
 
 def order(sign: str, left: Value, right: Value, zone: tzinfo) -> bool:
     """Evaluate `<`, `<=`, `>`, `>=` on numbers, texts and times; false for anything else."""
-    if left is None or right is None or isinstance(left, bool) or isinstance(right, bool):
+    if left is None or right is None:
         return False
     pair = comparable(left, right, zone)
-    if pair is None:
+    if pair is None or isinstance(pair[0], bool):
         return False
     left_value, right_value = pair
     match sign:
@@ -272,13 +272,11 @@ def comparable(left: Value, right: Value, zone: tzinfo) -> tuple[Value, Value] |
     """
     if isinstance(left, str) and isinstance(right, str):
         return _as_moments(left, right) or (left, right)
-    if isinstance(left, bool) or isinstance(right, bool):
-        return _as_booleans(left, right)
-    if is_number(left) or is_number(right):
-        return _as_numbers(left, right)
     if isinstance(left, date) or isinstance(right, date):
         return _as_instants(left, right, zone)
-    return None
+    if isinstance(left, bool) or isinstance(right, bool):
+        return _as_booleans(left, right)
+    return _as_numbers(left, right)
 
 
 def _as_moments(left: str, right: str) -> tuple[Value, Value] | None:

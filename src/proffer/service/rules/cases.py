@@ -6,6 +6,7 @@ from typing import Any
 
 from proffer.errors import Invalid, Violation
 from proffer.pql import run_case
+from proffer.service.rules.check import type_problem
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +37,10 @@ def run_cases(content: Any) -> CaseReport:
     for index, case in enumerate(content):
         if not isinstance(case, Mapping) or not {"expr", "expect"} <= case.keys():
             raise _invalid_case(f"$[{index}]", "a case must have `expr` and `expect`")
+        schema = case.get("schema") or {}
+        reason = type_problem(schema) if isinstance(schema, Mapping) else "expected the fields of roots"
+        if reason is not None:
+            raise _invalid_case(f"$[{index}].schema", reason)
         result = run_case(case)
         report.total += 1
         report.in_columns += result.in_columns

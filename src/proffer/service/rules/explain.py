@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from proffer.model.profile import without_prefixes
-from proffer.pql import CompileErrors, Environment, explain
+from proffer.pql import CompileErrors, Environment, Schema, explain
 from proffer.service.rules.check import ExpressionDiagnostic, check, compile_expression
 
 ADDITIONAL = "_xdm.context.additionalParameters;version=1"
@@ -41,10 +41,11 @@ def explain_rule(
     event: Any,
     offer: Mapping[str, Any] | None,
     now: datetime,
+    schema: Schema | None = None,
 ) -> RuleExplanation:
-    """Evaluate every part of a rule for this customer and time."""
-    checked = check(text, kind=kind, roots=roots, saving=False)
-    compiled = compile_expression(text, kind=kind, roots=roots)
+    """Evaluate every part of a rule for this customer and time. Without a schema, the types are those of XDM."""
+    checked = check(text, kind=kind, roots=roots, saving=False, schema=schema)
+    compiled = compile_expression(text, kind=kind, roots=roots, schema=schema)
     if isinstance(compiled, CompileErrors):
         return RuleExplanation(checked.diagnostics, ())
     environment = Environment(
