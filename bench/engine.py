@@ -29,6 +29,7 @@ from _kernel import compile_kernel, kernel
 from _library import Library, Profile, a_library, profiles
 from _measure import Row, by_turns, compare_rounds, run_standalone
 from _peers import PEERS, by_hand
+from proffer.api.kit.fragments import candidate_documents
 from proffer.engine.compile.compiler import SnapshotBuilder
 from proffer.engine.decide import decide
 from proffer.engine.eligibility import Eligibility
@@ -39,6 +40,7 @@ from proffer.model.offer import PersonalizedOffer
 from proffer.pql import Environment
 from proffer.testing.builders import NOON, a_scope, id_of, some_inputs
 from proffer.testing.oracle import Oracle
+from proffer.wire.codec import encode
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 SEED = hash64("seed")
@@ -168,6 +170,9 @@ GOALS = {
     ("all", 10_000): "150 µs",
     (UNIQUE, 1_000): "20 µs",
     (UNIQUE, 10_000): "150 µs",
+    ("one option", 1_000): "40 µs",
+    ("with a trace", 1_000): "2 ms",
+    ("with a trace", 10_000): "20 ms",
 }
 
 
@@ -210,9 +215,14 @@ def decide_call(snapshot: Snapshot, *places: str, item_count: int = 1) -> Call:
     return lambda: decide(snapshot, next(inputs))
 
 
-def explain_call(snapshot: Snapshot) -> Call:
+def explain_call(snapshot: Snapshot, *, as_json: bool = False) -> Call:
     inputs = cycle([some_inputs(a_scope(), profile=profile) for profile in profiles()])
-    return lambda: decide(snapshot, next(inputs), explain=True)
+
+    def explain() -> object:
+        outcome = decide(snapshot, next(inputs), explain=True)
+        return [encode(candidate_documents(trace)) for trace in outcome.trace or ()] if as_json else outcome
+
+    return explain
 
 
 def whole_decisions(sizes: tuple[int, ...]) -> Iterator[Row]:
@@ -225,10 +235,12 @@ def whole_decisions(sizes: tuple[int, ...]) -> Iterator[Row]:
             "one option": decide_call(snapshot, "web"),
             "thirty options": decide_call(snapshot, "web", item_count=30),
         }
+        if size >= 1_000:
+            calls["with a trace"] = explain_call(snapshot)
+            calls["with a trace and its JSON"] = explain_call(snapshot, as_json=True)
         if size <= 1_000:
             oracle = Oracle(library.entities)
             inputs = cycle([some_inputs(a_scope(), profile=profile) for profile in profiles()])
-            calls["with explanation"] = explain_call(snapshot)
             calls["the naive engine"] = lambda oracle=oracle, inputs=inputs: oracle.decide(  # type: ignore[misc]
                 next(inputs)
             )
@@ -244,7 +256,7 @@ def whole_decisions(sizes: tuple[int, ...]) -> Iterator[Row]:
                 baseline="one option",
                 ratio=ratio,
                 spread=spread,
-                goal="40 µs" if (name, size) == ("one option", 1_000) else "",
+                goal=GOALS.get((name, size), ""),
             )
 
 

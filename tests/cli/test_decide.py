@@ -69,7 +69,7 @@ def test_a_decision_says_why(proffer: Proffer, database: str, tmp_path: Path) ->
     stranger = proffer("decide", *scope, "--count", 2)
     assert stranger.out.splitlines()[0] == "decision in web: `silver`"
     assert "eligibility" in stranger.out
-    assert "rule `adults`" in stranger.out
+    assert "`person.age >= 18` fails: it is missing" in stranger.out
 
 
 def test_kept_customers_are_known(proffer: Proffer, database: str, tmp_path: Path) -> None:

@@ -62,5 +62,5 @@ def test_the_tutorial_runs_as_printed(tmp_path: Path) -> None:
     adult, child, later = (one["xdm:propositions"][0] for one in decisions)
     assert adult["xdm:options"][0]["xdm:content"] == "A glass on the house"
     assert child["xdm:fallback"]["xdm:content"] == "Lemonade for all"
-    assert "profile.person.age = 12" in decisions[1]["trace"][0]["candidates"][0]["reason"]
+    assert "`person.age >= 18` fails: it is 12" in decisions[1]["trace"][0]["candidates"][0]["reason"]
     assert later["xdm:options"][0]["xdm:content"] == "A glass on the house"

@@ -12,6 +12,10 @@ from proffer.model.profile import UNKNOWN_PROFILE
 from proffer.pql import Environment
 from proffer.testing.builders import (
     Document,
+    a_collection,
+    a_constraint,
+    a_criterion,
+    a_decision,
     a_library,
     a_rule,
     a_scope,
@@ -73,10 +77,10 @@ def test_options_have_no_score_where_priority_decides() -> None:
         ({"a": None}, "is missing"),
         ({"a": {"b": None}}, "is missing"),
         ({"a": "text"}, "is missing"),
-        ({"a": {"b": False}}, "= false"),
-        ({"a": {"b": 17}}, "= 17"),
-        ({"a": {"b": 1.5}}, "= 1.5"),
-        ({"a": {"b": "x" * 99}}, '= "' + "x" * 60 + '"'),
+        ({"a": {"b": False}}, "is false"),
+        ({"a": {"b": 17}}, "is 17"),
+        ({"a": {"b": 1.5}}, "is 1.5"),
+        ({"a": {"b": "x" * 99}}, 'is "' + "x" * 60 + '…"'),
         ({"a": {"b": [1]}}, "is a list or an object"),
         ({"a": {"b": {"c": 1}}}, "is a list or an object"),
         ({"a": [{"b": 1}]}, "is a list or an object"),
@@ -86,16 +90,20 @@ def test_a_reason_shows_the_value_that_decided(attributes: dict[str, Any], shown
     """Short, and never a whole document."""
     outcome = decided(an_offer("gold", rule="r"), a_rule("r", "a.b = 99"), profile=attributes)
 
-    assert reasons(outcome) == {"gold": f"rule `r` does not hold: profile.a.b {shown}"}
+    assert reasons(outcome) == {"gold": f"`a.b = 99` fails: it {shown}"}
 
 
 def test_a_rule_runs_once_in_a_request() -> None:
     """Whatever the number of offers and scopes that ask for it."""
-    snapshot = a_snapshot(a_library(*(an_offer(f"o{n}", rule="adult") for n in range(5)), a_rule("adult", "true")))
+    offers = [an_offer(f"o{n}") for n in range(5)]
+    criterion = a_criterion("all", constraint=a_constraint(rule="adult"))
+    collection = a_collection("all", [offer["@id"] for offer in offers])
+    library = a_library(*offers, collection, a_decision("decision", criterion), a_rule("adult", "person.age >= 18"))
+    snapshot = a_snapshot(library)
     runs: Counter[str] = Counter()
     (decision,) = snapshot.decisions.values()
     (scope,) = decision.scopes.values()
-    constraint = scope.groups[0][0].candidates[0].bound_offer.constraint
+    constraint = scope.groups[0][0].constraint
     assert constraint is not None
     rule = constraint.rules[0].compiled
     assert rule is not None

@@ -56,7 +56,7 @@ def in_index(rule: CompiledRule, profile: Any) -> bool:
     composites = []
     for condition in conditions:
         index = run_to_completion(build_field_index(1, [(condition, [0])], partial(list, [(condition, [0])])))
-        composites.append(CompositeIndex("0", (condition.subject,), (index,)))
+        composites.append(CompositeIndex("0", (condition.name,), (condition.subject,), (index,)))
     lookup = generate_lookup(composites)
     found = 1 if lookup is None else lookup(environment, 1)
     return bool(found) and all(

@@ -5,7 +5,10 @@ from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from typing import Any
 
-from msgspec import Struct, structs
+from msgspec import Struct, structs, to_builtins
+
+from proffer.api.kit.fragments import candidate_document
+from proffer.model.trace import Verdict
 
 
 def values_of(item: Any) -> Any:
@@ -13,6 +16,8 @@ def values_of(item: Any) -> Any:
     if dataclasses.is_dataclass(item) and not isinstance(item, type):
         names = [field.name for field in dataclasses.fields(item)]
         return {"": type(item), **{name: values_of(getattr(item, name)) for name in names}}
+    if isinstance(item, Verdict):  # the engine finds its parts when they are read
+        return to_builtins(candidate_document(item))
     if isinstance(item, Struct):
         return {"": type(item), **{name: values_of(value) for name, value in structs.asdict(item).items()}}
     if isinstance(item, Mapping):

@@ -3,9 +3,10 @@
 from collections.abc import Iterable
 
 from proffer.engine.compiled import BoundOffer
-from proffer.model.capping import CapEvent, CapKey, CapLimit, CapUsage
+from proffer.model.capping import CapEvent, CapKey, CapLimit, CapScope, CapUsage
 from proffer.model.offer import PersonalizedOffer
 from proffer.model.outcome import Proposition, UnknownScope
+from proffer.model.trace import CapReason, Why
 from proffer.model.window import ALWAYS
 from proffer.pql import Environment
 
@@ -108,13 +109,20 @@ class CapState:
                         thresholds[limit.counter_key(option.offer.id, scope.placement.id)] = threshold
         return thresholds
 
-    def exhausted_reason(self, limit: CapLimit, offer: str, placement: str) -> str:
-        """Describe an exhausted limit and its count."""
+    def reason(self, limit: CapLimit, offer: str, placement: str) -> Why:
+        """Return why a limit is exhausted. The ends of periods of several units are not known here."""
         maximum: int | None = limit.limit
         if limit.threshold is not None:
             maximum = self._thresholds[offer, limit.name]
-            if maximum is None:
-                return f"the threshold of cap `{limit.name}` gives no whole number of at least 0"
-        scope_text = "for this profile" if limit.scope == "profile" else "in total"
-        used = self.used_count(limit, offer, placement)
-        return f"cap `{limit.name}` is reached: {used} of {maximum} {scope_text}"
+        if maximum is None:
+            return Why(problem=f"the threshold of cap `{limit.name}` gives no whole number of at least 0")
+        repeat = limit.repeat
+        return Why(
+            cap=CapReason(
+                name=limit.name,
+                limit=maximum,
+                used=self.used_count(limit, offer, placement),
+                per="profile" if limit.scope is CapScope.PROFILE else "total",
+                resets_us=repeat.end(0, self._now_us) if repeat is not None and repeat.count == 1 else None,
+            )
+        )

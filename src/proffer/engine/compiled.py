@@ -11,6 +11,7 @@ from proffer.pql import CompiledFormula, CompiledRule, Diagnostic, Environment, 
 from proffer.pql.compile import load_rule
 from proffer.pql.index.conjuncts import Conjunction
 from proffer.pql.index.partial_eval import SplitFormula
+from proffer.pql.index.rule_tests import RuleTests
 
 
 class RuleEvaluator:
@@ -43,7 +44,8 @@ class BoundRule:
 
     `compiled` is None where the text does not compile; the rule then counts as false (R33).
     `per_offer`: whether the rule reads `offer`, so that results may differ between offers.
-    `conjunction` is the same rule as a conjunction of predicates, for the index.
+    `conjunction` is the same rule as a conjunction of predicates, for the index. `tests` are its parts for
+    the reasons of a trace.
     """
 
     id: str
@@ -54,6 +56,7 @@ class BoundRule:
     per_offer: bool = False
     diagnostics: tuple[Diagnostic, ...] = ()
     conjunction: Conjunction | None = field(default=None, compare=False, repr=False)
+    tests: RuleTests | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,7 +31,7 @@ from proffer.engine.ranking import BestScores, ScoredCandidate, order_by_score
 from proffer.engine.scopes import resolve_scope
 from proffer.engine.scoring import OfferScorer
 from proffer.engine.snapshot import CompiledCriterion, CompiledScope, Snapshot
-from proffer.engine.trace import TraceRecorder
+from proffer.engine.trace import Reasons, TraceRecorder, scope_reason
 from proffer.model.content import Component, component_in_language
 from proffer.model.events import records_dropped
 from proffer.model.outcome import (
@@ -41,13 +41,14 @@ from proffer.model.outcome import (
     Proposition,
     UnknownScope,
 )
-from proffer.model.trace import ScopeTrace, Stage
+from proffer.model.trace import RankedBy, ScopeTrace, Stage, Why
 from proffer.pql import Environment
 
 
 def decide(snapshot: Snapshot, inputs: Inputs, *, explain: bool = False) -> DecisionOutcome:
     """Decide every scope of the request; with `explain`, trace every candidate."""
     run = _Run(inputs, snapshot.audience_ids)
+    reasons = Reasons(run.environment) if explain else None
     scope_results: list[Proposition | UnknownScope] = []
     traces: list[ScopeTrace] = []
     for scope_request in inputs.request.scopes:
@@ -63,7 +64,7 @@ def decide(snapshot: Snapshot, inputs: Inputs, *, explain: bool = False) -> Deci
                 )
             )
             continue
-        recorder = TraceRecorder() if explain else None
+        recorder = None if reasons is None else TraceRecorder(scope.pool, reasons)
         scope_results.append(run.decide_scope(scope, scope_request.item_count, recorder))
         if recorder is not None:
             traces.append(recorder.finish(scope, inputs.seed))
@@ -210,7 +211,7 @@ class _Run:
                         )
                     )
                 if recorder is not None:
-                    recorder.record_rank(offer, rank, scored.score, _rank_reason(rank, item_count, scored))
+                    recorder.record_rank(scored.position, rank, scored.score, RankedBy(formula, item_count))
                 elif rank >= item_count:
                     break
             self.caps.counts_faults = False
@@ -341,8 +342,7 @@ class _Run:
         clash = None if self.duplicate_filter is None else self.duplicate_filter.find_clash(offer.id, scope)
         if clash is not None:
             if recorder is not None:
-                where = f"`{clash.decision.name}` in `{clash.placement.name}`"
-                recorder.record_exclusion(offer, Stage.DEDUP, f"already proposed by decision {where}")
+                recorder.record_exclusion(scored.position, Stage.DEDUP, scope_reason(clash))
             return None
         component = component_in_language(scored.candidate.components, self.languages)
         if component is None:
@@ -355,7 +355,7 @@ class _Run:
                 return content
             reason = content
         if recorder is not None:
-            recorder.record_exclusion(offer, Stage.CONTENT, reason)
+            recorder.record_exclusion(scored.position, Stage.CONTENT, Why(problem=reason))
         return None
 
 
@@ -386,12 +386,3 @@ def _criterion_of(group: list[tuple[CompiledCriterion, Bits]], scored: ScoredCan
         if (criterion.formula or scored.candidate.formula) is scored.formula:
             return criterion.position
     return criteria[0].position
-
-
-def _rank_reason(rank: int, item_count: int, scored: ScoredCandidate) -> str:
-    suffix = f"; only {item_count} requested" if rank > item_count else ""
-    formula = scored.formula
-    basis = f"priority {scored.score}"
-    if formula is not None:
-        basis = f"formula `{formula.name}` = {scored.score}"
-    return f"rank {rank}, by {basis}{suffix}"

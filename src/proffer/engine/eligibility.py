@@ -1,10 +1,7 @@
 """Eligibility of offers for one request. Rules that do not read `offer` are evaluated at most once."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
 from proffer.engine.compiled import BoundConstraint, BoundRule
-from proffer.engine.index.audiences import MEMBER_STATUSES, qualifies, status_of
+from proffer.engine.index.audiences import qualifies
 from proffer.engine.index.bitset import Bits
 from proffer.engine.index.pool import Pool
 from proffer.model.constraint import ConstraintType
@@ -26,8 +23,8 @@ class _PoolResults:
 class Eligibility:
     """Evaluates constraints for one request and memoises the results.
 
-    `eligible` evaluates many offers by the index; `holds` and `failure_reason` evaluate the rules of
-    one. Results of rules that read `offer` are not memoised.
+    `eligible` evaluates many offers by the index, `holds` the rules of one. Results of rules that read
+    `offer` are not memoised.
     """
 
     __slots__ = ("_environment", "_results_by_pool", "_rule_results")
@@ -100,62 +97,3 @@ class Eligibility:
             if not rule.per_offer:
                 self._rule_results[rule.id] = result
         return result
-
-    def failure_reason(self, constraint: BoundConstraint, offer: PersonalizedOffer) -> str:
-        """Return why `holds` is false for this offer, with the relevant values."""
-        if not constraint.per_offer:
-            return self._failure_reason(constraint)
-        self._environment.offer = offer.attributes
-        reason = self._failure_reason(constraint)
-        self._environment.offer = None
-        return reason
-
-    def _failure_reason(self, constraint: BoundConstraint) -> str:
-        if constraint.missing:
-            return f"rule `{constraint.missing[0]}` is not in the library"
-        for rule in constraint.rules:
-            if not self.rule_holds(rule):
-                return self._rule_failure_reason(rule)
-        audience_names = ", ".join(f"`{a.namespace}/{a.id}`" for a in constraint.declared.audiences)
-        if constraint.type is ConstraintType.ANY_AUDIENCE:
-            return f"the profile is in none of the audiences {audience_names}"
-        profile = self._environment.profile
-        missing = [
-            audience
-            for audience in constraint.declared.audiences
-            if status_of(profile, audience) not in MEMBER_STATUSES
-        ]
-        if missing:
-            return f"the profile is not in audience `{missing[0].namespace}/{missing[0].id}`"
-        return "the constraint has no rules or audiences"
-
-    def _rule_failure_reason(self, rule: BoundRule) -> str:
-        if rule.compiled is None:
-            problem = rule.diagnostics[0].message if rule.diagnostics else "unknown"
-            return f"rule `{rule.name}` does not compile and counts as false: {problem}"
-        values = ", ".join(f"{path} {self._describe_value(path)}" for path in sorted(rule.compiled.reads)[:8])
-        return f"rule `{rule.name}` does not hold" + (f": {values}" if values else "")
-
-    def _describe_value(self, path: str) -> str:
-        """Describe the value at a path for a sentence: `= "FR"`, or `is missing`."""
-        root, _, subpath = path.partition(".")
-        value: Any
-        if root == "profile":
-            value = self._environment.profile
-        elif root == "offer":
-            value = self._environment.offer
-        else:
-            return "was read"
-        for step in subpath.split(".") if subpath else ():
-            if isinstance(value, Sequence) and not isinstance(value, str):
-                break  # the path continues in each item of the list
-            value = value.get(step) if isinstance(value, Mapping) else None
-        if value is None:
-            return "is missing"
-        if isinstance(value, bool):
-            return f"= {str(value).lower()}"
-        if isinstance(value, str):
-            return f'= "{value[:60]}"'
-        if isinstance(value, int | float):
-            return f"= {value}"
-        return "is a list or an object"

@@ -15,6 +15,10 @@ class ConstraintType(StrEnum):
     RULES = "rules"
 
 
+OWN_AUDIENCES = "ups"
+"""Namespace of the audiences that are defined in the library."""
+
+
 @dataclass(frozen=True, slots=True)
 class AudienceRef:
     """Reference to an audience: namespace code (`ups` for our own audiences) and id."""

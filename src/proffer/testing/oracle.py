@@ -14,7 +14,7 @@ A scope is decided in four steps (`_Scope.propose`):
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -43,7 +43,19 @@ from proffer.model.placement import Placement
 from proffer.model.ranking import RankingFormula, RankingType
 from proffer.model.request import ScopeRequest
 from proffer.model.rule import EligibilityRule
-from proffer.model.trace import STAGE_ORDER, ScopeTrace, Stage, Verdict
+from proffer.model.trace import (
+    STAGE_ORDER,
+    AudienceName,
+    CapReason,
+    EarlierScope,
+    NamedRef,
+    RankedBy,
+    ScopeTrace,
+    Stage,
+    Verdict,
+    Why,
+    WindowReason,
+)
 from proffer.pql import (
     CompiledFormula,
     CompiledRule,
@@ -51,8 +63,9 @@ from proffer.pql import (
     compile_formula,
     compile_rule,
 )
+from proffer.pql.index.rule_tests import RuleTestEvaluator, rule_tests
 
-StageReason = tuple[Stage, str]
+StageReason = tuple[Stage, Why]
 """The stage at which an offer was excluded, and the reason."""
 
 INELIGIBLE_STAGES = frozenset({Stage.CRITERION, Stage.ELIGIBILITY})
@@ -222,37 +235,47 @@ class _Request:
 
     # eligibility
 
-    def constraint_failure(self, constraint: Constraint, offer: PersonalizedOffer) -> str | None:
+    def constraint_failure(self, constraint: Constraint, offer: PersonalizedOffer) -> Why | None:
         """Return why the constraint does not hold for this profile and offer; None if it does."""
         match constraint.type:
             case ConstraintType.NONE:
                 return None
             case ConstraintType.RULE | ConstraintType.RULES:
-                return self.rule_failure(constraint.rules, offer)
+                return self.rules_failure(constraint.rules, offer)
             case ConstraintType.ANY_AUDIENCE:
                 if any(self.is_member(audience) for audience in constraint.audiences):
                     return None
-                audience_names = ", ".join(f"`{a.namespace}/{a.id}`" for a in constraint.audiences)
-                return f"the profile is in none of the audiences {audience_names}"
+                return self.not_in(constraint.audiences)
             case ConstraintType.ALL_AUDIENCES:
                 for audience in constraint.audiences:
                     if not self.is_member(audience):
-                        return f"the profile is not in audience `{audience.namespace}/{audience.id}`"
-                return None if constraint.audiences else "the constraint has no rules or audiences"
+                        return self.not_in((audience,))
+                return None if constraint.audiences else self.not_in(())
 
-    def rule_failure(self, rules: Iterable[str], offer: PersonalizedOffer) -> str | None:
+    def not_in(self, audiences: Sequence[AudienceRef]) -> Why:
+        if not audiences:
+            return Why(problem="the constraint has no rules or audiences")
+        return Why(audiences=tuple(AudienceName(audience.namespace, audience.id) for audience in audiences))
+
+    def rules_failure(self, rules: Sequence[str], offer: PersonalizedOffer) -> Why | None:
         for key in rules:
             if key not in self.oracle.compiled:
-                return f"rule `{key}` is not in the library"
-        for key in rules:
-            rule, compiled = self.oracle.entities[key], self.oracle.compiled[key]
-            if not isinstance(compiled, CompiledRule):
-                first = compiled.diagnostics[0].message
-                return f"rule `{rule.name}` does not compile and counts as false: {first}"
-            if not compiled.holds(self.environment(offer)):
-                values = ", ".join(f"{path} {self.describe_value(path, offer)}" for path in sorted(compiled.reads)[:8])
-                return f"rule `{rule.name}` does not hold" + (f": {values}" if values else "")
-        return None if rules else "the constraint has no rules or audiences"
+                return Why(NamedRef(key, key), problem="is not in the library")
+        failing = [why for key in rules if (why := self.rule_failure(key, offer)) is not None]
+        if failing:
+            return structs.replace(failing[0], others=tuple(failing[1:]))
+        return None if rules else self.not_in(())
+
+    def rule_failure(self, key: str, offer: PersonalizedOffer) -> Why | None:
+        """Return why a rule does not hold, by evaluating each of its tests."""
+        rule, compiled = self.oracle.entities[key], self.oracle.compiled[key]
+        named = NamedRef(key, rule.name)
+        if not isinstance(compiled, CompiledRule):
+            return Why(named, problem=f"does not compile and counts as false: {compiled.diagnostics[0].message}")
+        if compiled.holds(self.environment(offer)):
+            return None
+        evaluator = RuleTestEvaluator(self.environment(offer))
+        return Why(named, evaluator.failures(rule_tests(compiled.checked, compiled.text)))
 
     def is_member(self, audience: AudienceRef) -> bool:
         """Return whether the membership is realized (the default status) or existing."""
@@ -261,32 +284,6 @@ class _Request:
         if not isinstance(membership, Mapping):
             return False
         return membership.get("status", "realized") in ("realized", "existing")
-
-    def describe_value(self, path: str, offer: PersonalizedOffer) -> str:
-        """Describe the value of the profile or offer at a path."""
-        root, *steps = path.split(".")
-        roots: dict[str, Any] = {
-            "profile": self.inputs.profile.attributes,
-            "offer": offer.attributes,
-        }
-        if root not in roots:
-            return "was read"
-        value = roots[root]
-        for step in steps:
-            if isinstance(value, list):
-                break
-            value = _get(value, step)
-        match value:
-            case None:
-                return "is missing"
-            case bool():
-                return "= true" if value else "= false"
-            case str():
-                return f'= "{value[:60]}"'
-            case int() | float():
-                return f"= {value}"
-            case _:
-                return "is a list or an object"
 
 
 def uncounted(outcome: DecisionOutcome) -> DecisionOutcome:
@@ -302,12 +299,6 @@ class _ScoredOffer:
     score: float
     formula: RankingFormula | None
     criterion: int
-
-    @property
-    def basis(self) -> str:
-        if self.formula is None:
-            return f"priority {self.score}"
-        return f"formula `{self.formula.name}` = {self.score}"
 
 
 @dataclass
@@ -387,13 +378,13 @@ class _Scope:
         """Yield every failed check of an offer, in order of stage."""
         start, end = offer.window.start_us, offer.window.end_us
         if offer.status is not OfferStatus.APPROVED:
-            yield Stage.STATUS, f"the offer is {offer.status}, not approved"
+            yield Stage.STATUS, Why(problem=f"the offer is {offer.status}, not approved")
         if self.placement.id not in offer.representations:
-            yield Stage.PLACEMENT, f"no representation for placement `{self.placement.name}`"
+            yield Stage.PLACEMENT, Why(problem=f"no representation for placement `{self.placement.name}`")
         if start is not None and self.request.now_us < start:
-            yield Stage.CALENDAR, "the offer has not started"
+            yield Stage.CALENDAR, Why(window=WindowReason(offer.window, is_over=False))
         if end is not None and self.request.now_us > end:
-            yield Stage.CALENDAR, "the offer has ended"
+            yield Stage.CALENDAR, Why(window=WindowReason(offer.window, is_over=True))
         if (failure := self.request.constraint_failure(criterion.constraint, offer)) is not None:
             yield Stage.CRITERION, failure
         if (failure := self.request.constraint_failure(offer.constraint, offer)) is not None:
@@ -402,11 +393,12 @@ class _Scope:
             if self.request.now_us in cap.window and (not cap.placements or self.placement.id in cap.placements):
                 used, maximum = self.used_count(cap, offer), self.request.maximum(cap, offer)
                 if maximum is None:
-                    yield Stage.CAPPING, f"the threshold of cap `{cap.name}` gives no whole number of at least 0"
+                    problem = f"the threshold of cap `{cap.name}` gives no whole number of at least 0"
+                    yield Stage.CAPPING, Why(problem=problem)
                 elif used >= maximum:
-                    scope_text = "for this profile" if cap.scope is CapScope.PROFILE else "in total"
-                    reason = f"cap `{cap.name}` is reached: {used} of {maximum} {scope_text}"
-                    yield Stage.CAPPING, reason
+                    per = "profile" if cap.scope is CapScope.PROFILE else "total"
+                    resets_us = cap.repeat.end(0, self.request.now_us) if cap.repeat and cap.repeat.count == 1 else None
+                    yield Stage.CAPPING, Why(cap=CapReason(cap.name, maximum, used, per, resets_us))
 
     def used_count(self, cap: CapLimit, offer: PersonalizedOffer) -> int:
         """Return the stored count of a limit plus that of this request."""
@@ -444,15 +436,12 @@ class _Scope:
             None,
         )
         if clash is not None:
-            where = f"`{clash.decision.name}` in `{clash.placement.name}`"
-            self.add_exclusion(offer, Stage.DEDUP, f"already proposed by decision {where}")
+            decision, placement = (NamedRef(item.public_id, item.name) for item in (clash.decision, clash.placement))
+            self.add_exclusion(offer, Stage.DEDUP, Why(by=EarlierScope(decision, placement)))
             return Stage.DEDUP
         if self.component(offer) is None:
-            self.add_exclusion(
-                offer,
-                Stage.CONTENT,
-                f"the representation has no content of the type of placement `{self.placement.name}`",
-            )
+            problem = f"the representation has no content of the type of placement `{self.placement.name}`"
+            self.add_exclusion(offer, Stage.CONTENT, Why(problem=problem))
             return Stage.CONTENT
         self.ranked.append(scored)
         return Stage.RANKED
@@ -479,8 +468,8 @@ class _Scope:
 
     # the trace
 
-    def add_exclusion(self, offer: PersonalizedOffer, stage: Stage, reason: str) -> None:
-        self.exclusions.setdefault(offer.id, []).append((stage, reason))
+    def add_exclusion(self, offer: PersonalizedOffer, stage: Stage, why: Why) -> None:
+        self.exclusions.setdefault(offer.id, []).append((stage, why))
 
     def farthest_exclusion(self, key: str) -> StageReason:
         """Return the exclusion at the latest stage; of two at one stage, the first."""
@@ -493,8 +482,7 @@ class _Scope:
                 id=scored.offer.id,
                 name=scored.offer.name,
                 stage=Stage.RANKED,
-                reason=f"rank {rank}, by {scored.basis}"
-                + (f"; only {self.item_count} requested" if rank > self.item_count else ""),
+                why=Why(by=RankedBy(scored.formula, self.item_count)),
                 rank=rank,
                 score=scored.score,
             )
@@ -502,10 +490,10 @@ class _Scope:
         ]
         ranked_ids = {scored.offer.id for scored in self.ranked}
         excluded = [
-            Verdict(id=key, name=self.request.oracle.entities[key].name, stage=stage, reason=reason)
+            Verdict(id=key, name=self.request.oracle.entities[key].name, stage=stage, why=why)
             for key in self.exclusions
             if key not in ranked_ids
-            for stage, reason in [self.farthest_exclusion(key)]
+            for stage, why in [self.farthest_exclusion(key)]
         ]
         excluded.sort(key=lambda verdict: (STAGE_ORDER[verdict.stage], verdict.name, verdict.id))
         return (*ranked, *excluded)

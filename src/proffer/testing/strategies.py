@@ -210,7 +210,7 @@ def some_content(dice: Dice) -> dict[str, list[Document]]:
         placement: [
             a_component(
                 dice.usually("html", "json", "html-template"),
-                dice.choose(["one", "two", "three"]),
+                dice.choose(["1", "2", "3"]),  # JSON, whatever the kind
                 *dice.sample(LANGUAGES)[:2],
             )
             for _ in range(dice.usually(1, 0, 2, 3))

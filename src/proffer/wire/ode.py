@@ -242,13 +242,61 @@ class PropositionDoc(Struct, omit_defaults=True):
     fallback: OptionDoc | UnsetType = field(name="xdm:fallback", default=UNSET)
 
 
+class NamedDoc(Struct):
+    id: str
+    name: str
+
+
+class RuleFailureDoc(Struct, omit_defaults=True):
+    rule: NamedDoc
+    tests: Any = UNSET
+
+
+class AudienceDoc(Struct, omit_defaults=True):
+    id: str
+    namespace: str
+    name: str | UnsetType = UNSET
+
+
+class CapDoc(Struct, omit_defaults=True):
+    name: str
+    limit: int
+    used: int
+    per: str
+    resets_at: str | UnsetType = field(name="resetsAt", default=UNSET)
+
+
+class WindowDoc(Struct, omit_defaults=True):
+    start: str | UnsetType = UNSET
+    end: str | UnsetType = UNSET
+
+
+class ByDoc(Struct, omit_defaults=True):
+    """What ranked an offer: priority or formula; or the earlier scope that was given it."""
+
+    priority: int | UnsetType = UNSET
+    formula: NamedDoc | UnsetType = UNSET
+    decision: NamedDoc | UnsetType = UNSET
+    placement: NamedDoc | UnsetType = UNSET
+
+
 class CandidateDoc(Struct, omit_defaults=True):
+    """A candidate of a trace: the stage at which it was excluded, and the reason as a sentence and in parts."""
+
     id: str
     name: str
     stage: str
     reason: str
     rank: int | UnsetType = UNSET
     score: float | UnsetType = UNSET
+    rule: NamedDoc | UnsetType = UNSET
+    tests: Any = UNSET
+    other_rules: list[RuleFailureDoc] | UnsetType = field(name="otherRules", default=UNSET)
+    audience: AudienceDoc | UnsetType = UNSET
+    audiences: list[AudienceDoc] | UnsetType = UNSET
+    cap: CapDoc | UnsetType = UNSET
+    window: WindowDoc | UnsetType = UNSET
+    by: ByDoc | UnsetType = UNSET
 
 
 class TraceDoc(Struct, omit_defaults=True):

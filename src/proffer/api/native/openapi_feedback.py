@@ -213,6 +213,7 @@ SCHEMAS |= {
                                     "rank": {"type": "integer"},
                                     "score": {"type": "number"},
                                 },
+                                "description": "Also the parts of the reason: docs/reference/trace.md.",
                                 "required": ["id", "name", "stage", "reason"],
                             },
                         },

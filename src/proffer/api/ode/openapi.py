@@ -142,7 +142,8 @@ _DECIDE = Operation(
         CONTAINER,
         OperationParameter(
             name="explain",
-            about="Add `trace`: for every scope, each candidate with its stage and the reason.",
+            about="Add `trace`: for every scope, each candidate with its stage and the reason, in parts and as a "
+            "sentence (docs/reference/trace.md).",
             schema=_FLAG,
         ),
         OperationParameter(

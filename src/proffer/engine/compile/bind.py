@@ -1,6 +1,7 @@
 """Compilation of rules, formulas and constraints into bound records."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 
 from proffer.engine.compiled import (
     RULE_TYPES,
@@ -16,6 +17,7 @@ from proffer.model.rule import EligibilityRule
 from proffer.pql import CompiledFormula, CompiledRule, Schema, compile_formula, compile_rule
 from proffer.pql.index.conjuncts import Conjunction, Residual, conjoin, conjuncts
 from proffer.pql.index.partial_eval import partial_eval
+from proffer.pql.index.rule_tests import rule_tests
 
 LIBRARY_ROOTS = frozenset({"profile", "xEvent", "offer"})
 """Roots every rule and formula of a library may use, besides those declared in its `definedOn`."""
@@ -26,12 +28,14 @@ THRESHOLD_ROOTS = frozenset({"profile", "offer"})
 def bind_rule(rule: EligibilityRule, schema: Schema) -> BoundRule:
     """Compile a rule. One that does not compile has diagnostics and is false."""
     result = compile_rule(rule.condition, roots=LIBRARY_ROOTS | rule.roots, name=rule.name, schema=schema)
-    compiled = conjunction = None
+    compiled = conjunction = tests = None
     per_offer = False
     if isinstance(result, CompiledRule):
         compiled = RuleEvaluator(result)
         per_offer = any(path == "offer" or path.startswith("offer.") for path in result.reads)
         conjunction = _conjunction(result, per_offer=per_offer)
+        with suppress(RecursionError):  # too deep: the whole rule is the only reason
+            tests = rule_tests(result.checked, result.text)
     return BoundRule(
         id=rule.id,
         name=rule.name,
@@ -41,6 +45,7 @@ def bind_rule(rule: EligibilityRule, schema: Schema) -> BoundRule:
         per_offer=per_offer,
         diagnostics=result.diagnostics,
         conjunction=conjunction,
+        tests=tests,
     )
 
 

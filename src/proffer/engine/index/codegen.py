@@ -30,10 +30,11 @@ _CACHE_SIZE = 4_096
 class CompositeIndex:
     """Index of predicates of one shape on the same subjects.
 
-    It has one field index per subject. Offers without such a predicate pass.
+    It has one field index per subject, which has a name. Offers without such a predicate pass.
     """
 
     shape: str
+    names: tuple[str, ...]
     subjects: tuple[Node, ...]
     field_indexes: tuple[FieldIndex, ...]
 

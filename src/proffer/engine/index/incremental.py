@@ -6,7 +6,7 @@ offers are evaluated one by one.
 
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from proffer.engine.compiled import RULE_TYPES, BoundConstraint, BoundOffer
 from proffer.engine.index.audiences import qualifies
@@ -16,6 +16,7 @@ from proffer.engine.index.index import ONE_OFFER, PER_OFFER, PredicateIndex
 from proffer.engine.index.pool import Pool, is_index_equivalent, top_offers_of
 from proffer.engine.index.position_map import PositionChanges, apply_changes, position_of
 from proffer.pql import Environment
+from proffer.pql.syntax.nodes import Node
 
 MAX_CHANGES = 8
 """Maximum number of changed offers; beyond it the index is rebuilt, as each slows every request."""
@@ -158,6 +159,7 @@ class _OverlayIndex(PredicateIndex):
             possible=changes.remap_bits(base.possible) | added,
             audiences=base.audiences,
             field_lookup=base.field_lookup,
+            composites=base.composites,
             residual=changes.remap_bits(base.residual) | residual,
             residuals=tuple(residuals),
             residual_at=changes.remap_list(base.residual_at, numbers),
@@ -168,6 +170,11 @@ class _OverlayIndex(PredicateIndex):
 
     def lookup(self, environment: Environment) -> Bits:
         return self.changes.remap_bits(self.base.lookup(environment)) | self.added
+
+    def lookup_by_subject(self, value_of: Callable[[str, Node], Any]) -> tuple[Bits, dict[str, Bits]]:
+        covered, passing = self.base.lookup_by_subject(value_of)
+        remap = self.changes.remap_bits
+        return remap(covered), {name: remap(offers) for name, offers in passing.items()}
 
 
 def _constraint_evaluator(constraint: BoundConstraint) -> Callable[[Environment], bool]:

@@ -10,13 +10,18 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 from proffer.engine.compiled import RULE_TYPES, BoundConstraint, BoundOffer, BoundRule
 from proffer.engine.index.audiences import AudienceIndex
 from proffer.engine.index.bitset import Bits, bits_of
 from proffer.engine.index.codegen import CompositeIndex, FieldLookup, generate_lookup
-from proffer.engine.index.predicate_table import ConditionPositions, FieldIndex, build_field_index
+from proffer.engine.index.predicate_table import (
+    ConditionPositions,
+    FieldIndex,
+    UnindexableValue,
+    build_field_index,
+)
 from proffer.model.constraint import Constraint
 from proffer.pql import Environment
 from proffer.pql.index.conjuncts import Conjunction, Residual
@@ -42,13 +47,14 @@ class PredicateIndex:
 
     `possible`: offers whose constraint can hold at all. `residual`: offers whose rule has predicates
     that the index cannot answer; `residual_at[position]` is an index into `residuals`, each a function
-    with its scope.
+    with its scope. `composites` are what `field_lookup` is generated from.
     """
 
     offers: Sequence[BoundOffer]
     possible: Bits
     audiences: AudienceIndex | None
     field_lookup: FieldLookup | None
+    composites: tuple[CompositeIndex, ...]
     residual: Bits
     residuals: tuple[tuple[Callable[[Environment], bool], ResidualScope], ...]
     residual_at: Sequence[int]
@@ -64,6 +70,26 @@ class PredicateIndex:
             except Exception:  # noqa: BLE001 - unindexable value, or error in a subject
                 return self._evaluate_rules(passing, environment)
         return passing
+
+    def lookup_by_subject(self, value_of: Callable[[str, Node], Any]) -> tuple[Bits, dict[str, Bits]]:
+        """Return the offers that the index covers, and which of them pass, by the name of each subject.
+
+        `value_of` returns the value of a subject with this name. Subjects without a value that tables
+        cover are missing, as are predicates of several subjects.
+        """
+        passing: dict[str, Bits] = {}
+        missing: set[str] = set()
+        for composite in self.composites:
+            if len(composite.names) > 1:
+                continue
+            (name,), (subject,), (field_index,) = composite.names, composite.subjects, composite.field_indexes
+            try:
+                offers = field_index.lookup(value_of(name, subject))
+            except UnindexableValue:
+                missing.add(name)
+            else:
+                passing[name] = passing.get(name, offers) & offers
+        return (1 << len(self.offers)) - 1, {name: passing[name] for name in passing.keys() - missing}
 
     def residual_failures(
         self, positions: Iterable[int], environment: Environment, results: dict[int, bool]
@@ -148,14 +174,14 @@ def build_index(
     for name, conditions in sorted(builder.by_path.items()):
         recompute = partial(_conditions_on, name, offers)
         field_index = yield from build_field_index(len(offers), list(conditions.values()), recompute)
-        composites.append(CompositeIndex("0", (_subject(conditions),), (field_index,)))
+        composites.append(CompositeIndex("0", (name,), (_subject(conditions),), (field_index,)))
     for group in selected:
         field_indexes: list[FieldIndex] = []
         for leaf, conditions in enumerate(builder.by_group[group]):
             recompute = partial(_conditions_at, group, leaf, offers)
             field_indexes.append((yield from build_field_index(len(offers), list(conditions.values()), recompute)))
         subjects = tuple(map(_subject, builder.by_group[group]))
-        composites.append(CompositeIndex(group[0], subjects, tuple(field_indexes)))
+        composites.append(CompositeIndex(group[0], group[1], subjects, tuple(field_indexes)))
     yield
     residual_at = [builder.residual_at.get(position, 0) for position in range(len(offers))]
     yield
@@ -283,6 +309,7 @@ class _IndexBuilder:
             possible=(1 << size) - 1 & ~bits_of(self.never_eligible),
             audiences=AudienceIndex(size, self.audiences) if self.audiences else None,
             field_lookup=generate_lookup(composites),
+            composites=tuple(composites),
             residual=bits_of(self.residual_at),
             residuals=tuple(
                 (_conjoin(parts), _residual_scope(parts, users[number])) for number, parts in enumerate(self.residuals)

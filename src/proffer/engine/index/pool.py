@@ -4,13 +4,14 @@ from bisect import bisect_right
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from operator import is_
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from proffer.engine.compiled import BoundConstraint, BoundOffer
+from proffer.engine.compiled import BoundConstraint, BoundOffer, BoundRule
 from proffer.engine.index.bitset import Bits, bits_of, positions_of, without
 from proffer.engine.index.date_windows import Calendar, build_calendar
 from proffer.engine.index.index import PredicateIndex, build_index
 from proffer.engine.index.tie_break import order_ties
+from proffer.pql.index.rule_tests import RuleTests
 
 if TYPE_CHECKING:
     from proffer.engine.index.arrays import PoolArrays
@@ -58,6 +59,26 @@ class Pool:
     capped: Bits
     arrays: "PoolArrays | None"
     max_scalar_offers: int
+    _by_name: tuple[int, ...] | None = field(default=None, init=False, repr=False)
+    _plain_rules: "list[PlainRule | None] | None" = field(default=None, init=False, repr=False)
+
+    @property
+    def by_name(self) -> tuple[int, ...]:
+        """The positions by name, then public id; computed on first use."""
+        if self._by_name is None:
+            names = [(bound_offer.offer.name, bound_offer.offer.public_id) for bound_offer in self.offers]
+            self._by_name = tuple(sorted(range(len(names)), key=names.__getitem__))
+        return self._by_name
+
+    @property
+    def plain_rules(self) -> "list[PlainRule | None]":
+        """By position, the only rule of an offer, if its tests must all hold and do not read the offer.
+
+        Computed on first use; None for all other offers.
+        """
+        if self._plain_rules is None:
+            self._plain_rules = [_plain_rule(bound_offer.constraint) for bound_offer in self.offers]
+        return self._plain_rules
 
     def replace_index(self, index: PredicateIndex, calendar: Calendar) -> None:
         """Replace index and calendar by equivalent, faster ones."""
@@ -142,6 +163,22 @@ class Pool:
         if self.arrays is not None and ties.bit_count() > self.max_scalar_offers:
             return self.arrays.order_ties(ties, first, seed)
         return order_ties(seed, ties, first, self.id_hashes)
+
+
+class PlainRule(NamedTuple):
+    """A rule with its tests."""
+
+    rule: BoundRule
+    tests: RuleTests
+
+
+def _plain_rule(constraint: BoundConstraint | None) -> PlainRule | None:
+    if constraint is None or constraint.per_offer or constraint.missing or len(constraint.rules) != 1:
+        return None
+    (rule,) = constraint.rules
+    if rule.tests is None or rule.tests.shape is not None or rule.tests.repeated is not None:
+        return None
+    return PlainRule(rule, rule.tests)
 
 
 def top_offers_of(levels: Sequence[int], size: int) -> Bits:

@@ -93,6 +93,11 @@ def path_subject(node: Node) -> Node | None:
     return _subject_of(node, _is_request_path)
 
 
+def subject_of_test(node: Node) -> Node | None:
+    """Return the single subject of a test, a path or an expression; None if it compares no constants."""
+    return _subject_of(node, _is_scalar_expression)
+
+
 def condition_on(subject: Node, node: Node) -> Condition:
     """Return the condition of a node on this subject; equal conditions are one object."""
     name, key = intern(subject_name(subject)), intern(_text_without_subject(node, subject))

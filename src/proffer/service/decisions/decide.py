@@ -26,6 +26,7 @@ from proffer.model.placement import Placement
 from proffer.model.profile import Profile
 from proffer.model.request import DecisionRequest, RequestedScope
 from proffer.pql import MEANING_VERSION
+from proffer.service.decisions.audience_names import with_audience_names
 from proffer.service.decisions.context_check import check_context
 from proffer.service.decisions.degraded import (
     WITHOUT_COUNTERS,
@@ -224,7 +225,7 @@ class DecideService:
         return DecisionResult(
             proposition_id=inputs.seed,
             decided_us=now_us,
-            outcome=outcome,
+            outcome=with_audience_names(outcome, state.customer_schema.audiences),
             without=without,
             unrecorded=unrecorded,
         )
@@ -272,7 +273,7 @@ class DecideService:
             return DecisionResult(
                 proposition_id=proposition_id,
                 decided_us=now_us,
-                outcome=outcome,
+                outcome=with_audience_names(outcome, state.customer_schema.audiences),
                 reserved_until_us=reserved_until_us,
             )
         raise Busy("concurrent requests used up the caps of the chosen offers; try again", code="busy")

@@ -21,6 +21,7 @@ from proffer.model.profile import Profile, ProfileIdentity
 from proffer.model.trace import ScopeTrace, Stage, Verdict
 from proffer.pql import MEANING_VERSION, changes_of_meaning
 from proffer.service.customers.profiles import ProfileService
+from proffer.service.decisions.audience_names import with_audience_names
 from proffer.service.decisions.decide import usage_for
 from proffer.service.decisions.degraded import DegradedSnapshotCache
 from proffer.service.decisions.record import recorded_answers
@@ -129,15 +130,15 @@ class ReplayService:
         current_inputs, customer_stored = await self._current_inputs(access, event)
         names = _names(state, event)
         comparison = _Comparison(event, names)
-        replayed = _decide_with_trace(_available_snapshot(recorded_snapshot, event), inputs)
+        replayed = _decide_with_trace(state, _available_snapshot(recorded_snapshot, event), inputs)
         return Replay(
             event=event,
             names=names,
             traces=tuple(replayed.trace or ()),
             customer_stored=customer_stored,
             as_recorded=comparison.differences(replayed),
-            current_library=comparison.differences(_decide_with_trace(current_snapshot, inputs)),
-            current_state=comparison.differences(_decide_with_trace(current_snapshot, current_inputs)),
+            current_library=comparison.differences(_decide_with_trace(state, current_snapshot, inputs)),
+            current_state=comparison.differences(_decide_with_trace(state, current_snapshot, current_inputs)),
         )
 
     async def _current_inputs(self, access: AuthorizedContainer, event: DecisionEvent) -> tuple[Inputs, bool]:
@@ -191,8 +192,8 @@ def _event_inputs(event: DecisionEvent) -> Inputs:
     )
 
 
-def _decide_with_trace(snapshot: Snapshot, inputs: Inputs) -> DecisionOutcome:
-    return decide(snapshot, inputs, explain=True)
+def _decide_with_trace(state: ContainerState, snapshot: Snapshot, inputs: Inputs) -> DecisionOutcome:
+    return with_audience_names(decide(snapshot, inputs, explain=True), state.customer_schema.audiences)
 
 
 class _Comparison:
