@@ -13,6 +13,7 @@ from proffer.app import create_app
 from proffer.config import Settings
 from proffer.model.events import edge_proposition_id
 from proffer.model.ids import EntityKind
+from proffer.pql import MEANING_VERSION
 from proffer.testing import builders as b
 from support.decisions import a_library, always, ask, proposition
 from support.server import ODE
@@ -111,6 +112,13 @@ def test_decisions_are_exported_as_documented(proffer: Proffer, database: str, t
     assert newer["scopeDetails"]["activity"] == {"id": DECISION, "etag": "1", "name": "decision"}
     assert newer["scopeDetails"]["experience"] == {"id": said["experienceID"]}
     assert json.loads(one["_proffer"]["attributes"]) == {"person": {"age": 40}}
+    assert one["_proffer"]["meaning"] == MEANING_VERSION
+    (own,) = one["_proffer"]["propositions"]
+    assert (own["id"], own["criteria"]) == (newer["id"], [0])
+    assert "criteria" not in none["_proffer"]["propositions"][0]
+    for row in rows(out):
+        for scope in row["_proffer"]["propositions"]:
+            assert ("dropped" in scope) is row["_id"].endswith("0")
     (empty,) = none["_experience"]["decisioning"]["propositionDetails"]
     assert (empty["fallback"]["id"], "selections" in empty) == (FALLBACK, False)
     same = [row["_experience"]["decisioning"]["experienceID"] for row in rows(out)]

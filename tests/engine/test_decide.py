@@ -16,6 +16,7 @@ from proffer.testing.builders import (
     a_constraint,
     a_criterion,
     a_decision,
+    a_formula,
     a_library,
     a_rule,
     a_scope,
@@ -60,6 +61,44 @@ def test_a_trace_tells_the_seed_and_the_order_of_candidates() -> None:
     assert [v.name for v in trace.candidates] == ["gold", "silver", "a draft", "z draft", "capped"]
     assert [v.rank for v in trace.candidates] == [1, 2, None, None, None]
     assert reasons(outcome)["silver"] == "rank 2, by priority 1; only 1 requested"
+
+
+@pytest.mark.parametrize(("seed", "dropped"), [("10", (1, 0, 1, 1, 0, 0)), ("01", ())])
+def test_one_decision_of_sixteen_counts_what_it_dropped(seed: str, dropped: tuple[int, ...]) -> None:
+    """By the last digit of its id; drafts are no candidates, and each candidate counts once, where it fell."""
+    (answer,) = decided(
+        an_offer("gold"),
+        an_offer("draft", status="draft", rule="nobody"),
+        an_offer("over", window=(0, 1), rule="nobody"),
+        an_offer("for nobody", cap=1, rule="nobody"),
+        an_offer("spent", cap=0),
+        a_rule("nobody", "false"),
+        seed=seed,
+    ).scopes
+
+    assert isinstance(answer, Proposition)
+    assert answer.dropped == dropped
+
+
+def test_an_option_names_the_criterion_that_ranked_it() -> None:
+    """Its place among all criteria of the decision; of two in a group, that whose formula gave the best score."""
+    library = a_library(
+        *(an_offer(name, priority=priority) for name, priority in (("gold", 1), ("silver", 2))),
+        a_formula("low", "1"),
+        a_formula("high", "9"),
+        a_collection("all", ["gold", "silver"]),
+        a_collection("one", ["silver"]),
+        a_decision(
+            "decision",
+            a_criterion("one", placements=["app"], priority=5),
+            a_criterion("all", formula="low"),
+            a_criterion("one", formula="high"),
+        ),
+    )
+    (answer,) = decide(a_snapshot(library), some_inputs(a_scope(item_count=2))).scopes
+
+    assert isinstance(answer, Proposition)
+    assert [(option.offer.name, option.criterion) for option in answer.options] == [("silver", 2), ("gold", 1)]
 
 
 def test_options_have_no_score_where_priority_decides() -> None:

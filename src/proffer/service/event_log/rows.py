@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from proffer.model.attribution import AttributedFeedback
-from proffer.model.events import DecisionEvent, ScopeAnswer, Selection, edge_proposition_id
+from proffer.model.events import DROPPED_STAGES, DecisionEvent, ScopeAnswer, Selection, edge_proposition_id
 from proffer.model.feedback import FeedbackKind
 from proffer.model.identity import IdentityKey
 from proffer.model.ids import canonical
@@ -85,6 +85,15 @@ DECISIONS: Columns = {
         "attributes": "text",
         "context": "text",
         "usage": [{"offer": "text", "limit": "text", "placement": "text", "count": "integer"}],
+        "thresholds": [{"offer": "text", "limit": "text", "placement": "text", "threshold": "integer"}],
+        "meaning": "integer",
+        "propositions": [
+            {
+                "id": "text",
+                "criteria": ["integer"],
+                "dropped": {stage.value: "integer" for stage in DROPPED_STAGES},
+            }
+        ],
         "without": "text",
         "redacted": "boolean",
     },
@@ -179,6 +188,17 @@ def decision_row(event: DecisionEvent, versions: VersionIndex) -> Row:
                 for (offer, name, placement), count in event.usage.items()
             ]
             or None,
+            "thresholds": [
+                {"offer": offer, "limit": name, "placement": placement or None, "threshold": threshold}
+                for (offer, name, placement), threshold in event.thresholds.items()
+            ]
+            or None,
+            "meaning": event.meaning,
+            "propositions": [
+                _own_proposition(event.id, index, answer)
+                for index, answer in enumerate(event.answers)
+                if answer is not None
+            ],
             "without": event.unavailable_data or None,
             "redacted": event.redacted or None,
         },
@@ -263,6 +283,17 @@ def _proposition(
             ]
             or None,
         },
+    }
+
+
+def _own_proposition(decision: str, index: int, answer: ScopeAnswer) -> dict[str, Any]:
+    """Return what the documented members of a proposition have no place for."""
+    dropped = {stage.value: count for stage, count in zip(DROPPED_STAGES, answer.dropped, strict=False)}
+    criteria = [selection.criterion for selection in answer.selections if selection.criterion is not None]
+    return {
+        "id": edge_proposition_id(decision, index),
+        "criteria": criteria or None,
+        "dropped": dropped or None,
     }
 
 
