@@ -75,6 +75,36 @@ def preview(key: str) -> dict[str, Any]:
     }
 
 
+def preview_results(matches: Sequence[Sequence[str]] | None, *, key: str, origin: str) -> dict[str, Any]:
+    """Return the XIDs of matching customers, each with its other identities; None: the count runs."""
+
+    def link(xid: str) -> dict[str, Any]:
+        return {"_href": f"{origin}/data/core/ups/access/entities?schema.name={PROFILE}&entityId={xid}"}
+
+    return {
+        "state": "RUNNING" if matches is None else "RESULT_READY",
+        "results": [
+            {first: {**link(first), "endCustomerIds": {xid: link(xid) for xid in related}}}
+            for first, *related in matches or ()
+        ],
+        "page": {"offset": 0, "size": len(matches or ())},
+        "links": {"_self": f"{origin}/data/core/ups/preview/{key}", "next": "", "prev": ""},
+    }
+
+
+def merge_policies_page(children: Sequence[Mapping[str, Any]], *, total: int, next_query: str) -> dict[str, Any]:
+    """Return a page of merge policies. `next_query` is the query of the next page, or empty.
+
+    Clients read `next` without looking whether it is there.
+    """
+    href = f"@/mergePolicies?{next_query}" if next_query else ""
+    return {
+        "_page": {"totalCount": total, "pageSize": len(children)},
+        "children": list(children),
+        "_links": {"next": {"href": href, "templated": False}},
+    }
+
+
 def merge_policy(
     document: Mapping[str, Any], *, key: str, organisation: str, sandbox: str, updated_ms: int
 ) -> dict[str, Any]:
@@ -108,6 +138,11 @@ def descriptor(document: Mapping[str, Any], *, key: str, organisation: str, etag
     }
 
 
+def descriptors_page(descriptors: Sequence[Any]) -> dict[str, Any]:
+    """Return the form with `results`, with all descriptors on one page."""
+    return {"results": list(descriptors), "_page": {"count": len(descriptors), "next": None}, "_links": {}}
+
+
 def namespace(
     document: Mapping[str, Any], *, key: str, custom: bool, created_ms: int, updated_ms: int
 ) -> dict[str, Any]:
@@ -115,7 +150,7 @@ def namespace(
         "id": key,
         "code": document["code"],
         "name": document.get("name", document["code"]),
-        "description": document.get("description", ""),
+        "description": document.get("description") or "",
         "idType": document.get("idType", "CROSS_DEVICE"),
         "status": "ACTIVE",
         "custom": custom,

@@ -14,8 +14,8 @@ def test_the_answer_is_the_golden_one(path: Path) -> None:
     """Each request gets the whole answer that its document shows, ids and times aside."""
     case = json.loads(path.read_text(encoding="utf-8"))
     with server() as client:
-        fill(client)
-        assert run(client, case) == case["answer"]
+        ids = fill(client)
+        assert run(client, case, ids) == case["answer"]
 
 
 def test_there_are_documents() -> None:

@@ -14,7 +14,7 @@ from proffer.api.ups.openapi_audiences import OPERATIONS
 from proffer.api.ups.routes import PREFIX
 from proffer.auth.principal import Permission
 from proffer.errors import Invalid, Malformed, ProfferError, Violation
-from proffer.model.identity import unknown_namespace
+from proffer.model.identity import encode_xid, unknown_namespace
 from proffer.model.instance import Instance
 from proffer.service.customers.audience_upload import ListFormat, parse_upload
 from proffer.service.customers.audiences import AudienceService, Estimate
@@ -50,6 +50,8 @@ class AudienceRoutes:
             ("deleteAudience", Permission.LIBRARY_WRITE, self.delete),
             ("putMembers", Permission.PROFILES_WRITE, self.members),
             ("startEstimate", Permission.PROFILES_READ, self.preview),
+            ("getPreview", Permission.PROFILES_READ, self.preview_results),
+            ("deletePreview", Permission.PROFILES_READ, self.delete_preview),
             ("getEstimate", Permission.PROFILES_READ, self.estimate),
         ]
         return OperationRoutes(OPERATIONS, PREFIX).in_sandbox(self._registry, table, sees_all_writes=True)
@@ -156,12 +158,32 @@ class AudienceRoutes:
 
     async def estimate(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         """GET /estimate/{previewId}: the estimate, or that it is still running."""
-        key = str(call.request.path_params["preview"])
-        result = self._estimates.get(access, key).result
-        if isinstance(result, ProfferError):
-            raise result
+        result = self._result(call, access)
         headers = warning_headers(result.warnings) if result is not None else {}
         return json_response(_estimate_document(result), headers=headers)
+
+    async def preview_results(self, call: ApiCall, access: AuthorizedContainer) -> Response:
+        """GET /preview/{previewId}: the first customers that match, or that the count is still running."""
+        result = self._result(call, access)
+        return json_response(
+            segments.preview_results(
+                None if result is None else [[encode_xid(key) for key in keys] for keys in result.preview],
+                key=_preview_key(call),
+                origin=call.origin,
+            )
+        )
+
+    async def delete_preview(self, call: ApiCall, access: AuthorizedContainer) -> Response:
+        """DELETE /preview/{previewId}: stop a count that runs, and forget it."""
+        self._estimates.delete(access, _preview_key(call))
+        return Response(status_code=200)
+
+    def _result(self, call: ApiCall, access: AuthorizedContainer) -> Estimate | None:
+        """Return the estimate of the path; None while it runs. Raises its error."""
+        result = self._estimates.get(access, _preview_key(call)).result
+        if isinstance(result, ProfferError):
+            raise result
+        return result
 
 
 def _receipt(access: AuthorizedContainer, receipt: WriteReceipt) -> Response:
@@ -183,6 +205,10 @@ def _segment_document(access: AuthorizedContainer, instance: Instance) -> dict[s
 
 def _key(call: ApiCall) -> str:
     return str(call.request.path_params["segment"]).lower()
+
+
+def _preview_key(call: ApiCall) -> str:
+    return str(call.request.path_params["preview"])
 
 
 def _editable_members(changes: dict[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Identity descriptors: which fields of a schema are identities."""
 
+import re
 from typing import Any
 
 from starlette.responses import Response
@@ -16,11 +17,13 @@ from proffer.model.ids import EntityKind
 from proffer.model.instance import Instance
 from proffer.service.library.objects import CatalogService, Precondition
 from proffer.service.library.registry import AuthorizedContainer, ContainerRegistry
+from proffer.service.search.properties import document_matcher, parse_property
 from proffer.wire import segments
 
 PREFIX = "/data/foundation/schemaregistry"
 _PATH = "/tenant/descriptors"
 _IS_DESCRIPTOR = Precondition(kind=EntityKind.DESCRIPTOR)
+_REFERENCES = re.compile(r"xdm(?:-v2)?-(?P<form>id|link)\b")
 _SERVER_MEMBERS = frozenset({"@id", "imsOrg", "version", "meta:containerId"})
 
 
@@ -34,6 +37,7 @@ class DescriptorRoutes:
     def surface(self) -> Surface:
         table: list[RouteSpec] = [
             ("listDescriptors", Permission.LIBRARY_READ, self.list),
+            ("listDescriptorsSlash", Permission.LIBRARY_READ, self.list),
             ("createDescriptor", Permission.LIBRARY_WRITE, self.create),
             ("getDescriptor", Permission.LIBRARY_READ, self.get),
             ("replaceDescriptor", Permission.LIBRARY_WRITE, self.replace),
@@ -46,15 +50,24 @@ class DescriptorRoutes:
         )
 
     async def list(self, call: ApiCall, access: AuthorizedContainer) -> Response:
-        """GET: all descriptors; only their ids or links if the Accept header requests these."""
-        descriptors = self._catalog.of_kind(access, EntityKind.DESCRIPTOR)
+        """GET: the descriptors with all of these properties, in the form that the Accept header requests."""
+        is_listed = [
+            document_matcher(parse_property(text))
+            for value in call.request.query_params.getlist("property")
+            for text in value.split(",")
+        ]
+        all_descriptors = self._catalog.of_kind(access, EntityKind.DESCRIPTOR)
+        documents = [_descriptor_document(access, descriptor) for descriptor in all_descriptors]
+        descriptors = [document for document in documents if all(matches(document) for matches in is_listed)]
         accepts = call.header(b"accept") or ""
-        if "xdm-id+json" in accepts:
-            return json_response({segments.IDENTITY_DESCRIPTOR: [descriptor.instance_id for descriptor in descriptors]})
-        if "xdm-link+json" in accepts:
-            links = [f"{_PATH}/{descriptor.instance_id}" for descriptor in descriptors]
-            return json_response({segments.IDENTITY_DESCRIPTOR: links})
-        return json_response([_descriptor_document(access, descriptor) for descriptor in descriptors])
+        form = _REFERENCES.search(accepts)
+        entries: list[Any] = descriptors
+        if form is not None:
+            prefix = f"{_PATH}/" if form["form"] == "link" else ""
+            entries = [f"{prefix}{document['@id']}" for document in descriptors]
+        if "xdm-v2" in accepts:
+            return json_response(segments.descriptors_page(entries))
+        return json_response(entries if form is None else {segments.IDENTITY_DESCRIPTOR: entries})
 
     async def create(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         document = await self._read_document(call, access, None)

@@ -1,24 +1,36 @@
 """Merge policies and identity namespaces."""
 
 from typing import Any
+from urllib.parse import urlencode
 
 from starlette.responses import Response
 
 from proffer.api.kit.endpoints import ApiCall, Endpoint
 from proffer.api.kit.json_body import json_response, read_object
 from proffer.api.kit.permissions import OperationRoutes, RouteSpec
+from proffer.api.ups.common import parse_number
 from proffer.api.ups.openapi_audiences import OPERATIONS
 from proffer.api.ups.routes import PREFIX
 from proffer.auth.principal import Permission
-from proffer.errors import Conflict, NotFound
+from proffer.errors import Conflict, Invalid, Malformed, NotFound, Violation
 from proffer.model.identity import STANDARD_NAMESPACES
 from proffer.model.ids import EntityKind
 from proffer.model.instance import Instance
 from proffer.service.library.objects import CatalogService, Precondition
 from proffer.service.library.registry import AuthorizedContainer, ContainerRegistry
+from proffer.service.search.properties import document_matcher, parse_property
 from proffer.wire import segments
+from proffer.wire.codec import decode
+from proffer.wire.patch import apply_patch
 
 _IS_POLICY = Precondition(kind=EntityKind.MERGE_POLICY)
+_IS_NAMESPACE = Precondition(kind=EntityKind.NAMESPACE)
+_FILTERS = ("default", "isActiveOnEdge", "schema.name", "identityGraph.type", "attributeMerge.type")
+_SORTABLE = ("name", "id", "updateEpoch")
+_MAX_PAGE = 1_000
+_SERVER_MEMBERS = frozenset(
+    {"id", "imsOrgId", "sandbox", "updateEpoch", "version", "custom", "status", "createTime", "updateTime"}
+)
 
 
 class CustomerSettingsRoutes:
@@ -34,19 +46,35 @@ class CustomerSettingsRoutes:
             ("createMergePolicy", Permission.LIBRARY_WRITE, self.create_policy),
             ("getMergePolicy", Permission.LIBRARY_READ, self.policy),
             ("replaceMergePolicy", Permission.LIBRARY_WRITE, self.replace_policy),
+            ("reviseMergePolicy", Permission.LIBRARY_WRITE, self.revise_policy),
             ("deleteMergePolicy", Permission.LIBRARY_WRITE, self.delete_policy),
             ("listNamespaces", Permission.LIBRARY_READ, self.namespaces),
             ("createNamespace", Permission.LIBRARY_WRITE, self.create_namespace),
             ("getNamespace", Permission.LIBRARY_READ, self.namespace),
+            ("replaceNamespace", Permission.LIBRARY_WRITE, self.replace_namespace),
         ]
         return OperationRoutes(OPERATIONS, PREFIX).in_sandbox(self._registry, table, sees_all_writes=True)
 
-    async def policies(self, _: ApiCall, access: AuthorizedContainer) -> Response:
-        children = [
+    async def policies(self, call: ApiCall, access: AuthorizedContainer) -> Response:
+        """GET: the policies that match the filters, by name; all of them, or a page of `limit`."""
+        query = call.request.query_params
+        order = query.get("orderBy", "").strip() or "name"
+        sort_member = order.lstrip("+-")
+        if sort_member not in _SORTABLE:
+            raise Malformed(f"`orderBy` must be one of {', '.join(_SORTABLE)}, or one with `-`", code="bad-parameter")
+        clauses = [parse_property(f"{name}=={query[name]}") for name in _FILTERS if name in query]
+        is_listed = [document_matcher(clause) for clause in clauses]
+        documents = [
             _policy_document(access, policy) for policy in self._catalog.of_kind(access, EntityKind.MERGE_POLICY)
         ]
-        page = {"totalCount": len(children), "pageSize": len(children)}
-        return json_response({"_page": page, "children": children, "_links": {}})
+        documents = [document for document in documents if all(matches(document) for matches in is_listed)]
+        documents.sort(key=lambda document: document.get(sort_member, ""), reverse=order.startswith("-"))
+        start = parse_number("start", query.get("start"), 0, minimum=0)
+        end = start + min(parse_number("limit", query.get("limit"), _MAX_PAGE), _MAX_PAGE)
+        next_query = urlencode({**query, "start": end}) if end < len(documents) else ""
+        return json_response(
+            segments.merge_policies_page(documents[start:end], total=len(documents), next_query=next_query)
+        )
 
     async def create_policy(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         document = _without_server_members(await read_object(call))
@@ -68,6 +96,17 @@ class CustomerSettingsRoutes:
         )
         return json_response(_policy_document(access, receipt.instance))
 
+    async def revise_policy(self, call: ApiCall, access: AuthorizedContainer) -> Response:
+        """PATCH: apply a JSON Patch, whose paths may separate members by dots."""
+        operations = _with_pointers(decode(await call.body()))
+        receipt = await self._catalog.revise(
+            access,
+            _key(call, "policy"),
+            lambda before: _without_server_members(apply_patch(_policy_document(access, before), operations)),
+            _IS_POLICY,
+        )
+        return json_response(_policy_document(access, receipt.instance))
+
     async def delete_policy(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         key = _key(call, "policy")
         await self._catalog.delete(access, key, _IS_POLICY)
@@ -82,15 +121,42 @@ class CustomerSettingsRoutes:
         for document in self._namespaces(access):
             if namespace_code in {document["code"].lower(), document["id"].lower()}:
                 return json_response(document)
-        raise NotFound(f"there is no namespace `{namespace_code[:100]}`", code="namespace-not-found")
+        raise _namespace_not_found(call)
 
     async def create_namespace(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         """POST: create a custom namespace. Codes are unique ignoring case."""
-        document = await read_object(call)
+        document = _without_server_members(await read_object(call))
         namespace_code = document.get("code")
         if isinstance(namespace_code, str) and access.state.customer_schema.namespaces.code(namespace_code):
             raise Conflict(f"there is a namespace `{namespace_code[:100]}` already", code="code-taken")
         receipt = await self._catalog.create(access, EntityKind.NAMESPACE, document)
+        return json_response(_namespace_document(receipt.instance))
+
+    async def replace_namespace(self, call: ApiCall, access: AuthorizedContainer) -> Response:
+        """PUT: change a custom namespace, except its code."""
+        key = _key(call, "code")
+        for code in STANDARD_NAMESPACES:
+            if code.lower() == key:
+                raise Conflict(f"`{code}` is a standard namespace and cannot be changed", code="standard-namespace")
+        for instance in self._catalog.of_kind(access, EntityKind.NAMESPACE):
+            if key in {instance.instance_id, instance.document["code"].lower()}:
+                break
+        else:
+            raise _namespace_not_found(call)
+        document = _without_server_members(await read_object(call))
+        namespace_code = instance.document["code"]
+        if document.setdefault("code", namespace_code) != namespace_code:
+            raise Invalid.of(
+                [
+                    Violation(
+                        code="immutable",
+                        message=f"the code is `{namespace_code}` and cannot change: stored identities contain it",
+                        path="$.code",
+                        help="send it unchanged, or create another namespace",
+                    )
+                ]
+            )
+        receipt = await self._catalog.revise(access, instance.instance_id, lambda _: document, _IS_NAMESPACE)
         return json_response(_namespace_document(receipt.instance))
 
     def _namespaces(self, access: AuthorizedContainer) -> list[dict[str, Any]]:
@@ -131,10 +197,30 @@ def _namespace_document(instance: Instance) -> dict[str, Any]:
     )
 
 
+def _namespace_not_found(call: ApiCall) -> NotFound:
+    requested = str(call.request.path_params["code"])
+    return NotFound(f"there is no namespace `{requested[:100]}`", code="namespace-not-found")
+
+
 def _key(call: ApiCall, name: str) -> str:
     return str(call.request.path_params[name]).lower()
 
 
 def _without_server_members(document: dict[str, Any]) -> dict[str, Any]:
-    server_members = ("id", "imsOrgId", "sandbox", "updateEpoch", "version")
-    return {name: value for name, value in document.items() if name not in server_members}
+    """Return the members that the caller may set. Clients send nulls for those that they leave out."""
+    return {name: value for name, value in document.items() if name not in _SERVER_MEMBERS and value is not None}
+
+
+def _with_pointers(operations: Any) -> Any:
+    """Return the operations with `/identityGraph.type`, the documented form, as a JSON pointer."""
+    if not isinstance(operations, list):
+        return operations
+    return [
+        {
+            name: value.replace(".", "/") if name in {"path", "from"} and isinstance(value, str) else value
+            for name, value in operation.items()
+        }
+        if isinstance(operation, dict)
+        else operation
+        for operation in operations
+    ]

@@ -40,6 +40,7 @@ _POLICY = {
     "attributeMerge": {"type": "dataSetPrecedence", "order": ["crm", "web"]},
     "default": False,
 }
+_POLICY_DOCUMENT = segments.merge_policy(_POLICY, **_INSTANCE_FIELDS, updated_ms=1579292094000)
 _NAMESPACE = {"code": "loyaltyId", "name": "Loyalty card", "idType": "CROSS_DEVICE"}
 _DESCRIPTOR = {
     "@type": segments.IDENTITY_DESCRIPTOR,
@@ -84,6 +85,16 @@ SCHEMAS: dict[str, JsonSchema] = {
         "properties": {name: {} for name in segments.preview("")},
         "required": list(segments.preview("")),
     },
+    "PreviewResults": {
+        "type": "object",
+        "properties": {
+            "state": {"type": "string", "enum": ["RUNNING", "RESULT_READY"]},
+            "results": {"type": "array", "items": {"type": "object"}},
+            "page": {"type": "object"},
+            "links": {"type": "object"},
+        },
+        "required": ["state", "results", "page", "links"],
+    },
     "Estimate": {
         "type": "object",
         "properties": {
@@ -119,6 +130,8 @@ SCHEMAS: dict[str, JsonSchema] = {
 
 _ID = OperationParameter(name="segment", location="path", about="The audience's id.", example=_SEGMENT)
 _POLICY_ID = OperationParameter(name="policy", location="path", about="The policy's id.", example=_SEGMENT)
+_PREVIEW_ID = OperationParameter(name="preview", location="path", about="The `previewId`.", example=examples.INSTANCE)
+_PREVIEW_PATH = "/data/core/ups/preview/{preview}"
 _DEFINITIONS = "/data/core/ups/segment/definitions"
 _POLICIES = "/data/core/ups/config/mergePolicies"
 _NAMESPACES = "/data/core/idnamespace/identities"
@@ -127,7 +140,7 @@ _DEFINITION_ANSWER = json_answer("The definition.", ref("Audience"), _DEFINITION
 _POLICY_ANSWER = json_answer(
     "The policy.",
     ref("MergePolicy"),
-    segments.merge_policy(_POLICY, **_INSTANCE_FIELDS, updated_ms=1579292094000),
+    _POLICY_DOCUMENT,
 )
 _DESCRIPTORS = "/data/foundation/schemaregistry/tenant/descriptors"
 _DESCRIPTOR_ID = OperationParameter(name="descriptor", location="path", about="The descriptor's id.", example=_SEGMENT)
@@ -148,6 +161,26 @@ def _operation(method: str, path: str, name: str, group: str, summary: str, abou
         about=about,
         parameters=parameters,
         **more,
+    )
+
+
+def _list_descriptors(path: str, name: str, about: str) -> Operation:
+    return _operation(
+        "GET",
+        path,
+        name,
+        SETTINGS,
+        "List identity descriptors",
+        f"{about} Needs `library:read`.",
+        parameters=[
+            OperationParameter(
+                name="property",
+                about="Only descriptors with this property, as `path==value`; several are separated by commas.",
+                example="@type==xdm:descriptorIdentity",
+            )
+        ],
+        responses={200: json_answer("All descriptors.", ref("Descriptors"), [_DESCRIPTOR_DOCUMENT])},
+        errors=error_texts(400, 401, 403, 404, 422),
     )
 
 
@@ -306,15 +339,44 @@ OPERATIONS = [
     ),
     _operation(
         "GET",
+        _PREVIEW_PATH,
+        "getPreview",
+        AUDIENCES,
+        "List customers that match a rule",
+        "The first hundred that the count of this `previewId` met: by XID, with the other identities of the customer. "
+        "Needs `profiles:read`.",
+        parameters=[_PREVIEW_ID],
+        responses={
+            200: json_answer(
+                "The customers, or none while the count runs.",
+                ref("PreviewResults"),
+                segments.preview_results(
+                    [["RW1haWwAYWRhQGV4YW1wbGUub3Jn"]], key=examples.INSTANCE, origin="http://127.0.0.1:8700"
+                ),
+            )
+        },
+        errors=error_texts(401, 403, 404, 422),
+    ),
+    _operation(
+        "DELETE",
+        _PREVIEW_PATH,
+        "deletePreview",
+        AUDIENCES,
+        "Stop and forget a count",
+        "Needs `profiles:read`.",
+        parameters=[_PREVIEW_ID],
+        responses={200: OperationResponse(about="Deleted.")},
+        errors=_READ_ERRORS,
+    ),
+    _operation(
+        "GET",
         "/data/core/ups/estimate/{preview}",
         "getEstimate",
         AUDIENCES,
         "Get a count",
         "Exact up to a million profiles; above that, estimated from a sample of 100,000, with the standard error. "
         "Needs `profiles:read`.",
-        parameters=[
-            OperationParameter(name="preview", location="path", about="The `previewId`.", example=examples.INSTANCE)
-        ],
+        parameters=[_PREVIEW_ID],
         responses={
             200: json_answer(
                 "The count, or its state while it runs.",
@@ -330,15 +392,26 @@ OPERATIONS = [
         "listMergePolicies",
         SETTINGS,
         "List merge policies",
+        "By name: all, or a page of `limit`; `_links.next` is always present, with an empty `href` on the last page. "
         "The policy `timestampOrdered` always exists in addition. Needs `library:read`.",
+        parameters=[
+            OperationParameter(name="limit", about="Page size; all policies if absent, at most 1,000."),
+            OperationParameter(name="start", about="Number of policies to skip."),
+            OperationParameter(name="orderBy", about="`name`, `id` or `updateEpoch`; with `-` descending."),
+            OperationParameter(name="default", about="Only policies that are, or are not, a default."),
+            OperationParameter(name="schema.name", about="Only policies of this schema."),
+            OperationParameter(name="identityGraph.type", about="Only policies with this graph: `pdg` or `none`."),
+            OperationParameter(name="attributeMerge.type", about="Only policies that merge in this way."),
+            OperationParameter(name="isActiveOnEdge", about="Only policies with this value of `isActiveOnEdge`."),
+        ],
         responses={
             200: json_answer(
-                "All policies.",
+                "A page.",
                 ref("MergePolicies"),
-                {"_page": {"totalCount": 0, "pageSize": 0}, "children": [], "_links": {}},
+                segments.merge_policies_page([_POLICY_DOCUMENT], total=1, next_query=""),
             )
         },
-        errors=_READ_ERRORS,
+        errors=error_texts(400, 401, 403, 404),
     ),
     _operation(
         "POST",
@@ -372,6 +445,22 @@ OPERATIONS = [
         "Needs `library:write`.",
         parameters=[_POLICY_ID],
         body=json_content(ref("MergePolicy"), _POLICY),
+        responses={200: _POLICY_ANSWER},
+        errors=_WRITE_ERRORS,
+    ),
+    _operation(
+        "PATCH",
+        f"{_POLICIES}/{{policy}}",
+        "reviseMergePolicy",
+        SETTINGS,
+        "Change a merge policy",
+        "By a JSON Patch (RFC 6902). A path may separate members by dots, as in `/identityGraph.type`. Needs "
+        "`library:write`.",
+        parameters=[_POLICY_ID],
+        body=json_content(
+            {"type": "array", "items": {"type": "object"}},
+            [{"op": "add", "path": "/attributeMerge.type", "value": "timestampOrdered"}],
+        ),
         responses={200: _POLICY_ANSWER},
         errors=_WRITE_ERRORS,
     ),
@@ -419,15 +508,26 @@ OPERATIONS = [
         errors=_READ_ERRORS,
     ),
     _operation(
-        "GET",
+        "PUT",
+        f"{_NAMESPACES}/{{code}}",
+        "replaceNamespace",
+        SETTINGS,
+        "Replace an identity namespace",
+        "By its code, or its id. The code cannot change, and standard namespaces cannot. Needs `library:write`.",
+        parameters=[OperationParameter(name="code", location="path", about="Code or id.", example="loyaltyId")],
+        body=json_content(ref("Namespace"), _NAMESPACE),
+        responses={200: _NAMESPACE_ANSWER},
+        errors=_WRITE_ERRORS,
+    ),
+    _list_descriptors(
         _DESCRIPTORS,
         "listDescriptors",
-        SETTINGS,
-        "List identity descriptors",
         "The identity fields of schemas. With `Accept: application/vnd.adobe.xdm-id+json` only their ids, with "
-        "`…xdm-link+json` only their addresses. Needs `library:read`.",
-        responses={200: json_answer("All descriptors.", ref("Descriptors"), [_DESCRIPTOR_DOCUMENT])},
-        errors=_READ_ERRORS,
+        "`…xdm-link+json` only their addresses; with `…xdm-v2+json` (`-v2-id`, `-v2-link`) the same in `results`, on "
+        "one page.",
+    ),
+    _list_descriptors(
+        f"{_DESCRIPTORS}/", "listDescriptorsSlash", "The same, for clients that end the path with a slash."
     ),
     _operation(
         "POST",

@@ -38,6 +38,7 @@ EXACT_BELOW = 1_000_000
 """Below this number of customers an estimate evaluates all of them."""
 _SAMPLE_SIZE = 100_000
 _PAGE = 500
+_PREVIEW_SIZE = 100
 _Z_95 = 1.96
 
 Document = Mapping[str, Any]
@@ -57,7 +58,7 @@ class EvaluationResult:
 class Estimate:
     """Estimated number of customers a rule matches. `error`: standard error of `size`; 0 if exact.
 
-    `warnings`: about the rule.
+    `preview`: the identities of the first matching customers, at most 100. `warnings`: about the rule.
     """
 
     size: int
@@ -65,6 +66,7 @@ class Estimate:
     evaluated: int
     matched: int
     error: float
+    preview: tuple[tuple[IdentityKey, ...], ...] = ()
     warnings: tuple[Violation, ...] = ()
 
     @property
@@ -202,12 +204,19 @@ class AudienceService:
         compiled, warnings = await self.check(access, condition)
         rule = AdHocRule(state.customer_schema, compiled)
         total, low, high = await self._store.customer_count(state.container.id)
+        preview: list[tuple[IdentityKey, ...]] = []
         if total < EXACT_BELOW:
-            evaluated, matched = await self._count_all(state, rule)
+            evaluated, matched = await self._count_all(state, rule, preview)
             return Estimate(
-                size=matched, total=total, evaluated=evaluated, matched=matched, error=0.0, warnings=warnings
+                size=matched,
+                total=total,
+                evaluated=evaluated,
+                matched=matched,
+                error=0.0,
+                preview=tuple(preview),
+                warnings=warnings,
             )
-        evaluated, matched = await self._count_sample(state, rule, low, high)
+        evaluated, matched = await self._count_sample(state, rule, low, high, preview)
         share = matched / evaluated if evaluated else 0.0
         error = total * math.sqrt(share * (1 - share) / evaluated) if evaluated else float(total)
         return Estimate(
@@ -216,36 +225,53 @@ class AudienceService:
             evaluated=evaluated,
             matched=matched,
             error=error,
+            preview=tuple(preview),
             warnings=warnings,
         )
 
-    async def _count_all(self, state: ContainerState, rule: AdHocRule) -> tuple[int, int]:
+    async def _count_all(
+        self, state: ContainerState, rule: AdHocRule, preview: list[tuple[IdentityKey, ...]]
+    ) -> tuple[int, int]:
         evaluated = matched = after = 0
         while page := await self._store.page(state.container.id, after, _PAGE):
-            matched += await self._count_matches(state, rule, page)
+            matched += await self._count_matches(state, rule, page, preview)
             evaluated, after = evaluated + len(page), page[-1].key
         return evaluated, matched
 
-    async def _count_sample(self, state: ContainerState, rule: AdHocRule, low: int, high: int) -> tuple[int, int]:
+    async def _count_sample(
+        self, state: ContainerState, rule: AdHocRule, low: int, high: int, preview: list[tuple[IdentityKey, ...]]
+    ) -> tuple[int, int]:
         generator = random.Random(high)  # noqa: S311 - a sample; seeded, so repeatable until customers are added
         evaluated = matched = 0
         for _ in range(0, _SAMPLE_SIZE, _PAGE):
             keys = [generator.randint(low, high) for _ in range(_PAGE)]
             page = await self._store.customers_by_key(state.container.id, keys)
-            matched += await self._count_matches(state, rule, page)
+            matched += await self._count_matches(state, rule, page, preview)
             evaluated += len(page)
         return evaluated, matched
 
-    async def _count_matches(self, state: ContainerState, rule: AdHocRule, page: Sequence[Customer]) -> int:
+    async def _count_matches(
+        self,
+        state: ContainerState,
+        rule: AdHocRule,
+        page: Sequence[Customer],
+        preview: list[tuple[IdentityKey, ...]],
+    ) -> int:
+        """Return how many customers of a page match; the first ones are added to `preview`."""
         now_us = self._clock()
         if rule.needs_events:
             since_us = now_us - self._limits.max_age_us
-            matched = 0
+            matches = []
             for customer in page:
                 events = await self._store.events(state.container.id, [customer.key], since_us)
-                matched += rule.holds(customer, events, now_us)
-            return matched
-        return await asyncio.to_thread(lambda: sum(rule.holds(customer, (), now_us) for customer in page))
+                if rule.holds(customer, events, now_us):
+                    matches.append(customer)
+        else:
+            matches = await asyncio.to_thread(
+                lambda: [customer for customer in page if rule.holds(customer, (), now_us)]
+            )
+        preview += [customer.identities for customer in matches[: _PREVIEW_SIZE - len(preview)]]
+        return len(matches)
 
     async def upload(
         self,

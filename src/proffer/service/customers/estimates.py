@@ -54,6 +54,11 @@ class EstimateJobs:
             raise NotFound(f"there is no estimate `{key[:100]}`", code="estimate-not-found")
         return job
 
+    def delete(self, access: AuthorizedContainer, key: str) -> None:
+        """Forget a job, and cancel it if it runs. Raises `NotFound`."""
+        self.get(access, key).task.cancel()
+        del self._jobs[key]
+
     async def stop(self) -> None:
         """Cancel the running jobs."""
         running = [job.task for job in self._jobs.values() if not job.task.done()]
