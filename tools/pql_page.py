@@ -89,7 +89,7 @@ declared type of its own. Fields without a declared type, and characteristics of
 | Boolean and text | as Booleans, if the text is `true` or `false` in any letter case |
 | date and text | as times, if the text is a date or date-time |
 | date and date-time | as times; the date is the start of its day in the zone of the evaluation |
-| text and text | as texts, case-sensitively; as times, if both are date-times with a zone |
+| text and text | as texts, case-sensitively; as times, to the microsecond, if both are date-times with a zone |
 
 All other pairs, and a value that cannot be read as its type, are not comparable: `!=` and `notIn` are true, every other
 comparison is false. A missing value makes all of them false. Booleans have no order. Both orders of the sides,
@@ -102,8 +102,8 @@ numbers.
 Because a date is the start of its day, `end <= date(2026, 12, 24)` excludes nearly all of the 24th. Write
 `end < date(2026, 12, 25)`, or `end occurs on date(2026, 12, 24)`.
 
-Arithmetic, `sum`, `average`, `min`, `max`, `topN` and `bottomN` read texts as numbers only where the field is declared
-a number. Elsewhere use `stringToNumber`: `stringToNumber(offer.characteristics.weight) * 2`.
+Arithmetic, `sum`, `average`, `min`, `max`, `topN`, `bottomN` and `distinct` read texts as numbers only where the field
+is declared a number. Elsewhere use `stringToNumber`: `stringToNumber(offer.characteristics.weight) * 2`.
 
 ## Longer forms
 

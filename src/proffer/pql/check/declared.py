@@ -60,6 +60,7 @@ _AGGREGATED: Mapping[str, frozenset[Reading]] = {
 }
 """How aggregates read declared values; as they are otherwise. `min` and `max` return times as they are stored."""
 _SET_TESTS = frozenset({"intersects", "subsetOf", "supersetOf"})
+_DISTINCT_ITEMS = frozenset({"distinct", "intersection", "distinctCountWithNull"})
 
 
 def reading_of(inferred: InferredType | None) -> Reading | None:
@@ -189,6 +190,8 @@ class DeclaredTypes:
             arguments[1], arguments[0] = self.member(node.arguments[1], arguments[1], node.arguments[0], arguments[0])
         elif node.function in _SET_TESTS:
             self.read_sets(node, arguments)
+        elif node.function in _DISTINCT_ITEMS:
+            self.read_items(node, arguments)
         else:
             for position, argument in enumerate(node.arguments):
                 if function.kind_of(position) in _NUMERIC:
@@ -231,6 +234,12 @@ class DeclaredTypes:
                 )
             else:
                 arguments[position] = _read(readings[position] or reading, argument)
+
+    def read_items(self, node: Call, arguments: list[Node]) -> None:
+        """Read declared numbers; all other items are returned as they are."""
+        for position, argument in enumerate(node.arguments):
+            if self.reading(argument) is Reading.NUMBER:
+                arguments[position] = ReadAs(arguments[position], Reading.NUMERIC)
 
     def aggregate(self, node: Aggregate) -> Node:
         declarations: Any = tuple(map(self.apply, node.declarations))

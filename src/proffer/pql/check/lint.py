@@ -24,6 +24,7 @@ from proffer.pql.syntax.nodes import (
     TimeWord,
     walk,
 )
+from proffer.pql.values.times import as_moment
 from proffer.pql.values.values import truth
 
 _READING_NODES = (Root, Name, Context, TimeWord)
@@ -161,6 +162,8 @@ def _contradiction(node: Logic) -> Diagnostic | None:
         subject, sign, value = part.left, part.sign, _scalar(part.right)
         if value is None:
             subject, sign, value = part.right, _REVERSED_SIGN[part.sign], _scalar(part.left)
+        if isinstance(value, str) and as_moment(value) is not None:  # another text may be the same instant
+            continue
         if isinstance(value, str) and sign == "=" and text_by_subject.setdefault(subject, value) != value:
             return _warning(
                 "pql.never-true",

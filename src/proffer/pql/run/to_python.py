@@ -103,7 +103,7 @@ NAMESPACE: dict[str, Any] = {
     **{name: getattr(values, name) for name in _SHARED_NAMES},
     **{
         name: getattr(reading, name)
-        for name in ("read_number", "read_text", "read_boolean", "read_logical", "read_time")
+        for name in ("read_number", "read_numeric", "read_text", "read_boolean", "read_logical", "read_time")
     },
     **{name: getattr(occurs, name) for name in ("within", "beside", "between", "on", "period", "day_word")},
     "entries": entries,
@@ -302,6 +302,8 @@ class _PythonWriter(PathWriter):
         name = self.store(self.value(node.of))
         if node.reading is Reading.TIME:
             return f"read_time({name}, env.tz)"
+        if node.reading is Reading.NUMERIC:
+            return f"read_numeric({name})"
         return f"({name} if {_IS_READ[node.reading].format(name)} else {_READERS[node.reading]}({name}))"
 
     def binary(self, node: Binary) -> str:

@@ -72,6 +72,7 @@ class Field(Node):
 class Reading(StrEnum):
     """How a value is read. The first four are the kinds of declared types (R44).
 
+    `NUMERIC` leaves what is no number as it is, where items of an array are returned.
     `LOGICAL` is Boolean without the numbers 1 and 0, `TRUTH` the value as a condition: only indexes use them.
     """
 
@@ -79,6 +80,7 @@ class Reading(StrEnum):
     TEXT = "text"
     BOOLEAN = "Boolean"
     TIME = "date"
+    NUMERIC = "numeric"
     LOGICAL = "logical"
     TRUTH = "truth"
 

@@ -32,6 +32,16 @@ def read_number(value: Value) -> Value:
     return _read_items(read_number, value)
 
 
+def read_numeric(value: Value) -> Value:
+    """Read a number or a text that is one; any other value stays as it is."""
+    return list(map(_read_if_number, value)) if is_list(value) else _read_if_number(value)
+
+
+def _read_if_number(value: Value) -> Value:
+    number = parse_json_number(value) if isinstance(value, str) else None
+    return value if number is None else number
+
+
 def read_text(value: Value) -> Value:
     """Read a text, or a number or Boolean as its JSON spelling. A date stays one."""
     if value is None or isinstance(value, (str, date)):
@@ -72,6 +82,7 @@ def _read_items(read: Callable[[Value], Value], value: Value) -> Value:
 
 _READERS: Mapping[Reading, Callable[[Value], Value]] = {
     Reading.NUMBER: read_number,
+    Reading.NUMERIC: read_numeric,
     Reading.TEXT: read_text,
     Reading.BOOLEAN: read_boolean,
     Reading.LOGICAL: read_logical,
