@@ -87,7 +87,7 @@ def test_no_members_harm(decisioning: Any, event_type: Any) -> None:
 
 def test_mistakes_are_placed_where_the_event_stands() -> None:
     """In a list of events the path begins there."""
-    event: dict[str, Any] = {"_experience": {"decisioning": {"propositions": [{}]}}}
+    event: dict[str, Any] = {"_experience": {"decisioning": {"propositions": [{"id": 7}]}}}
     with pytest.raises(Invalid) as refused:
         read_feedback(event, event_id="e", at_us=0, at="$.events[3].xdm")
 

@@ -1,7 +1,7 @@
-"""The version of what rules and formulas mean, and what each version changed."""
+"""The version of what rules, formulas and content mean, and what each version changed."""
 
 MEANING_VERSION = 2
-"""Version of what rules and formulas mean. A decision event without one was decided by version 1."""
+"""Version of what rules, formulas and content mean. A decision event without one was decided by version 1."""
 
 _CHANGES: dict[int, tuple[str, ...]] = {
     2: (
@@ -23,6 +23,7 @@ _CHANGES: dict[int, tuple[str, ...]] = {
             "Whole months and years are complete when the day of the month is reached, or on the first day of the next "
             "month if the month lacks that day."
         ),
+        "JSON content that is not JSON is not delivered, except as the own content of a fallback offer.",
     ),
 }
 """What each version changed."""

@@ -109,9 +109,19 @@ def test_all_members_come_back_as_they_were() -> None:
     assert decode_pack(encode_pack([(encode_event(event), ANN)])) == [msgspec.structs.replace(event, subject=ANN)]
 
 
-def test_rare_members_take_no_space_without_content() -> None:
-    """Thresholds, trust and policies are not written if all are empty."""
+def test_members_take_no_space_without_content() -> None:
+    """Members of later versions are written up to the last one that is set."""
     plain, proven = an_event(1, events=(), meaning=2), an_event(1, events=(), meaning=2, trust=0)
 
     assert len(msgspec.msgpack.decode(encode_event(plain))) == 16
     assert len(msgspec.msgpack.decode(encode_event(proven))) == 19
+
+
+def test_the_members_that_servers_of_earlier_versions_read_have_their_old_form() -> None:
+    """On a shared database they read events of this version: six members of an answer and of a selection."""
+    gold, silver = GOLD_AND_SILVER.selections
+    selections = (msgspec.structs.replace(gold, criterion=3), msgspec.structs.replace(silver, criterion=0, token="t"))
+    answer = msgspec.structs.replace(GOLD_AND_SILVER, selections=selections, dropped=(1, 2), arm=(0, 1))
+    (row,) = msgspec.msgpack.decode(encode_event(an_event(1, answers=(answer,), meaning=2)))[6]
+    assert len(row) == 6
+    assert [len(selection) for selection in row[4]] == [6, 6]

@@ -1,13 +1,16 @@
 """Encoding of decision events; the events of a commit are compressed together in packs.
 
-An event is a MessagePack list in a fixed order, as are its answers and their selections. New members are
-appended, and the last ones are missing if empty and in events of earlier versions. A pack is a compressed list
-of events, each with the subject it was counted for; its first byte is the format version.
+An event is a MessagePack list in a fixed order, as are its answers and their selections. Members of later
+versions are appended to the event alone, those of answers and selections too: servers of earlier versions
+on the same database skip them there. The last ones are missing if empty, and in events of earlier versions.
+A pack is a compressed list of events, each with the subject it was counted for; its first byte is the
+format version.
 """
 
 import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import zip_longest
 from typing import Any, TypeAlias
 
 import msgspec
@@ -36,9 +39,10 @@ PACK_SPAN_MS = 60_000
 """Maximum time span of the decisions in a pack, in ms."""
 
 
-_DEFAULTS: list[Any] = ["", 1, (), None, ()]
+_DEFAULTS: list[Any] = ["", 1, (), (), None, ()]
 """Defaults of the members that events of earlier versions lack."""
-_SELECTION_FIELDS = Selection.__struct_fields__
+_DETAIL_DEFAULTS: list[Any] = [(), (), (), None, None]
+"""Defaults of the details of an answer: criteria, dropped, tokens, learned, arm."""
 _LEARNED_FIELDS = LearnedRanking.__struct_fields__
 
 
@@ -60,9 +64,15 @@ _decode_pack = msgspec.msgpack.Decoder(list[tuple[msgspec.Raw, int | tuple[str, 
 
 def encode_event(event: DecisionEvent) -> EncodedEvent:
     """Encode an event without its subject. The subject is known only when the event is counted."""
-    rare_fields: tuple[Any, ...] = ()
-    if event.thresholds or event.trust is not None or event.policies:
-        rare_fields = (_counter_rows(event.thresholds), event.trust, event.policies)
+    details = [() if answer is None else _detail_row(answer) for answer in event.answers]
+    added_fields = [
+        event.unavailable_data,
+        event.meaning,
+        details if any(details) else (),
+        _counter_rows(event.thresholds),
+        event.trust,
+        event.policies,
+    ]
     return encode(
         (
             event.id,
@@ -79,9 +89,7 @@ def encode_event(event: DecisionEvent) -> EncodedEvent:
             event.events,
             _counter_rows(event.usage),
             event.redacted,
-            event.unavailable_data,
-            event.meaning,
-            *rare_fields,
+            *_without_defaults(added_fields, _DEFAULTS),
         )
     )
 
@@ -104,7 +112,8 @@ def decode_event(text: bytes | msgspec.Raw, subject: Any = None) -> DecisionEven
         redacted,
         *added_fields,
     ) = decode(text)
-    unavailable_data, meaning, thresholds, trust, policies = added_fields + _DEFAULTS[len(added_fields) :]
+    added_fields += _DEFAULTS[len(added_fields) :]
+    unavailable_data, meaning, details, thresholds, trust, policies = added_fields
     return DecisionEvent(
         id=key,
         container=container,
@@ -119,7 +128,10 @@ def decode_event(text: bytes | msgspec.Raw, subject: Any = None) -> DecisionEven
             context=context,
             event=event,
         ),
-        answers=tuple(None if fields is None else _to_answer(*fields) for fields in answers),
+        answers=tuple(
+            None if fields is None else _to_answer(detail, *fields)
+            for fields, detail in zip_longest(answers, details, fillvalue=())
+        ),
         identities=tuple(IdentityKey(*fields) for fields in identities),
         request_id=request_id,
         customer_found=customer_found,
@@ -137,7 +149,7 @@ def decode_event(text: bytes | msgspec.Raw, subject: Any = None) -> DecisionEven
 
 
 def _answer_row(answer: ScopeAnswer) -> tuple[Any, ...]:
-    row = (
+    return (
         answer.decision,
         answer.decision_etag,
         answer.placement,
@@ -145,13 +157,10 @@ def _answer_row(answer: ScopeAnswer) -> tuple[Any, ...]:
         [_selection_row(selection) for selection in answer.selections],
         None if answer.fallback is None else _selection_row(answer.fallback),
     )
-    if answer.learned is not None or answer.arm is not None:
-        return (*row, answer.dropped, answer.learned, answer.arm)
-    return (*row, answer.dropped) if answer.dropped else row
 
 
 def _selection_row(selection: Selection) -> tuple[Any, ...]:
-    row = (
+    return (
         selection.offer,
         selection.etag,
         selection.rank,
@@ -159,9 +168,28 @@ def _selection_row(selection: Selection) -> tuple[Any, ...]:
         selection.formula,
         selection.component,
     )
-    if selection.token is not None:
-        return (*row, selection.criterion, selection.token)
-    return row if selection.criterion is None else (*row, selection.criterion)
+
+
+def _detail_row(answer: ScopeAnswer) -> list[Any]:
+    """Return the details of an answer, without the last ones if they are empty."""
+    criteria = [selection.criterion for selection in answer.selections]
+    tokens = [selection.token for selection in answer.delivered]
+    details = [
+        criteria if any(criterion is not None for criterion in criteria) else (),
+        answer.dropped,
+        tokens if any(tokens) else (),
+        answer.learned,
+        answer.arm,
+    ]
+    return _without_defaults(details, _DETAIL_DEFAULTS)
+
+
+def _without_defaults(fields: list[Any], defaults: Sequence[Any]) -> list[Any]:
+    """Return the fields up to the last one that differs from its default."""
+    count = len(fields)
+    while count and (fields[count - 1] == defaults[count - 1] or fields[count - 1] == []):
+        count -= 1
+    return fields[:count]
 
 
 def _counter_rows(counts: Mapping[CapKey, int]) -> list[tuple[str, str, str, int]]:
@@ -173,31 +201,50 @@ def _counts(rows: Iterable[tuple[str, str, str, int]]) -> dict[CapKey, int]:
 
 
 def _to_answer(
+    detail: Sequence[Any],
     decision: str,
     decision_etag: int,
     placement: str,
     placement_etag: int,
     selections: Sequence[Any],
     fallback: Any,
-    dropped: Iterable[int] = (),
-    learned: Iterable[Any] | None = None,
-    arm: tuple[int, int] | None = None,
 ) -> ScopeAnswer:
+    criteria, dropped, tokens, learned, arm = [*detail, *_DETAIL_DEFAULTS[len(detail) :]]
     return ScopeAnswer(
         decision=decision,
         decision_etag=decision_etag,
         placement=placement,
         placement_etag=placement_etag,
-        selections=tuple(_to_selection(selection) for selection in selections),
-        fallback=None if fallback is None else _to_selection(fallback),
+        selections=tuple(
+            _to_selection(fields, criterion, token)
+            for fields, criterion, token in zip(
+                selections, _filled(criteria, selections), _filled(tokens, selections), strict=True
+            )
+        ),
+        fallback=None if fallback is None else _to_selection(fallback, None, tokens[0] if tokens else None),
         dropped=tuple(dropped),
         learned=None if learned is None else LearnedRanking(**dict(zip(_LEARNED_FIELDS, learned, strict=True))),
         arm=None if arm is None else (arm[0], arm[1]),
     )
 
 
-def _to_selection(fields: Sequence[Any]) -> Selection:
-    return Selection(**dict(zip(_SELECTION_FIELDS, fields, strict=False)))
+def _filled(values: Sequence[Any], selections: Sequence[Any]) -> Sequence[Any]:
+    """Return a value for each selection: None if there are none."""
+    return values if len(values) == len(selections) else [None] * len(selections)
+
+
+def _to_selection(fields: Sequence[Any], criterion: int | None, token: str | None) -> Selection:
+    offer, etag, rank, score, formula, component = fields
+    return Selection(
+        offer=offer,
+        etag=etag,
+        rank=rank,
+        score=score,
+        formula=formula,
+        component=component,
+        criterion=criterion,
+        token=token,
+    )
 
 
 def encode_pack(events: Iterable[tuple[EncodedEvent, int | IdentityKey | None]]) -> bytes:
