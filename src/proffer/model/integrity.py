@@ -186,7 +186,7 @@ def _check_decision_fallback(overlay: CatalogOverlay, instance: Instance, versio
             message=f"{about} uses placement `{placement.name}`, for which fallback offer "
             f"`{fallback.name}` has no content of type `{placement.component_type}`",
             path=path,
-            help=f"give `{fallback.name}` a representation for `{placement.id}`",
+            help=f"give `{fallback.name}` a representation for `{placement.public_id}`",
         )
 
 

@@ -12,7 +12,7 @@ from proffer.model.ids import canonical
 from proffer.model.outcome import Proposition
 from proffer.model.request import RequestedScope
 from proffer.service.decisions.decide import DecisionResult
-from proffer.service.decisions.unknown_scopes import SCOPE_NOT_FOUND, not_found_message, scope_name
+from proffer.service.decisions.unknown_scopes import SCOPE_NOT_FOUND, as_sent, not_found_message, scope_name
 from proffer.wire import edge
 from proffer.wire.scope import MAX_SCOPE_ITEMS, decode_scope
 
@@ -125,7 +125,11 @@ def write(
             scope_trace = trace[position] if trace is not None else None
             payload.append(fragments.encode_proposition(scope, text, result.proposition_id, position, scope_trace))
         else:
-            errors.append(_scope_not_found(scope_name(scope), text, index, scope.reason))
+            sent = decode_scope(text)
+            unknown = scope
+            if sent is not None and sent.name is None:
+                unknown = as_sent(scope, (sent.decision, sent.placement))
+            errors.append(_scope_not_found(scope_name(unknown), text, index, unknown.reason))
     return payload, errors
 
 

@@ -67,7 +67,7 @@ class DatastreamRoutes:
     async def get(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         """GET /api/datastreams/{datastream}."""
         for built_in in self._service.built_in(access.id):
-            if built_in.id == _key(call):
+            if built_in.id == _key(call).lower():
                 return json_response(built_in_document(built_in))
         instance = self._service.get(access, _key(call))
         response = json_response(datastream_document(instance))
@@ -106,7 +106,7 @@ class DatastreamRoutes:
         return json_response({"snippets": documents})
 
     def _refuse_built_in(self, call: ApiCall, access: AuthorizedContainer) -> None:
-        if any(built_in.id == _key(call) for built_in in self._service.built_in(access.id)):
+        if any(built_in.id == _key(call).lower() for built_in in self._service.built_in(access.id)):
             raise Conflict(
                 f"`{_key(call)[:100]}` is built in; create a datastream with this id to change its settings",
                 code="datastream-built-in",
@@ -161,4 +161,4 @@ def _settings(document: Any) -> dict[str, Any]:
 
 
 def _key(call: ApiCall) -> str:
-    return str(call.request.path_params["datastream"]).lower()
+    return str(call.request.path_params["datastream"])

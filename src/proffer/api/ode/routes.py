@@ -86,7 +86,7 @@ class OdeRoutes:
                 request_id=request.request_id,
             )
         except ScopesNotFound as error:
-            raise error.at(request.paths) from None
+            raise error.at(request.paths, request.sent_ids) from None
         body = translate.write(result, request, profile, self._fragments, selection)
         status = 207 if result.outcome.unknown_scopes else 200
         response = BytesResponse(body, status, _media_type(call, request))

@@ -21,6 +21,8 @@ from proffer.service.decisions.decide import DecisionResult, OffersOfDecision
 from proffer.service.decisions.diagnose import Diagnosis
 from proffer.service.decisions.unknown_scopes import (
     SCOPE_NOT_FOUND,
+    ScopeIds,
+    as_sent,
     not_found_message,
     scope_name,
     scope_violation,
@@ -59,6 +61,7 @@ class DecisionInput(Struct):
     request_id: str | None = None
     content: bool | None = None
     metadata: tuple[frozenset[str], frozenset[str], frozenset[str]] | None = None
+    requests: Sequence[ode.ScopeDoc] = ()
     decisions: list[str] = []
     owners: list[int] = []
     warnings: list[Violation] = []
@@ -74,6 +77,15 @@ class DecisionInput(Struct):
         if self.is_older:
             return [f"$.xdm:offerActivities[{index}]" for index in self.owners]
         return [f"$.xdm:propositionRequests[{index}]" for index in range(len(self.scopes))]
+
+    @property
+    def sent_ids(self) -> list[ScopeIds]:
+        """The ids of each scope as the client spelled them."""
+        if self.is_older:
+            return [
+                (self.decisions[owner], scope.placement) for owner, scope in zip(self.owners, self.scopes, strict=True)
+            ]
+        return [(scope.activity, scope.placement) for scope in self.requests]
 
     def expand(self, scopes: Sequence[Sequence[RequestedScope]]) -> None:
         """Set the scopes of each decision of a 0.9 request. Raises `Invalid` for too many."""
@@ -215,6 +227,7 @@ def _read_10(body: bytes) -> DecisionInput:
             RequestedScope(canonical(scope.activity), canonical(scope.placement), scope.item_count)
             for scope in document.requests
         ],
+        requests=document.requests,
         across_decisions=duplicates is not None and bool(duplicates.across_activities),
         across_placements=duplicates.across_placements if duplicates is not None else None,
         context=_context(customer.context_data),
@@ -406,6 +419,11 @@ def _errors(outcome: DecisionOutcome, request: DecisionInput) -> Any:
     """Return one problem per unknown scope, for a partial answer."""
     if not outcome.unknown_scopes:
         return UNSET
+    sent_scopes = [
+        (as_sent(scope, ids), path)
+        for scope, ids, path in zip(outcome.scopes, request.sent_ids, request.paths, strict=True)
+        if isinstance(scope, UnknownScope)
+    ]
     return [
         problem(
             404,
@@ -414,6 +432,5 @@ def _errors(outcome: DecisionOutcome, request: DecisionInput) -> Any:
             scope=_encoded_scope(scope),
             report={"violations": [violation(scope_violation(scope, path))]},
         )
-        for scope, path in zip(outcome.scopes, request.paths, strict=True)
-        if isinstance(scope, UnknownScope)
+        for scope, path in sent_scopes
     ]

@@ -204,7 +204,7 @@ def _segment_document(access: AuthorizedContainer, instance: Instance) -> dict[s
 
 
 def _key(call: ApiCall) -> str:
-    return str(call.request.path_params["segment"]).lower()
+    return str(call.request.path_params["segment"])
 
 
 def _preview_key(call: ApiCall) -> str:

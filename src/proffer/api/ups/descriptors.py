@@ -107,7 +107,7 @@ class DescriptorRoutes:
             for descriptor in self._catalog.of_kind(access, EntityKind.DESCRIPTOR):
                 other_document = descriptor.document
                 if (
-                    descriptor.instance_id != replaced_id
+                    descriptor.instance_id != (replaced_id or "").lower()
                     and other_document.get("xdm:isPrimary")
                     and schema_name(other_document["xdm:sourceSchema"]) == schema_name(schema)
                 ):
@@ -130,4 +130,4 @@ def _descriptor_document(access: AuthorizedContainer, instance: Instance) -> dic
 
 
 def _key(call: ApiCall) -> str:
-    return str(call.request.path_params["descriptor"]).lower()
+    return str(call.request.path_params["descriptor"])

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
+from starlette.datastructures import QueryParams
 from starlette.responses import Response
 
 from proffer.api.kit.endpoints import ApiCall, Endpoint
@@ -56,7 +57,7 @@ class EntityRoutes:
         policy = query.get("mergePolicyId")
         person = await self._profiles.look_up(access, identity, policy)
         if person is None:
-            raise _profile_not_found(identity)
+            raise _profile_not_found(query)
         key = encode_xid(identity)
         return json_response({key: _entity(key, person, fields, policy)})
 
@@ -92,7 +93,7 @@ class EntityRoutes:
         identity = self._resolve_identity(access, query.get("entityId"), query.get("entityIdNS"))
         erased = await self._profiles.erase(access, identity)
         if erased is None:
-            raise _profile_not_found(identity)
+            raise _profile_not_found(query)
         return json_response({"removed": removal_report(erased)}, 202)
 
     async def _events(
@@ -216,8 +217,10 @@ def _parse_identity(entity_id: str | None, namespace: str | None, path: str = "e
     )
 
 
-def _profile_not_found(identity: IdentityKey) -> NotFound:
+def _profile_not_found(query: QueryParams) -> NotFound:
+    """Return the error that names the identity as it was sent."""
+    namespace = query.get("entityIdNS")
+    suffix = f" of namespace `{namespace[:100]}`" if namespace else ""
     return NotFound(
-        f"there is no profile with the identity `{identity.id[:200]}` of namespace `{identity.namespace}`",
-        code="profile-not-found",
+        f"there is no profile with the identity `{query.get('entityId', '')[:200]}`{suffix}", code="profile-not-found"
     )

@@ -117,7 +117,7 @@ class CustomerSettingsRoutes:
 
     async def namespace(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         """GET: one namespace, by its code in any letter case or its id."""
-        namespace_code = _key(call, "code")
+        namespace_code = _key(call, "code").lower()
         for document in self._namespaces(access):
             if namespace_code in {document["code"].lower(), document["id"].lower()}:
                 return json_response(document)
@@ -134,7 +134,7 @@ class CustomerSettingsRoutes:
 
     async def replace_namespace(self, call: ApiCall, access: AuthorizedContainer) -> Response:
         """PUT: change a custom namespace, except its code."""
-        key = _key(call, "code")
+        key = _key(call, "code").lower()
         for code in STANDARD_NAMESPACES:
             if code.lower() == key:
                 raise Conflict(f"`{code}` is a standard namespace and cannot be changed", code="standard-namespace")
@@ -198,12 +198,11 @@ def _namespace_document(instance: Instance) -> dict[str, Any]:
 
 
 def _namespace_not_found(call: ApiCall) -> NotFound:
-    requested = str(call.request.path_params["code"])
-    return NotFound(f"there is no namespace `{requested[:100]}`", code="namespace-not-found")
+    return NotFound(f"there is no namespace `{_key(call, 'code')[:100]}`", code="namespace-not-found")
 
 
 def _key(call: ApiCall, name: str) -> str:
-    return str(call.request.path_params[name]).lower()
+    return str(call.request.path_params[name])
 
 
 def _without_server_members(document: dict[str, Any]) -> dict[str, Any]:

@@ -288,9 +288,10 @@ class AudienceService:
         is a list, and `Conflict` if it has more than twice as many members as listed, unless `replace_all`.
         """
         state = access.state
-        bound = state.customer_schema.audiences.get(audience)
+        bound = state.customer_schema.audiences.get(audience.lower())
         if bound is None or bound.definition.condition is not None:
             raise NotFound(f"there is no list audience `{audience}`", code="audience-not-found")
+        audience = audience.lower()
         if not replace_all:
             await self._check_size(access, audience, listed)
         started_us = self._clock()

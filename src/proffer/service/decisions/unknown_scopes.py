@@ -1,14 +1,26 @@
 """The 404 error for unknown scopes (R8): code and messages for all interfaces and the CLI."""
 
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Self
+from typing import Self, TypeAlias
+
+from msgspec import structs
 
 from proffer.errors import NotFound, Violation
 from proffer.model.outcome import DecisionOutcome, UnknownScope
 
 SCOPE_NOT_FOUND = "ODE-0001-404"
 """The documented code of a scope that cannot be answered."""
+ScopeIds: TypeAlias = tuple[str, str]
+"""The ids of a decision and a placement, as the client spelled them."""
+
+
+def as_sent(scope: UnknownScope, ids: ScopeIds) -> UnknownScope:
+    """Return the scope with these spellings of its ids, in its reason too."""
+    decision, placement = ids
+    reason = scope.reason.replace(f"`{scope.decision}`", f"`{decision}`")
+    if scope.placement:
+        reason = reason.replace(f"`{scope.placement}`", f"`{placement}`")
+    return structs.replace(scope, decision=decision, placement=placement, reason=reason)
 
 
 def scope_name(scope: UnknownScope) -> str:
@@ -33,22 +45,22 @@ def scope_violation(scope: UnknownScope, path: str | None = None) -> Violation:
 
 
 class ScopesNotFound(NotFound):
-    """Scopes that cannot be answered. `positions`: index in the request of each violation."""
+    """Scopes that cannot be answered; `unknown_scopes` has their index in the request."""
 
     def __init__(self, outcome: DecisionOutcome) -> None:
+        self.unknown_scopes = [
+            (position, scope) for position, scope in enumerate(outcome.scopes) if isinstance(scope, UnknownScope)
+        ]
+        scopes = outcome.unknown_scopes
         super().__init__(
-            not_found_message([scope_name(scope) for scope in outcome.unknown_scopes]),
+            not_found_message([scope_name(scope) for scope in scopes]),
             code=SCOPE_NOT_FOUND,
-            violations=[scope_violation(scope) for scope in outcome.unknown_scopes],
-        )
-        self.positions = tuple(
-            position for position, scope in enumerate(outcome.scopes) if isinstance(scope, UnknownScope)
+            violations=[scope_violation(scope) for scope in scopes],
         )
 
-    def at(self, paths: Sequence[str]) -> Self:
-        """Set the path of each violation; `paths` has one path per scope of the request."""
-        self.violations = tuple(
-            replace(finding, path=paths[position])
-            for finding, position in zip(self.violations, self.positions, strict=True)
-        )
+    def at(self, paths: Sequence[str], ids: Sequence[ScopeIds]) -> Self:
+        """Name the scopes as they were sent, each violation with its path; one entry per scope of the request."""
+        scopes = [(as_sent(scope, ids[position]), paths[position]) for position, scope in self.unknown_scopes]
+        self.detail = not_found_message([scope_name(scope) for scope, _ in scopes])
+        self.violations = tuple(scope_violation(scope, path) for scope, path in scopes)
         return self

@@ -282,22 +282,25 @@ class EdgeService:
 
 
 def _named_scopes(snapshot: Snapshot, names: Iterable[str], now_us: int) -> dict[str, RequestedScope | str]:
-    candidates: dict[str, list[tuple[Decision, Sequence[str]]]] = {name: [] for name in names}
+    candidates: dict[str, list[tuple[Decision, Placement]]] = {name: [] for name in names}
     for playable in snapshot.decisions.values():
         if playable.decision.name in candidates and now_us in playable.decision.window:
-            candidates[playable.decision.name].append((playable.decision, tuple(playable.scopes)))
-    return {name: _only_scope(name, decisions) for name, decisions in candidates.items()}
+            candidates[playable.decision.name] += [
+                (playable.decision, snapshot.placements[key]) for key in playable.scopes
+            ]
+    return {name: _only_scope(name, pairs) for name, pairs in candidates.items()}
 
 
-def _only_scope(name: str, candidates: Sequence[tuple[Decision, Sequence[str]]]) -> RequestedScope | str:
-    """Return the only scope of these decisions of one name, or the reason why it is not unique."""
-    if not candidates:
+def _only_scope(name: str, pairs: Sequence[tuple[Decision, Placement]]) -> RequestedScope | str:
+    """Return the only scope of the decisions of one name, or the reason why it is not unique."""
+    if not pairs:
         return f"no live decision has the name `{name[:200]}`"
-    pairs = [(decision, placement) for decision, placements in candidates for placement in placements]
     if len(pairs) == 1:
         decision, placement = pairs[0]
-        return RequestedScope(decision.id, placement)
-    listed = ", ".join(f"`{decision.public_id}/{placement}`" for decision, placement in pairs[:_MAX_LISTED_SCOPES])
+        return RequestedScope(decision.id, placement.id)
+    listed = ", ".join(
+        f"`{decision.public_id}/{placement.public_id}`" for decision, placement in pairs[:_MAX_LISTED_SCOPES]
+    )
     more = f" and {len(pairs) - _MAX_LISTED_SCOPES} more" if len(pairs) > _MAX_LISTED_SCOPES else ""
     return f"the name stands for {len(pairs)} scopes: {listed}{more}; request one by decision and placement"
 
