@@ -21,6 +21,7 @@ from proffer.pql import CompiledFormula
 from proffer.pql.columns.score_columns import VectorizedFormula
 from proffer.pql.index.conjuncts import Conjunction
 from proffer.pql.index.partial_eval import SplitFormula
+from proffer.pql.index.rule_tests import RuleTests
 from proffer.testing import strategies
 from proffer.testing.builders import ALWAYS_INDEXED, Document, an_entity, entities, id_of
 from proffer.testing.oracle import Oracle, uncounted
@@ -42,6 +43,8 @@ def plain(value: Any) -> Any:
         return (value.request_names, value.offer_names, repr(value.residual))
     if isinstance(value, Conjunction):
         return ([(one.name, one.key) for one in value.conditions], len(value.residuals))
+    if isinstance(value, RuleTests):
+        return (value.text, value.spans, value.shape, [(one.name, one.key) for one in value.conditions])
     if isinstance(value, VectorizedFormula):
         return "the same once more, as arrays"
     if isinstance(value, Pool):
