@@ -72,6 +72,22 @@ def test_never_is_no_daily_time() -> None:
         DailyTime.parse("25:00")
 
 
+async def test_an_audience_is_evaluated_by_a_clock_that_advances_between_two_readings() -> None:
+    class RunningClock(SetClock):
+        def __call__(self) -> int:
+            self.now_us += 1
+            return self.now_us
+
+    store = MemoryStore()
+    services, access = await _services(store, RunningClock())
+    await _customer(store, access.id, {"n": 5})
+    audience = await _define(services, access, "Many", "n > 3")
+
+    await services.audience_schedule.run_due()
+
+    assert await _is_member(store, access.id, audience)
+
+
 async def test_an_audience_is_evaluated_soon_after_it_is_defined() -> None:
     store, clock = MemoryStore(), SetClock()
     services, access = await _services(store, clock)

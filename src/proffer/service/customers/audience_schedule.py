@@ -92,11 +92,10 @@ class AudienceSchedule:
         return None if self._daily_time is None else self._daily_time.next_after(last.started_us)
 
     async def _due(self) -> list[ContainerState]:
-        now_us = self._clock()
         due: list[ContainerState] = []
         for state in self._registry.all_states():
             next_us = await self.next_us(state)
-            if next_us is not None and next_us <= now_us:
+            if next_us is not None and next_us <= self._clock():
                 due.append(state)
         return due
 
