@@ -12,6 +12,7 @@ from proffer.errors import Violation
 from proffer.model.capping import RepeatUnit
 from proffer.model.ids import EntityKind, canonical
 from proffer.model.lifecycle import DecisionStatus, OfferStatus
+from proffer.model.rule import OLDER_VALUE
 from proffer.validation import (
     AnyShape,
     BooleanShape,
@@ -204,7 +205,10 @@ _MEMBERS: Mapping[EntityKind, Mapping[str, Member]] = {
     EntityKind.RULE: {
         "xdm:name": _NAME,
         "xdm:description": _DESCRIPTION,
-        "xdm:condition": Member(_pql_shape(MAX_RULE_BYTES), required=True, aliases=["condition"]),
+        "xdm:condition": Member(_pql_shape(MAX_RULE_BYTES), aliases=["condition"]),
+        OLDER_VALUE: Member(OneOfShape([TextShape(min=1, max_bytes=MAX_RULE_BYTES), ObjectShape({})])),
+        "xdm:valueAsText": Member(TextShape()),
+        "xdm:modelUsage": Member(ListShape(AnyShape())),
         "xdm:definedOn": Member(MapShape(AnyShape()), aliases=["definedOn"]),
     },
     EntityKind.FORMULA: {
@@ -373,6 +377,16 @@ def _check_size(kind: EntityKind, document: Mapping[str, Any]) -> Iterator[Viola
 
 def _check_nothing(_: Mapping[str, Any]) -> Iterator[Violation]:
     return iter(())
+
+
+def _check_rule(document: Mapping[str, Any]) -> Iterator[Violation]:
+    if not {"xdm:condition", "condition", OLDER_VALUE} & document.keys():
+        yield Violation(
+            code="required",
+            message="`xdm:condition` is missing",
+            path="$.xdm:condition",
+            help="add `xdm:condition`: the type, format and value of a PQL expression",
+        )
 
 
 def _check_fallback(document: Mapping[str, Any]) -> Iterator[Violation]:
@@ -573,6 +587,7 @@ def _as_list(value: Any) -> Sequence[Any]:
 
 
 _EXTRA_CHECKS: Mapping[EntityKind, Callable[[Mapping[str, Any]], Iterator[Violation]]] = {
+    EntityKind.RULE: _check_rule,
     EntityKind.COLLECTION: _check_collection,
     EntityKind.OFFER: _check_offer,
     EntityKind.FALLBACK: _check_fallback,

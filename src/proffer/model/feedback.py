@@ -21,13 +21,13 @@ from proffer.model.customer import Attributes
 from proffer.model.events import read_item_token
 from proffer.model.identity import IdentityKey
 from proffer.model.ids import EntityKind, canonical, kind_of
+from proffer.model.long_names import ADDRESS
 from proffer.validation import json_path, near_name
 
 MAX_REPORTED_ITEMS = 1000
 """Maximum number of propositions and items, together, in one event."""
 
 _PLAIN, _DECISIONING = "_experience", "decisioning"
-_ADDRESS = "https://ns.adobe.com/experience/decisioning"
 _ROOT = f"$.{_PLAIN}.{_DECISIONING}"
 _ENVELOPE = {"@id": "_id"}
 
@@ -97,7 +97,7 @@ class FeedbackScope:
 
 def normalize_event(entity: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the event with plain names. The `xdm:` prefixes must be removed already."""
-    addressed_names = [name for name in entity if name.startswith(_ADDRESS)]
+    addressed_names = [name for name in entity if name.startswith(ADDRESS)]
     if not addressed_names and "@id" not in entity:
         return entity
     plain = {_ENVELOPE.get(name, name): entity[name] for name in entity if name not in addressed_names}
@@ -108,7 +108,7 @@ def normalize_event(entity: Mapping[str, Any]) -> Mapping[str, Any]:
     decisioning = experience.get(_DECISIONING)
     decisioning = dict(decisioning) if isinstance(decisioning, Mapping) else {}
     for name in addressed_names:
-        member = name.removeprefix(_ADDRESS).strip("/")
+        member = name.removeprefix(ADDRESS).strip("/")
         if member:
             decisioning.setdefault(member, entity[name])
         elif isinstance(entity[name], Mapping):

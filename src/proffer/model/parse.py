@@ -32,7 +32,7 @@ from proffer.model.offer import FallbackOffer, PersonalizedOffer
 from proffer.model.placement import Placement
 from proffer.model.profile import without_prefixes
 from proffer.model.ranking import BY_PRIORITY, RankingFormula, RankingMethod, RankingType
-from proffer.model.rule import EligibilityRule
+from proffer.model.rule import OLDER_VALUE, EligibilityRule
 from proffer.model.tag import Tag
 from proffer.model.window import ALWAYS, TimeWindow
 from proffer.validation import parse_timestamp_us
@@ -87,15 +87,22 @@ def _tag(instance: Instance) -> Tag:
 
 
 def _rule(instance: Instance) -> EligibilityRule:
-    condition = first_present(instance.document, "xdm:condition", "condition")
     return EligibilityRule(
         id=instance.key,
         name=instance.name,
         etag=instance.etag,
         instance_id=instance.instance_id,
-        condition=expression_of(condition),
+        condition=expression_of(condition_of(instance.document)),
         roots=roots_of(instance.document),
     )
+
+
+def condition_of(document: Document) -> Any:
+    """Return the condition of a rule. The older form has its tree in `xdm:value` of the rule itself."""
+    condition = first_present(document, "xdm:condition", "condition")
+    if condition is None and OLDER_VALUE in document:
+        return {"xdm:format": "pql/json", OLDER_VALUE: document[OLDER_VALUE]}
+    return condition
 
 
 def _formula(instance: Instance) -> RankingFormula:

@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+OLDER_VALUE = "xdm:value"
+"""The member with the tree of a rule in the form of 2018 to 2020, which has no condition."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EligibilityRule:

@@ -11,6 +11,7 @@ from typing import Protocol, runtime_checkable
 
 from proffer.model.attribution import AttributedFeedback
 from proffer.model.capping import (
+    CapKey,
     CapRefusal,
     CapSubjects,
     CapUsage,
@@ -313,6 +314,10 @@ class CapStore(Protocol):
         May lag behind other processes by the interval between calls of `catch_up`; `record` never does.
         Cheap: at most one read per subject. Global limits far from reached may be left out.
         """
+        ...
+
+    async def global_usage(self, container_id: str, offer: str, now_us: int) -> Mapping[CapKey, int]:
+        """Return the use of an offer's global limits, zeros included; it may lag as that of `usage`."""
         ...
 
     async def record(

@@ -155,6 +155,18 @@ class CapsContract(Contract):
             assert sum(ok for ok, customer in zip(outcomes, customers, strict=True) if customer == person) <= 2
 
     @store_test
+    async def test_the_use_of_an_offer_is_told_long_before_its_limit(self, store: Store) -> None:
+        """For all placements together, or for each; 0 where nothing was counted."""
+        each_place = a_limit(5_000, name="2", entity=CapEntity.PLACEMENT)
+        await create_caps(store, caps_of(a_limit(5_000), each_place, a_limit(9, "profile", name="3")))
+        assert await store.global_usage("c1", "gold", NOON) == {("gold", "1", ""): 0, ("gold", "2", ""): 0}
+        assert await try_record(store, ("gold", "web"))
+        assert await try_record(store, ("gold", "mail"), who=[BOB])
+        counts = {("gold", "1", ""): 2, ("gold", "2", "web"): 1, ("gold", "2", "mail"): 1}
+        assert await store.global_usage("c1", "gold", NOON) == counts
+        assert await store.global_usage("c1", "silver", NOON) == {}
+
+    @store_test
     async def test_each_profile_is_counted_for_itself(self, store: Store) -> None:
         """Profile limits count per customer; without identities only within one decision."""
         await create_caps(store, caps_of(PROFILE_LIMIT))

@@ -3,6 +3,7 @@
 Unknown members are skipped, as documented clients send several (R25).
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Any, TypeAlias
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
@@ -201,6 +202,15 @@ REQUEST_SHAPE_09: Shape = ObjectShape(
 )
 
 # Responses.
+
+OFFER_PROPOSITIONS = "https://ns.adobe.com/experience/offer-management/offer-propositions"
+"""The metric of `GET /metrics`."""
+
+
+def offer_propositions(count: int, by_channel: Mapping[str, int]) -> dict[str, Any]:
+    """Return the response of `GET /metrics`."""
+    channels = [{"xdm:channel": channel, "xdm:usage": usage} for channel, usage in by_channel.items()]
+    return {"xdm:metrics": {OFFER_PROPOSITIONS: {"xdm:value": count}, "xdm:channels": channels}}
 
 
 class ActivityRef(Struct, omit_defaults=True):

@@ -7,6 +7,7 @@ import msgspec
 
 from proffer.api.kit import examples
 from proffer.api.kit.openapi import CONTAINER, SANDBOX, error_texts, json_answer
+from proffer.model.ids import EntityKind
 from proffer.wire import ode
 from proffer.wire.openapi import (
     JsonSchema,
@@ -21,6 +22,7 @@ GROUP = "decisioning"
 ABOUT = "Get the best offers for a customer, or the fallback offer if none qualifies."
 
 _JSON = "application/json"
+_OFFER_ID = examples.INSTANCES[EntityKind.OFFER]["@id"]
 _BASE = "/data/core/ode/{container}"
 _FLAG: JsonSchema = {"type": "boolean", "default": False}
 _RULING = re.compile(r"\s*\((?:R\d+|wire [\d.]+|spec [\d.]+)\)")
@@ -83,6 +85,11 @@ SCHEMAS: dict[str, JsonSchema] = {
         "required": ["xdm:activityOffers"],
     },
     "Fault": _FAULT,
+    "OfferMetrics": {
+        "type": "object",
+        "properties": {"xdm:metrics": {"type": "object"}},
+        "required": ["xdm:metrics"],
+    },
     "Diagnostics": {
         "type": "object",
         "properties": {
@@ -274,5 +281,39 @@ OPERATIONS = [
             )
         },
         errors=error_texts(401, 403, 404),
+    ),
+    Operation(
+        method="GET",
+        path=f"{_BASE}/metrics",
+        name="getOfferMetrics",
+        group=GROUP,
+        summary="Count the propositions of an offer",
+        about="The count of the offer's global cap on decisions, in its current period; an offer without one is not "
+        "counted. `xdm:channels` has the channels for which the count is known: those of the placements of a cap for "
+        "each placement, else the one that all placements of the offer have. Needs `decisions:execute`.",
+        parameters=[
+            CONTAINER,
+            OperationParameter(
+                name="metric",
+                about="The only metric.",
+                schema={"type": "string", "enum": [ode.OFFER_PROPOSITIONS]},
+                required=True,
+                example=ode.OFFER_PROPOSITIONS,
+            ),
+            OperationParameter(
+                name="id",
+                about="The offer's `@id`.",
+                required=True,
+                example=_OFFER_ID,
+            ),
+        ],
+        responses={
+            200: json_answer(
+                "The count.",
+                ref("OfferMetrics"),
+                ode.offer_propositions(5, {"https://ns.adobe.com/xdm/channel-types/web": 5}),
+            )
+        },
+        errors=error_texts(400, 401, 403, _404="There is no such offer, or it is not counted."),
     ),
 ]

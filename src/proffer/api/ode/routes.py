@@ -22,6 +22,7 @@ from proffer.service.decisions.diagnose import diagnose
 from proffer.service.decisions.unknown_scopes import ScopesNotFound
 from proffer.service.library.registry import AuthorizedContainer, ContainerRegistry
 from proffer.wire import ode
+from proffer.wire.codec import encode
 
 PREFIX = "/data/core/ode"
 _XCORE_PREFIX = "/data/core/xcore"
@@ -44,6 +45,7 @@ class OdeRoutes:
             ("decide", permission, self.decide),
             ("listOffers", permission, self.offers),
             ("getDiagnostics", permission, self.diagnostics),
+            ("getOfferMetrics", permission, self.metrics),
         ]
         return Surface(
             name=self.name,
@@ -106,6 +108,17 @@ class OdeRoutes:
         """GET /diagnostics: when the library was last published, and its errors."""
         diagnosis = await diagnose(access.state)
         return BytesResponse(translate.write_diagnostics(diagnosis, _instances_url(call, access)))
+
+    async def metrics(self, call: ApiCall, access: AuthorizedContainer) -> Response:
+        """GET /metrics?metric=…&id=…: how often an offer was proposed."""
+        query = call.request.query_params
+        if query.get("metric") != ode.OFFER_PROPOSITIONS:
+            raise Malformed(f"`metric` must be `{ode.OFFER_PROPOSITIONS}`", code="bad-parameter")
+        offer_id = query.get("id")
+        if not offer_id:
+            raise Malformed("`id` is missing: give the `@id` of an offer", code="bad-parameter")
+        usage = await self._service.offer_usage(access, offer_id)
+        return BytesResponse(encode(ode.offer_propositions(usage.propositions, usage.by_channel)))
 
 
 def _instances_url(call: ApiCall, access: AuthorizedContainer) -> str:

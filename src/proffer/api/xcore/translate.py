@@ -7,13 +7,14 @@ from proffer.api.kit.media_types import MediaType, schema_names
 from proffer.errors import Invalid, Malformed, Unsupported, Violation
 from proffer.model.ids import EntityKind, kind_of
 from proffer.model.instance import Container, Instance, format_timestamp
+from proffer.model.long_names import with_short_names
 from proffer.wire import patch, xcore
 from proffer.wire.codec import decode
 
 _KIND_MARKERS: Sequence[tuple[EntityKind, frozenset[str]]] = (
     (EntityKind.DECISION, frozenset({"xdm:fallback", "xdm:criteria"})),
     (EntityKind.COLLECTION, frozenset({"xdm:filterType"})),
-    (EntityKind.RULE, frozenset({"xdm:condition", "condition"})),
+    (EntityKind.RULE, frozenset({"xdm:condition", "condition", "xdm:modelUsage"})),
     (EntityKind.FORMULA, frozenset({"xdm:expression", "expression"})),
     (EntityKind.PLACEMENT, frozenset({"xdm:componentType"})),
     (EntityKind.OFFER, frozenset({"xdm:rank", "xdm:selectionConstraint"})),
@@ -36,7 +37,7 @@ def read_document(body: bytes) -> tuple[dict[str, Any], str]:
     """Return the instance, bare or wrapped in `_instance`, and its JSON path."""
     value = decode(body)
     if isinstance(value, dict) and isinstance(value.get("_instance"), dict):
-        return value["_instance"], "$._instance"
+        return dict(with_short_names(value["_instance"])), "$._instance"
     if not isinstance(value, dict):
         raise Invalid.of(
             [
@@ -48,7 +49,7 @@ def read_document(body: bytes) -> tuple[dict[str, Any], str]:
                 )
             ]
         )
-    return value, "$"
+    return dict(with_short_names(value)), "$"
 
 
 def read_kind(media: MediaType) -> EntityKind | None:

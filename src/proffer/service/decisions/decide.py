@@ -35,6 +35,7 @@ from proffer.service.decisions.degraded import (
     SpoolReplayer,
 )
 from proffer.service.decisions.metrics import count_outcome, count_unknown
+from proffer.service.decisions.offer_usage import OfferUsage, usage_of_offer
 from proffer.service.decisions.record import recorded_answers, recorded_inputs, recorded_request
 from proffer.service.decisions.requirements import RequirementsCache, ScopeRequirements
 from proffer.service.decisions.unknown_scopes import SCOPE_NOT_FOUND, ScopesNotFound
@@ -332,6 +333,10 @@ class DecideService:
             placements = list(playable.scopes) if playable is not None else []
             scopes.append([RequestedScope(key, placement) for placement in placements or [""]])
         return scopes
+
+    async def offer_usage(self, access: AuthorizedContainer, offer_id: str) -> OfferUsage:
+        """Return how often an offer was proposed. Raises `NotFound` if that is not counted."""
+        return await usage_of_offer(access, self._store, offer_id, self._clock())
 
     async def offers(self, access: AuthorizedContainer, decisions: Sequence[str]) -> list[OffersOfDecision]:
         """Return the offers of these live decisions. Raises `NotFound`, naming all that are not."""

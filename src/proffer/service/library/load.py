@@ -12,6 +12,7 @@ from proffer.model.catalog import Catalog
 from proffer.model.ids import KIND_LABELS, EntityKind, canonical
 from proffer.model.instance import Instance
 from proffer.model.limit_index import is_same_document
+from proffer.model.long_names import with_short_names
 from proffer.service.library.check_content import content_violations
 from proffer.service.library.objects import CatalogService, WriteReceipt
 from proffer.service.library.registry import AuthorizedContainer
@@ -117,7 +118,7 @@ def _read_entries(content: Any) -> Iterator[Entry]:
         raise Invalid.of(violations)
     for name, kind in SECTIONS.items():
         for index, document in enumerate(content.get(name) or []):
-            yield kind, f"$.{name}[{index}]", document
+            yield kind, f"$.{name}[{index}]", with_short_names(document)
 
 
 def _duplicates(entries: Sequence[Entry]) -> Iterator[Violation]:

@@ -11,7 +11,16 @@ from proffer.model.catalog import Catalog, CatalogOverlay
 from proffer.model.field_schema import FieldSchema
 from proffer.model.ids import EntityKind
 from proffer.model.instance import Instance
-from proffer.model.parse import expression_of, first_present, named_audience, parse_entity, roots_of, threshold_of
+from proffer.model.long_names import with_short_names
+from proffer.model.parse import (
+    condition_of,
+    expression_of,
+    first_present,
+    named_audience,
+    parse_entity,
+    roots_of,
+    threshold_of,
+)
 from proffer.model.ranking import RankingFormula
 from proffer.model.rule import EligibilityRule
 from proffer.pql import (
@@ -258,6 +267,8 @@ def expressions_of(version: Instance) -> Iterator[StoredExpression]:
     kind, members = _EXPRESSION_MEMBERS.get(version.kind, ("", ()))
     member = next((name for name in members if name in document), None)
     condition = document[member] if member is not None else None
+    if version.kind is EntityKind.RULE and member is None:
+        condition = condition_of(document)
     if not isinstance(condition, Mapping) or condition.get("type") == "LIST":
         return
     value = next((name for name in ("xdm:value", "value") if name in condition), None)
@@ -265,7 +276,7 @@ def expressions_of(version: Instance) -> Iterator[StoredExpression]:
     if value is None or not isinstance(condition[value], str | Mapping) or not condition[value]:
         return
     if isinstance(defined_on, Mapping | None):
-        path = f"$.{member}.{value}"
+        path = f"$.{value}" if member is None else f"$.{member}.{value}"
         roots = roots_of(document)
         yield StoredExpression(path=path, kind=kind, expression=expression_of(condition), roots=roots)
 
@@ -324,12 +335,13 @@ def expressions(
     content: Mapping[str, Any], path: str
 ) -> Iterator[tuple[str, str, str | Mapping[str, Any], frozenset[str]]]:
     """Yield each rule and formula of a library file. Each is a tuple (name, kind, expression, declared roots)."""
-    for section, kind, members in (
-        ("rules", "rule", ("xdm:condition", "condition")),
-        ("formulas", "formula", ("xdm:expression", "expression")),
+    for section, kind, read_condition in (
+        ("rules", "rule", condition_of),
+        ("formulas", "formula", lambda document: first_present(document, "xdm:expression", "expression")),
     ):
-        for index, document in enumerate(content.get(section) or ()):
-            condition = first_present(document, *members)
+        for index, raw_document in enumerate(content.get(section) or ()):
+            document = with_short_names(raw_document)
+            condition = read_condition(document)
             if isinstance(condition, Mapping):
                 name = document.get("xdm:name", f"{section}[{index}]")
                 yield f"{path}: {name}", kind, expression_of(condition), roots_of(document)

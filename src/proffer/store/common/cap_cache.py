@@ -165,6 +165,22 @@ class CapCache:
                     counts[active_limit.offer, limit.name, placement] = count
         return counts
 
+    def global_usage(self, container: str, offer: str, now_us: int) -> dict[CapKey, int]:
+        """Return the use of an offer's global limits; without a count in their period, 0 for all placements."""
+        usage: dict[CapKey, int] = {}
+        for active_limit in self.limits.for_container(container).get(offer, ()):
+            if not active_limit.is_global:
+                continue
+            limit = active_limit.limit
+            window = limit.period_start(active_limit.anchor_us, now_us)
+            counts = {
+                (offer, limit.name, placement): active_limit.used_at(value, now_us)
+                for (placement, window_us), (value, _) in self._totals.get(active_limit.counter, {}).items()
+                if window_us == window
+            }
+            usage |= counts or {(offer, limit.name, ""): 0}
+        return usage
+
     def add_subject_counts(
         self,
         rows: Iterable[tuple[int, str, int, int, int | None]],

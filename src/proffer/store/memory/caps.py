@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from proffer.errors import NotFound
 from proffer.model.capping import (
+    CapKey,
     CapRefusal,
     CapSubjects,
     CapUsage,
@@ -205,6 +206,9 @@ class MemoryCaps:
         ]
         ledger.cache.add_subject_counts(rows, limits.profile_offers, now_us, counts)
         return CapUsage(counts)
+
+    async def global_usage(self, container_id: str, offer: str, now_us: int) -> Mapping[CapKey, int]:
+        return self._ledger(container_id).cache.global_usage("", offer, now_us)
 
     async def record(
         self,

@@ -8,6 +8,7 @@ from functools import partial
 
 from proffer.errors import ProfferError
 from proffer.model.capping import (
+    CapKey,
     CapRefusal,
     CapSubjects,
     CapUsage,
@@ -132,6 +133,9 @@ class PostgresCaps(ABC):
             )
             self._cap_cache.add_subject_counts((tuple(row[2:]) for row in rows), offers, now_us, counts)
         return CapUsage(counts)
+
+    async def global_usage(self, container_id: str, offer: str, now_us: int) -> Mapping[CapKey, int]:
+        return self._cap_cache.global_usage(container_id, offer, now_us)
 
     async def record(
         self,

@@ -104,6 +104,9 @@ class SqliteCaps(ABC):
             if rows:
                 self._cap_cache.add_subject_counts(rows, offers, now_us, counts)
 
+    async def global_usage(self, container_id: str, offer: str, now_us: int) -> Mapping[CapKey, int]:
+        return self._cap_cache.global_usage(container_id, offer, now_us)
+
     async def record(
         self,
         container_id: str,
