@@ -71,6 +71,14 @@ class CatalogStore(Protocol):
         """
         ...
 
+    async def live_at(self, container_id: str, revision: int) -> Sequence[Instance] | None:
+        """Return the undeleted objects as of an earlier revision, in order of revision.
+
+        None if the container has no such revision. Takes memory for these objects only, however long
+        the history.
+        """
+        ...
+
     async def since(self, container_id: str, revision: int) -> Sequence[Instance]:
         """Return all versions above this revision, deletions included, in order of revision."""
         ...

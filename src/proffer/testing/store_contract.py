@@ -250,6 +250,20 @@ class CatalogStoreContract(Contract):
             assert written[revision:] == list(await store.since("c1", revision))
 
     @store_test
+    async def test_the_library_of_any_revision_can_be_read(self, store: Store) -> None:
+        """The newest version of each object then, without deleted ones; nothing for a revision there never was."""
+        await store.ensure_container(a_container())
+        one, two, other = a_version(1), a_version(2, etag=2), a_version(3, "two")
+        gone, last = a_version(4, etag=3, deleted=True), a_version(5, "two", etag=2)
+        await store.commit("c1", 0, [one, two, other, gone, last])
+
+        expected = [None, [one], [two], [two, other], [other], [last], None]
+        for revision, live in enumerate(expected):
+            found = await store.live_at("c1", revision)
+            assert (None if found is None else list(found)) == live
+        assert await store.live_at("c9", 1) is None
+
+    @store_test
     async def test_history_has_every_version_a_deletion_last(self, store: Store) -> None:
         """Oldest first, whoever wrote it, with nothing of other objects; none for an unknown one."""
         await store.ensure_container(a_container())

@@ -26,7 +26,6 @@ from proffer.service.decisions.decide import usage_for
 from proffer.service.decisions.degraded import DegradedSnapshotCache
 from proffer.service.decisions.record import recorded_answers
 from proffer.service.decisions.requirements import requirements_of
-from proffer.service.library.changes import newest_of
 from proffer.service.library.library import ContainerState
 from proffer.service.library.publisher import Publisher
 from proffer.service.library.registry import AuthorizedContainer
@@ -163,15 +162,14 @@ class ReplayService:
 
 async def snapshot_at(state: ContainerState, revision: int) -> Snapshot:
     """Return the snapshot of a library revision, or raise `NotFound`."""
-    versions = [version for version in await state.since(0) if version.revision <= revision]
-    if max((version.revision for version in versions), default=0) != revision:
+    live = await state.live_at(revision)
+    if live is None:
         raise NotFound(
             f"the library has no revision {revision}: it was moved or restored since",
             code="revision-not-found",
         )
     publisher = Publisher(state.container.id)
-    live = [version for version in newest_of(versions) if not version.deleted]
-    await publisher.publish(sorted(live, key=lambda instance: instance.revision), revision, 0)
+    await publisher.publish(live, revision, 0)
     return publisher.snapshot
 
 

@@ -91,6 +91,10 @@ class ContainerState:
         """Return every version of one object, oldest first."""
         return await self._store.history(self.container.id, instance_id)
 
+    async def live_at(self, revision: int) -> Sequence[Instance] | None:
+        """Return the objects as of this revision, in order of revision; None if there is no such revision."""
+        return await self._store.live_at(self.container.id, revision)
+
     async def since(self, revision: int) -> Sequence[Instance]:
         """Return all versions above this revision, deletions included, in order."""
         return await self._store.since(self.container.id, revision)
@@ -102,6 +106,9 @@ class ContainerState:
             new_versions = [version for version in versions if version.revision > self.catalog.revision]
             for version in new_versions:
                 self.catalog.apply(version)
+                if version.deleted:
+                    for faults in (self.formula_faults, self.content_faults, self.threshold_faults):
+                        faults.pop(version.key, None)
             if new_versions:
                 self.on_change()
                 self.customer_schema.apply(new_versions)

@@ -20,6 +20,13 @@ class InstanceHead:
     deleted: bool
 
 
+def existing_at(newest: Sequence[Instance], revision: int) -> Sequence[Instance] | None:
+    """Return the undeleted among the newest versions at a revision; None if the last one is earlier."""
+    if not newest or newest[-1].revision != revision:
+        return None
+    return [version for version in newest if not version.deleted]
+
+
 def check_order(container_id: str, based_on: int, versions: Sequence[Instance]) -> None:
     """Raise ValueError when versions have a wrong container or revision. That is a caller's bug."""
     for revision, version in enumerate(versions, based_on + 1):

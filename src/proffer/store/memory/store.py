@@ -25,6 +25,7 @@ from proffer.store.common.versions import (
     container_id_conflict,
     decode_document,
     encode_document,
+    existing_at,
     unknown_container,
 )
 from proffer.store.memory.caps import MemoryCaps, MemoryLedger
@@ -82,6 +83,11 @@ class MemoryStore(MemoryCustomers, MemoryCaps, MemoryFeedback):
             return 0, ()
         alive = (version for version in library.newest.values() if not version.deleted)
         return library.container.revision, tuple(sorted(alive, key=lambda each: each.revision))
+
+    async def live_at(self, container_id: str, revision: int) -> Sequence[Instance] | None:
+        versions = (each for each in self._versions(container_id) if each.revision <= revision)
+        newest = {version.instance_id: version for version in versions}
+        return existing_at(sorted(newest.values(), key=lambda version: version.revision), revision)
 
     async def since(self, container_id: str, revision: int) -> Sequence[Instance]:
         return tuple(each for each in self._versions(container_id) if each.revision > revision)

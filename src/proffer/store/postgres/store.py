@@ -23,6 +23,7 @@ from proffer.store.common.versions import (
     check_revision,
     check_version,
     container_id_conflict,
+    existing_at,
     unknown_container,
 )
 from proffer.store.postgres import statements as pg
@@ -109,6 +110,10 @@ class PostgresStore(PostgresCustomers, PostgresCaps, PostgresFeedback):
 
         revision, version_rows = await self._pool.snapshot(work)
         return revision, await _decode_versions(version_rows)
+
+    async def live_at(self, container_id: str, revision: int) -> Sequence[Instance] | None:
+        version_rows = await self._fetch(statements.LIVE_AT, container_id, revision, container_id, revision)
+        return existing_at(await _decode_versions(version_rows), revision)
 
     async def since(self, container_id: str, revision: int) -> Sequence[Instance]:
         return await _decode_versions(await self._fetch(statements.SINCE, container_id, revision))

@@ -22,6 +22,12 @@ LIVE = f"""
     WHERE container_id = ? AND revision IN (
         SELECT revision FROM instances WHERE container_id = ? AND deleted = 0)
     ORDER BY revision"""
+LIVE_AT = f"""
+    SELECT {VERSION_COLUMNS} FROM versions
+    WHERE container_id = ? AND (deleted = 0 OR revision = ?) AND revision IN (
+        SELECT max(revision) FROM versions WHERE container_id = ? AND revision <= ? GROUP BY instance_id)
+    ORDER BY revision"""
+"""The newest version of each object; a deleted one only if it is of this very revision."""
 SINCE = f"SELECT {VERSION_COLUMNS} FROM versions WHERE container_id = ? AND revision > ? ORDER BY revision"
 HISTORY = f"""
     SELECT {VERSION_COLUMNS} FROM versions WHERE container_id = ? AND instance_id = ? ORDER BY revision"""

@@ -21,7 +21,7 @@ from proffer.model.ids import EntityKind
 from proffer.model.instance import Container, Instance
 from proffer.model.lease import AudienceEvaluation, Lease
 from proffer.model.token import StoredToken
-from proffer.store.common.versions import check_order
+from proffer.store.common.versions import check_order, existing_at
 from proffer.store.ports import POLL_SECONDS
 from proffer.store.sql import rows, statements
 from proffer.store.sqlite import caps_tx as caps_work
@@ -145,6 +145,10 @@ class SqliteStore(SqliteCustomers, SqliteCaps, SqliteFeedback):
 
     async def live(self, container_id: str) -> tuple[int, Sequence[Instance]]:
         return await self._read_in_thread(partial(work.live, container_id=container_id))
+
+    async def live_at(self, container_id: str, revision: int) -> Sequence[Instance] | None:
+        values = (container_id, revision, container_id, revision)
+        return existing_at(await self._read_versions(statements.LIVE_AT, *values), revision)
 
     async def since(self, container_id: str, revision: int) -> Sequence[Instance]:
         return await self._read_versions(statements.SINCE, container_id, revision)
