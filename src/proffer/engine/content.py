@@ -5,8 +5,8 @@ A component without template marks stays the model's `Component`; only a type ch
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
+from weakref import WeakValueDictionary
 
 from proffer.model.content import Component
 from proffer.model.offer import FallbackOffer, PersonalizedOffer
@@ -23,8 +23,6 @@ from proffer.templating.compile import (
 )
 
 _TEMPLATE_MEMBERS = ("content", "delivery_url", "link_url")
-_CACHE_SIZE = 4_096
-"""Maximum number of compiled template texts kept between builds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +62,7 @@ def compile_component(component: Component, schema: Schema) -> Component:
     if not text_by_member and error is None:
         return component
     for name, text in text_by_member.items():
-        compiled = _compile_cached(text, escape_format(component.type, component.format, name), schema)
+        compiled = _shared_template(text, escape_format(component.type, component.format, name), schema)
         if isinstance(compiled, Template):
             templates[name] = compiled
         else:
@@ -83,16 +81,24 @@ def compile_component(component: Component, schema: Schema) -> Component:
     )
 
 
-@lru_cache(maxsize=_CACHE_SIZE)
 def _json_reason(text: str | None) -> str | None:
     """Return why the content is not JSON; None if it is, or if there is none."""
     error = json_error(text) if text else None
     return None if error is None else f"it is not JSON: {error.msg} (line {error.lineno}, column {error.colno})"
 
 
-@lru_cache(maxsize=_CACHE_SIZE)
-def _compile_cached(text: str, format_: Format, schema: Schema) -> Template | TemplateErrors:
-    return compile_template(text, format_, schema)
+_TEMPLATES: WeakValueDictionary[tuple[str, Format, Schema], Template] = WeakValueDictionary()
+
+
+def _shared_template(text: str, format_: Format, schema: Schema) -> Template | TemplateErrors:
+    """Return the compiled template, shared with everything else that uses this text."""
+    template = _TEMPLATES.get((text, format_, schema))
+    if template is not None:
+        return template
+    compiled = compile_template(text, format_, schema)
+    if isinstance(compiled, Template):
+        _TEMPLATES[text, format_, schema] = compiled
+    return compiled
 
 
 class ContentRenderer:

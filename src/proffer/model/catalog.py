@@ -25,7 +25,6 @@ class Catalog:
         self._by_kind: dict[EntityKind, dict[str, Instance]] = {kind: {} for kind in EntityKind}
         self._referrers: dict[str, dict[str, None]] = {}
         self._tags: dict[str, str] = {}
-        self._deleted_keys: set[str] = set()
         self.cap_rule_count = 0
         """Number of capping rules of all offers together."""
 
@@ -43,9 +42,7 @@ class Catalog:
         before = self._by_instance.get(version.instance_id)
         if before is not None:
             self._unindex(before)
-        if version.deleted:
-            self._deleted_keys.add(version.key)
-        else:
+        if not version.deleted:
             self._index(version)
         self.revision = version.revision
 
@@ -70,10 +67,6 @@ class Catalog:
         """Return the tag of this name, or None. Tag names are unique (R12)."""
         instance_id = self._tags.get(name)
         return self._by_instance[instance_id] if instance_id is not None else None
-
-    def was_deleted(self, entity_id: str) -> bool:
-        """Return whether this id was deleted while this catalog was in memory."""
-        return canonical(entity_id) in self._deleted_keys
 
     def count(self, kind: EntityKind) -> int:
         return len(self._by_kind[kind])
@@ -167,12 +160,11 @@ class CatalogOverlay:
         return None if tag is None or tag.instance_id in self._version_by_instance else tag
 
     def is_id_used(self, entity_id: str) -> bool:
-        """Return whether an object has or had this `@id`. Ids are not reused."""
-        return (
-            self.by_id(entity_id) is not None
-            or canonical(entity_id) in self._instance_by_key
-            or self.catalog.was_deleted(entity_id)
-        )
+        """Return whether an object, or a version added here, has this `@id`.
+
+        Ids of deleted objects are not reused either: the store knows them all, and refuses.
+        """
+        return self.by_id(entity_id) is not None or canonical(entity_id) in self._instance_by_key
 
     def of_kind(self, kind: EntityKind) -> Iterator[Instance]:
         """Yield the objects of one kind."""

@@ -41,7 +41,7 @@ _ESCAPES: Mapping[Format, Escape] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Template:
     """A compiled template. Immutable, so it can be shared."""
 

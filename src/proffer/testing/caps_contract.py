@@ -434,6 +434,18 @@ class CapsContract(Contract):
             assert await try_record(store) is expected, limits
 
     @store_test
+    async def test_a_limit_in_force_again_has_its_count(self, store: Store) -> None:
+        """An offer that lost its limit and gets it back, in this process too, has what was counted."""
+        await create_caps(store, caps_of(TOTAL_LIMIT))
+        assert [await try_record(store) for _ in range(2)] == [True, True]
+        await store.ensure_caps("c1", 2, [caps_of()])
+        assert await usage_of(store, TOTAL_LIMIT) == [0]
+        await store.ensure_caps("c1", 3, [caps_of(TOTAL_LIMIT)])
+
+        assert await usage_of(store, TOTAL_LIMIT) == [2]
+        assert [await try_record(store) for _ in range(2)] == [True, False]
+
+    @store_test
     async def test_limits_come_into_force_with_their_versions(self, store: Store) -> None:
         """Limits change with a commit; a refused commit or older revision changes nothing."""
         await store.ensure_container(a_container())

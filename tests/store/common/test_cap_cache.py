@@ -1,7 +1,7 @@
 """What a process remembers of counters does not grow with time, and is as exact as before."""
 
 from proffer.model.capping import DAY_US, CapLimit, CapScope, OfferLimits, Repeat, RepeatUnit
-from proffer.store.common.cap_cache import CapCache, LimitRow, TotalRow
+from proffer.store.common.cap_cache import ActiveLimits, CapCache, LimitRow, TotalRow
 from proffer.store.common.caps import CounterValue, StoredLimit, encode_definition
 from proffer.testing.builders import NOON
 
@@ -58,3 +58,42 @@ def test_a_clock_that_steps_back_a_month_finds_what_it_left() -> None:
     counted(book, 30, 1, 2)
 
     assert (used(book, 0), used(book, 30)) == (2, 1)
+
+
+def limit_row(counter: int, offer: str, limit: int | None, change: int) -> LimitRow:
+    """A changed limit of an offer; None: no longer in force."""
+    return LimitRow("c1", offer, StoredLimit(counter, "1", encode_definition(LIMIT), limit, NOON, None, None), change)
+
+
+def test_limits_that_are_no_longer_in_force_leave_nothing() -> None:
+    """However many offers come and go, the caches hold what is in force."""
+    book, batch = a_book(), ActiveLimits()
+    counted(book, 0, 3, 1)
+    for counter in range(2, 200):
+        for limit in (5, None):
+            rows = [limit_row(counter, f"offer {counter}", limit, 2 * counter + (limit is None))]
+            book.update_limits(rows)
+            batch.update(rows)
+            book.update_totals([TotalRow((counter, "", TODAY), CounterValue(5, TODAY + DAY_US), counter)])
+    batch.update([limit_row(1, "gold", 5, 1)])
+
+    assert used(book, 0) == 3
+    assert book.cached_counts == 1
+    for limits in (book.limits, batch):
+        assert list(limits.by_counter) == [1]
+        assert list(limits.for_container("c1")) == ["gold"]
+        assert not limits.counts_profiles("c1")
+
+
+def test_totals_of_a_limit_that_is_in_force_again_are_read_anew() -> None:
+    """`update_limits` says so, for no other change."""
+    book = a_book()
+    counted(book, 0, 5, 1)
+    assert not book.update_limits([limit_row(1, "gold", 7, 2), limit_row(2, "silver", 7, 3)])
+    assert not book.update_limits([limit_row(1, "gold", None, 4)])
+    assert not book.update_limits([limit_row(2, "silver", 8, 5)])
+    assert used(book, 0) == 0
+
+    assert book.update_limits([limit_row(1, "gold", 5, 6)])
+    counted(book, 0, 5, 1)
+    assert used(book, 0) == 5

@@ -78,6 +78,8 @@ class CandidateCache:
         check = self._checks.get(bound_offer.offer.id)
         if check is None or check.bound_offer is not bound_offer:
             check = check_candidate(bound_offer, placement)
+            if len(self._shared_reads) > len(self._checks):  # most are of offers that changed
+                self._shared_reads.clear()
             # Many offers read the same paths; share one set.
             check = replace(check, reads=self._shared_reads.setdefault(check.reads, check.reads))
             self._checks[bound_offer.offer.id] = check

@@ -7,7 +7,6 @@ import re
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from textwrap import indent
 from typing import Any
 
@@ -22,8 +21,8 @@ from proffer.pql.values.reading import reader_of
 FieldLookup = Callable[[Environment, Bits], Bits]
 """Filters offers by all field indexes. Raises errors of subjects, and `UnindexableValue`."""
 
-_CACHE_SIZE = 4_096
-"""Maximum number of compiled functions kept between builds."""
+_MAX_SOURCES = 500_000
+"""Maximum length of the sources whose functions are kept between builds, in characters."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,9 +73,19 @@ def _renumber(first: int, shape: str) -> str:
     return re.sub(r"\d+", lambda match: f"#{first + int(match[0])}#", shape)
 
 
-@lru_cache(maxsize=_CACHE_SIZE)
+_functions: dict[str, Callable[..., Any]] = {}
+
+
 def _compile_source(source: str) -> Callable[..., Any]:
-    return load(source, "index", RULE_NAMESPACE)
+    """Return the function of this source; the newest ones are kept."""
+    function = _functions.pop(source, None) or load(source, "index", RULE_NAMESPACE)
+    _functions[source] = function
+    excess = sum(map(len, _functions)) - _MAX_SOURCES
+    while excess > 0 and len(_functions) > 1:
+        oldest = next(iter(_functions))
+        del _functions[oldest]
+        excess -= len(oldest)
+    return function
 
 
 def _lookup_expression(number: int, subject: Node, field_index: FieldIndex, tables: dict[str, Any]) -> str:

@@ -9,8 +9,8 @@ rule false, and conjuncts that may exceed the work limit stay in one residual th
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import lru_cache
+from dataclasses import dataclass
+from weakref import WeakValueDictionary
 
 from proffer.pql.checked import CheckedRule
 from proffer.pql.compile import RULE_NAMESPACE, load
@@ -29,8 +29,6 @@ from proffer.pql.syntax.nodes import Binary, Constant, Literal, Logic, Node, Roo
 from proffer.pql.values.environment import Environment
 
 Holds = Callable[[Environment], bool]
-_CACHE_SIZE = 4_096
-"""Number of distinct residuals cached between builds."""
 
 
 class Residual:
@@ -40,7 +38,7 @@ class Residual:
     evaluating their subjects may raise where the residual is a fault.
     """
 
-    __slots__ = ("_holds", "predicate_tree", "reads_offer")
+    __slots__ = ("__weakref__", "_holds", "predicate_tree", "reads_offer")
 
     def __init__(self, holds: Holds | str, *, reads_offer: bool, predicate_tree: PredicateTree | None = None) -> None:
         """Create from a function or from its source."""
@@ -106,22 +104,18 @@ def conjoin(conjunctions: Sequence[Conjunction]) -> Conjunction:
     return Conjunction(tuple(map(conjoin_conditions, conditions_by_subject.values())), tuple(residuals))
 
 
-@dataclass(frozen=True, slots=True)
-class _ResidualSource:
-    """Source and node of a residual. The nodes of equal sources are equivalent."""
-
-    source: str
-    node: Node = field(compare=False)
+_RESIDUALS: WeakValueDictionary[tuple[str, bool, bool], Residual] = WeakValueDictionary()
 
 
 def _residual_of(source: str, node: Node, *, spends_work: bool = False) -> Residual:
-    return _shared_residual(_ResidualSource(source, node), _reads_offer(node), spends_work)
-
-
-@lru_cache(maxsize=_CACHE_SIZE)
-def _shared_residual(residual_source: _ResidualSource, reads_offer: bool, spends_work: bool) -> Residual:
-    predicate_tree = None if reads_offer or spends_work else predicate_tree_of(residual_source.node)
-    return Residual(residual_source.source, reads_offer=reads_offer, predicate_tree=predicate_tree)
+    """Return the shared residual of this source. The nodes of equal sources are equivalent."""
+    reads_offer = _reads_offer(node)
+    residual = _RESIDUALS.get((source, reads_offer, spends_work))
+    if residual is None:
+        predicate_tree = None if reads_offer or spends_work else predicate_tree_of(node)
+        residual = Residual(source, reads_offer=reads_offer, predicate_tree=predicate_tree)
+        _RESIDUALS[source, reads_offer, spends_work] = residual
+    return residual
 
 
 def _constant_list_count(node: Node) -> int:

@@ -10,7 +10,7 @@ the subject `a` read as a number, so that the text "5" has the results of 5.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from sys import intern
 from typing import Any
@@ -49,8 +49,6 @@ MEMBERSHIP_SIGNS = frozenset({"in", "notIn"})
 _ARITHMETIC = frozenset({"+", "-", "*", "/", "%"})
 _NULL_TESTS = frozenset({"isNull", "isNotNull"})
 _SCALAR_KINDS = frozenset({ValueKind.NUMBER, ValueKind.INTEGER, ValueKind.DOUBLE, ValueKind.TEXT, ValueKind.BOOLEAN})
-_CACHE_SIZE = 4_096
-"""Number of distinct subjects cached between builds."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
@@ -70,6 +68,8 @@ class Condition:
     """Constants per domain; domains without constants are missing."""
     default_by_domain: Mapping[OrderedDomain, bool]
     """Result for all values of each domain without constants."""
+    words: Any = field(default=None, init=False, repr=False)
+    """What the trace says of the test, once it has; see `rule_tests`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ def subject_of_test(node: Node) -> Node | None:
 def condition_on(subject: Node, node: Node) -> Condition:
     """Return the condition of a node on this subject; equal conditions are one object."""
     name, key = intern(subject_name(subject)), intern(_text_without_subject(node, subject))
-    return _condition(key, name, _shared_subject(name, subject), (_without_subject(node, subject),))
+    return _condition(key, name, subject, (_without_subject(node, subject),))
 
 
 def conjoin_conditions(conditions: Sequence[Condition]) -> Condition:
@@ -304,13 +304,17 @@ def _reading_of(constant: Any) -> Reading | None:
 
 
 _CONDITIONS: WeakValueDictionary[tuple[str, str], Condition] = WeakValueDictionary()
+_NEWEST: WeakValueDictionary[str, Condition] = WeakValueDictionary()
+"""Subject name → newest condition; conditions share the subject of an earlier one."""
 
 
 def _condition(key: str, name: str, subject: Node, trees: tuple[Node, ...]) -> Condition:
     """Return the shared condition of this subject and key, created if necessary."""
     condition = _CONDITIONS.get((name, key))
     if condition is None:
-        condition = _CONDITIONS[name, key] = _new_condition(key, name, subject, trees)
+        earlier = _NEWEST.get(name)
+        condition = _new_condition(key, name, subject if earlier is None else earlier.subject, trees)
+        _CONDITIONS[name, key] = _NEWEST[name] = condition
     return condition
 
 
@@ -335,16 +339,6 @@ def _new_condition(key: str, name: str, subject: Node, trees: tuple[Node, ...]) 
 
 def _distinct_constants(trees: Iterable[Node], domain: OrderedDomain) -> tuple[Any, ...]:
     return tuple({constant for tree in trees for constant in constants(tree, domain)})
-
-
-_SUBJECTS: dict[str, Node] = {}
-
-
-def _shared_subject(name: str, subject: Node) -> Node:
-    """Return one shared node for equal subjects."""
-    if len(_SUBJECTS) >= _CACHE_SIZE:
-        _SUBJECTS.clear()
-    return _SUBJECTS.setdefault(name, subject)
 
 
 def _is_subject(condition: Node, subject: Node) -> bool:

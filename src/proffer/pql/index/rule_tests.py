@@ -24,7 +24,7 @@ Shape: TypeAlias = "int | tuple[str, tuple[Shape, ...]]"
 """How tests are combined: number of a test, `~number` if negated, or (`and` or `or`, parts)."""
 _FLIPPED = {"=": "=", "!=": "!=", "<": ">", "<=": ">=", ">": "<", ">=": "<=", "in": "contains"}
 _CACHE_SIZE = 4_096
-"""Number of tests whose words are cached."""
+"""Number of lists of names that are shared."""
 _MAX_SHOWN_CHARACTERS = 60
 _COMPARISONS = frozenset({*_FLIPPED, "notIn", "like"})
 
@@ -292,8 +292,16 @@ class _Words(Struct, frozen=True):
     field_text: str | UnsetType = UNSET
 
 
-@lru_cache(maxsize=_CACHE_SIZE)
 def _words_of(condition: Condition) -> _Words:
+    """Return the words of a test, which are kept as long as the condition."""
+    words: _Words | None = condition.words
+    if words is None:
+        words = _new_words(condition)
+        object.__setattr__(condition, "words", words)
+    return words
+
+
+def _new_words(condition: Condition) -> _Words:
     field, operator, wanted, comparand = _find_words(condition)
     if isinstance(wanted, list):
         wanted = [_shown(item) for item in wanted]

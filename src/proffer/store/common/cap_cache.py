@@ -55,10 +55,14 @@ def total_rows(
 
 
 class ActiveLimits:
-    """Limits in force by container and offer, as of change number `last_change`."""
+    """Limits in force by container and offer, as of change number `last_change`.
+
+    Nothing is cached of limits that are no longer in force, so that the cache does not grow with edits.
+    """
 
     def __init__(self) -> None:
         self.last_change = 0
+        self._newest_counter = 0
         self._stored_limits: dict[tuple[str, str], dict[int, StoredLimit]] = {}
         self._by_offer: dict[str, dict[str, tuple[ActiveLimit, ...]]] = {}
         self._offers_per_profile: dict[str, set[str]] = {}
@@ -68,26 +72,40 @@ class ActiveLimits:
 
     def update(self, rows: Iterable[LimitRow]) -> list[tuple[str, int]]:
         """Apply changed limits; return the (container, counter) pairs affected."""
-        touched_offers: set[tuple[str, str]] = set()
+        rows_by_offer: dict[tuple[str, str], list[StoredLimit]] = {}
         for container, offer, row, change_number in rows:
-            self._stored_limits.setdefault((container, offer), {})[row.counter] = row
-            touched_offers.add((container, offer))
+            rows_by_offer.setdefault((container, offer), []).append(row)
             self.last_change = max(self.last_change, change_number)
+            self._newest_counter = max(self._newest_counter, row.counter)
         counters: list[tuple[str, int]] = []
-        for container, offer in touched_offers:
-            stored_limits = self._stored_limits[container, offer].values()
-            active_limits = tuple(limit for row in stored_limits if (limit := to_active_limit(offer, row)) is not None)
-            for row in stored_limits:
-                self.by_counter.pop(row.counter, None)
-                counters.append((container, row.counter))
-            self.by_counter.update((limit.counter, (container, limit)) for limit in active_limits)
-            self._by_offer.setdefault(container, {})[offer] = active_limits
+        for (container, offer), changed_rows in rows_by_offer.items():
+            stored_limits = self._stored_limits.pop((container, offer), {})
+            stored_limits.update((row.counter, row) for row in changed_rows)
+            active_limits: list[ActiveLimit] = []
+            for counter, row in list(stored_limits.items()):
+                counters.append((container, counter))
+                active_limit = to_active_limit(offer, row)
+                if active_limit is None:
+                    del stored_limits[counter]
+                    self.by_counter.pop(counter, None)
+                else:
+                    active_limits.append(active_limit)
+                    self.by_counter[counter] = (container, active_limit)
+            if active_limits:
+                self._stored_limits[container, offer] = stored_limits
+                self._by_offer.setdefault(container, {})[offer] = tuple(active_limits)
+            else:
+                self._by_offer.get(container, {}).pop(offer, None)
             offers_per_profile = self._offers_per_profile.setdefault(container, set())
             if all(limit.is_global for limit in active_limits):
                 offers_per_profile.discard(offer)
             else:
                 offers_per_profile.add(offer)
         return counters
+
+    def is_inactive(self, counter: int) -> bool:
+        """Return whether the limit of this counter is known and not in force."""
+        return counter <= self._newest_counter and counter not in self.by_counter
 
     def for_container(self, container: str) -> Mapping[str, Sequence[ActiveLimit]]:
         """Return offer id → limits in force."""
@@ -113,20 +131,30 @@ class CapCache:
         """Number of cached counter values."""
         return sum(map(len, self._totals.values()))
 
-    def update_limits(self, rows: Iterable[LimitRow]) -> None:
-        """Apply changed limits."""
+    def update_limits(self, rows: Sequence[LimitRow]) -> bool:
+        """Apply changed limits; return whether one is in force again.
+
+        The totals of such a limit were dropped, so that all have to be read anew.
+        """
+        inactive = [row.stored_limit.counter for row in rows if self.limits.is_inactive(row.stored_limit.counter)]
         for container, counter in self.limits.update(rows):
             self._near_limits.get(container, {}).pop(counter, None)
+            if self.limits.is_inactive(counter):
+                self._totals.pop(counter, None)
             self._update_near_limit(counter)
+        return any(counter in self.limits.by_counter for counter in inactive)
 
     def update_totals(self, rows: Iterable[TotalRow]) -> None:
         """Apply counter values after their last move; an older value of a counter is ignored.
 
+        Counters of limits that are not in force are ignored too.
         When a new period begins, periods that ended long before it are dropped, so that the cache does
         not grow with time. If a clock steps back that far, they are cached again as they move.
         """
         touched_counters: set[int] = set()
         for (counter, placement, window_us), count, move_number in rows:
+            if self.limits.is_inactive(counter):
+                continue
             windows = self._totals.setdefault(counter, {})
             cached = windows.get((placement, window_us))
             if cached is None and window_us and windows:

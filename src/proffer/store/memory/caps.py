@@ -77,7 +77,8 @@ class MemoryLedger:
             for row in changed_limits(list(offer_limits.values()), offer_caps, self.last_counter + 1):
                 offer_limits[row.counter] = row
                 self.last_counter = max(self.last_counter, row.counter)
-                self.cache.update_limits([LimitRow("", offer_caps.offer, row, 0)])
+                if self.cache.update_limits([LimitRow("", offer_caps.offer, row, 0)]):
+                    self.cache.update_totals(total_rows(self.counters, self.counters, self.move_number))
 
     @property
     def ends(self) -> dict[int, CounterEnds]:

@@ -200,8 +200,8 @@ class PostgresCaps(ABC):
         async def query(connection: Connection) -> bool:
             horizon, changed, expired = await connection.fetchrow(sql.STATE, self._horizon, now_us)
             limits = await limits_since(connection, self._horizon) if changed else []
-            totals = await connection.fetch(sql.TOTALS_SINCE, self._horizon)
-            self._cap_cache.update_limits(limits)
+            read_all = self._cap_cache.update_limits(limits)
+            totals = await connection.fetch(sql.TOTALS_SINCE, 0 if read_all else self._horizon)
             self._cap_cache.update_totals(TotalRow(tuple(row[:3]), CounterValue(*row[3:5]), row[5]) for row in totals)
             self._horizon = horizon
             return bool(expired)

@@ -160,7 +160,9 @@ class SqliteCaps(ABC):
         cache = self._cap_cache
         changed, moved, expired = connection.execute(sql.STATE, (now_us,)).fetchall()[0]
         if (changed or 0) > cache.limits.last_change:
-            cache.update_limits(work.limits_since(connection, change_number=cache.limits.last_change))
+            limits = work.limits_since(connection, change_number=cache.limits.last_change)
+            if cache.update_limits(limits):
+                cache.last_move = 0
         if (moved or 0) > cache.last_move:
             rows = work.totals_since(connection, move_number=cache.last_move)
             cache.update_totals(rows)
