@@ -27,8 +27,9 @@ test-long: $(STAMP)  ## Test earlier versions side by side with today's, several
 		tests/upgrade/test_side_by_side.py tests/serving/test_receipts.py tests/store/test_spool.py \
 		tests/service/decisions/test_write_wait.py
 
-soak: $(STAMP)  ## Test exact caps with 100,000 decisions (some minutes)
+soak: $(BENCHES)  ## Test exact caps with 100,000 decisions, then a worker's memory over 250,000 requests (half an hour)
 	PROFFER_LAW_DECISIONS=100000 $(BIN)/python -m pytest -q --timeout 0 tests/properties/test_caps_hold.py
+	$(BIN)/python bench/run.py --only soak
 
 check: $(STAMP)  ## Check lint, format, types and import contracts
 	$(BIN)/ruff check .

@@ -23,6 +23,7 @@ from typing import cast
 
 from _measure import percentile
 
+_WITHOUT_BODY = frozenset({204, 304})
 _LENGTH = re.compile(rb"content-length: (\d+)", re.IGNORECASE)
 _SCRIPT = """\
 local asked, at = {}, 0
@@ -128,6 +129,14 @@ def once(port: int, request: bytes) -> bytes:
     return asyncio.run(ask())
 
 
+class Refused(RuntimeError):
+    """A response with a status other than 2xx."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+
+
 async def open_connection(port: int) -> "Connection":
     """Open a connection."""
     loop = asyncio.get_running_loop()
@@ -161,17 +170,18 @@ class Connection(asyncio.Protocol):
         head = self._buffer.find(b"\r\n\r\n")
         if head < 0:
             return
+        status = int(self._buffer[9:12])
         length = _LENGTH.search(self._buffer, 0, head)
-        assert length is not None, self._buffer[:200]
-        end = head + 4 + int(length[1])
+        assert length is not None or status in _WITHOUT_BODY, self._buffer[:200]
+        end = head + 4 + (0 if length is None else int(length[1]))
         if len(self._buffer) < end:
             return
         answer, self._buffer = self._buffer[:end], b""
         assert self._waiting is not None
-        if answer[9:10] == b"2":
+        if status // 100 == 2:
             self._waiting.set_result(answer[head + 4 :])
         else:
-            self._waiting.set_exception(RuntimeError(answer[:1000].decode("latin-1")))
+            self._waiting.set_exception(Refused(status, answer[:1000].decode("latin-1")))
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._waiting is not None and not self._waiting.done():

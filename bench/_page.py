@@ -18,7 +18,8 @@ Written by `make bench`; do not edit. [results.json](results.json) has the raw f
 affects both. The spread gives the smallest and the largest ratio of the rounds.
 Absolute figures depend on the machine and the day.
 
-`make bench` runs all parts, `make bench ONLY=http,engine` some of them, `make bench QUICK=1` shorter ones.
+`make bench` runs all parts but the memory over many requests, which `make soak` runs; `make bench ONLY=http,engine`
+runs some of them, `make bench QUICK=1` shorter ones.
 """
 
 
