@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from proffer.app import Services
 from proffer.errors import ProfferError
-from proffer.model.ids import kind_of
+from proffer.model.ids import EntityKind, kind_of
 from proffer.model.profile import Profile
 from proffer.service.decisions.decide import DecisionResult
 from proffer.service.library.load import SECTIONS
@@ -16,7 +16,7 @@ from proffer.testing.builders import NOON, Document
 from proffer.testing.strategies import ODDNESS, SEEDS, Dice, a_random_library, a_random_request
 from support.containers import access_to, open_services
 
-ORDER = list(SECTIONS.values())
+ORDER = [EntityKind.AUDIENCE, *SECTIONS.values()]
 
 
 async def load(services: Services, documents: Sequence[Document]) -> None:
