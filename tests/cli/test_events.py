@@ -91,30 +91,31 @@ def test_decisions_are_exported_as_documented(proffer: Proffer, database: str, t
     assert detail["activity"]["fallback"] == FALLBACK
     assert detail["placement"] | {"channelID": None} == {
         "id": WEB,
-        "etag": "1",
+        "_repo": {"etag": "1"},
         "name": "web",
         "channelID": None,
     }
     assert detail["selections"] == [
         {
             "id": GOLD,
-            "etag": "1",
+            "_repo": {"etag": "1"},
             "name": "gold",
             "tags": [b.id_of(EntityKind.TAG, "vip")],
             "characteristics": {"colour": "gold"},
-            "rank": 1,
         }
     ]
+    assert (detail["rank"], "selectionStrategy" in detail) == (1, False)
     assert "fallback" not in detail
     (newer,) = said["propositions"]
     assert newer["id"] == edge_proposition_id(first, 0)
     assert newer["items"] == [{"id": GOLD}]
-    assert newer["scopeDetails"]["activity"] == {"id": DECISION, "etag": "1", "name": "decision"}
+    assert newer["scopeDetails"]["activity"] == {"id": DECISION, "_repo": {"etag": "1"}, "name": "decision"}
+    assert newer["scopeDetails"]["rank"] == 1
     assert newer["scopeDetails"]["experience"] == {"id": said["experienceID"]}
     assert json.loads(one["_proffer"]["attributes"]) == {"person": {"age": 40}}
     assert one["_proffer"]["meaning"] == MEANING_VERSION
     (own,) = one["_proffer"]["propositions"]
-    assert (own["id"], own["criteria"]) == (newer["id"], [0])
+    assert (own["id"], own["criteria"], own["ranks"], "formulas" in own) == (newer["id"], [0], [1], False)
     assert "criteria" not in none["_proffer"]["propositions"][0]
     for row in rows(out):
         for scope in row["_proffer"]["propositions"]:

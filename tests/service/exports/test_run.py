@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -170,3 +171,19 @@ def test_stopped_anywhere_it_goes_on(
         patch.undo()
     files = sorted(folder.glob("*.jsonl"), key=lambda path: int(path.stem))
     assert rows(*files) == list(range(log.rows))
+
+
+def test_parts_with_other_columns_are_written_anew(tmp_path: Path) -> None:
+    """A run that an earlier version began is not continued with parts that have its columns."""
+    log = Log()
+    log.add(3, 3, 3)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(export_run, "_PART_ROWS", 3)
+        log.stop_after = 2
+        with pytest.raises(Stopped):
+            export(job(tmp_path), log)
+        log.stop_after = None
+
+        done = export(replace(job(tmp_path), columns={"n": "integer", "new": "text"}), log)
+    assert (done.rows, done.resumed_rows) == (9, 0)
+    assert rows(tmp_path / "a.jsonl") == list(range(9))

@@ -25,30 +25,16 @@ PROVIDER = "ODE"
 BY_FORMULA = "pql-formula"
 
 _IDENTITY_MAP: Columns = {"*": [{"id": "text", "primary": "boolean"}]}
-_OPTION: Columns = {
-    "id": "text",
-    "etag": "text",
-    "name": "text",
-    "tags": ["text"],
-    "characteristics": {"*": "text"},
-    "score": "number",
+_REFERENCE: Columns = {"id": "text", "_repo": {"etag": "text"}, "name": "text"}
+_OPTION: Columns = {**_REFERENCE, "tags": ["text"], "characteristics": {"*": "text"}, "score": "number"}
+_DETAIL: Columns = {
+    "activity": {**_REFERENCE, "startTime": "moment", "endTime": "moment", "fallback": "text"},
+    "placement": {**_REFERENCE, "channelID": "text"},
+    "selections": [_OPTION],
+    "fallback": _OPTION,
     "rank": "integer",
     "selectionStrategy": {"id": "text"},
 }
-_DETAIL: Columns = {
-    "activity": {
-        "id": "text",
-        "etag": "text",
-        "name": "text",
-        "startTime": "moment",
-        "endTime": "moment",
-        "fallback": "text",
-    },
-    "placement": {"id": "text", "etag": "text", "name": "text", "channelID": "text"},
-    "selections": [_OPTION],
-    "fallback": _OPTION,
-}
-_REFERENCE: Columns = {"id": "text", "etag": "text", "name": "text"}
 _PROPOSITION: Columns = {
     "id": "text",
     "items": [{"id": "text"}],
@@ -56,6 +42,7 @@ _PROPOSITION: Columns = {
         "decisionProvider": "text",
         "activity": _REFERENCE,
         "placement": _REFERENCE,
+        "rank": "integer",
         "experience": {"id": "text"},
         "strategies": [{"step": "text", "strategyID": "text", "algorithmID": "text"}],
     },
@@ -91,6 +78,8 @@ DECISIONS: Columns = {
             {
                 "id": "text",
                 "criteria": ["integer"],
+                "ranks": ["integer"],
+                "formulas": ["text"],
                 "dropped": {stage.value: "integer" for stage in DROPPED_STAGES},
             }
         ],
@@ -258,7 +247,15 @@ def _detail(answer: ScopeAnswer, versions: VersionIndex) -> dict[str, Any]:
         detail["fallback"] = _option(answer.fallback, versions)
     else:
         detail["selections"] = [_option(selection, versions) for selection in answer.selections]
+        detail["rank"] = _rank(answer)
+        formula = answer.selections[0].formula if answer.selections else None
+        detail["selectionStrategy"] = {"id": formula} if formula else None
     return detail
+
+
+def _rank(answer: ScopeAnswer) -> int | None:
+    """Return the rank of a scope's first option; None for a fallback."""
+    return answer.selections[0].rank or None if answer.selections else None
 
 
 def _proposition(
@@ -275,6 +272,7 @@ def _proposition(
             "decisionProvider": PROVIDER,
             "activity": versions.describe(answer.decision, answer.decision_etag, _activity),
             "placement": versions.describe(answer.placement, answer.placement_etag, _placement),
+            "rank": _rank(answer),
             "experience": {"id": experience},
             "strategies": [
                 {"step": "ranking", "strategyID": formula, "algorithmID": BY_FORMULA}
@@ -290,9 +288,12 @@ def _own_proposition(decision: str, index: int, answer: ScopeAnswer) -> dict[str
     """Return what the documented members of a proposition have no place for."""
     dropped = {stage.value: count for stage, count in zip(DROPPED_STAGES, answer.dropped, strict=False)}
     criteria = [selection.criterion for selection in answer.selections if selection.criterion is not None]
+    formulas = [selection.formula for selection in answer.selections]
     return {
         "id": edge_proposition_id(decision, index),
         "criteria": criteria or None,
+        "ranks": [selection.rank for selection in answer.selections] or None,
+        "formulas": formulas if any(formulas) else None,
         "dropped": dropped or None,
     }
 
@@ -325,18 +326,13 @@ def _offer(entity_id: str, etag: int, offer: Instance | None) -> Mapping[str, An
 
 
 def _option(selection: Selection, versions: VersionIndex) -> dict[str, Any]:
-    return {
-        **versions.describe(selection.offer, selection.etag, _offer),
-        "score": selection.score,
-        "rank": selection.rank or None,
-        "selectionStrategy": {"id": selection.formula} if selection.formula else None,
-    }
+    return {**versions.describe(selection.offer, selection.etag, _offer), "score": selection.score}
 
 
 def _reference(entity_id: str, etag: int, version: Instance | None) -> dict[str, Any]:
     return {
         "id": version.id if version is not None else entity_id,
-        "etag": str(etag),
+        "_repo": {"etag": str(etag)},
         "name": version.name if version is not None else None,
     }
 

@@ -94,7 +94,7 @@ class _PartFiles:
         self.rows = 0
         self._job = job
         self._format = format_for(job.out)
-        self._resume({**job.about, "after": str(after)})
+        self._resume({**job.about, "after": str(after), "columns": json.dumps(job.columns)})
 
     async def write_part(self, batches: Sequence[RowBatch], source: BatchSource) -> None:
         """Write these batches as one part file. More are added until the part has enough rows."""
