@@ -16,6 +16,7 @@ from proffer.store.ports import ProfileStore
 
 MAX_CUSTOMERS = 2_000
 """Most customers that are read."""
+_SAMPLER = random.Random()  # noqa: S311 - a sample
 _PAGE = 500
 _REUSE = 20
 """A result is reused for this many times as long as it took, unless the number of customers changes by 5 %."""
@@ -57,7 +58,7 @@ async def sample_customers(store: ProfileStore, container_id: str) -> list[Custo
         after = page[-1].key
     if total > MAX_CUSTOMERS:
         for _ in range(_PAGE, MAX_CUSTOMERS, _PAGE):
-            keys = [random.randint(lowest, highest) for _ in range(_PAGE)]  # noqa: S311 - a sample
+            keys = [_SAMPLER.randint(lowest, highest) for _ in range(_PAGE)]
             customers += await store.customers_by_key(container_id, keys)
     return [customer for customer in customers if customer.attributes]
 

@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable
 from proffer.errors import ProfferError
 from proffer.telemetry import log_failure
 
+_JITTER = random.Random()  # noqa: S311 - not a secret; the global generator is the callers'
+
 
 class PeriodicTask:
     """Run `work` about every `seconds` (±50 %); `description` names it in the log."""
@@ -30,7 +32,7 @@ class PeriodicTask:
     async def _loop(self) -> None:
         while True:
             # Jitter, so that several workers on one database do not run at the same moment.
-            await asyncio.sleep(self._seconds * random.uniform(0.5, 1.5))  # noqa: S311
+            await asyncio.sleep(self._seconds * _JITTER.uniform(0.5, 1.5))
             try:
                 await self._work()
             except ProfferError:
