@@ -41,10 +41,11 @@ from proffer.api.ups.merge_policies import CustomerSettingsRoutes
 from proffer.api.ups.routes import UpsRoutes
 from proffer.api.xcore.routes import XcoreRoutes
 from proffer.config import Settings, spool_folder, sqlite_path
-from proffer.errors import Unavailable
+from proffer.errors import NotFound, Unavailable
 from proffer.metrics import NO_METRICS, Metrics
 from proffer.model.customer import EVENT_LIMITS, EventLimits, ProfileRecord
 from proffer.model.datastream import Datastream
+from proffer.model.instance import Container
 from proffer.service.customers.audience_schedule import AudienceSchedule, DailyTime
 from proffer.service.customers.audiences import AudienceService
 from proffer.service.customers.estimates import EstimateJobs
@@ -61,6 +62,7 @@ from proffer.service.event_log.feedback import FeedbackService
 from proffer.service.event_log.retention import LOG_LIMITS, LogLimits, Retention
 from proffer.service.imports.run import ImportService
 from proffer.service.library.changes import ChangeService
+from proffer.service.library.library import ContainerState
 from proffer.service.library.objects import CatalogService
 from proffer.service.library.registry import ContainerRegistry
 from proffer.service.library.schemas import SchemaService
@@ -70,10 +72,11 @@ from proffer.service.runtime.clock import Clock, wall_clock
 from proffer.service.runtime.spool_queue import SpoolQueue
 from proffer.service.runtime.tokens import TokenService
 from proffer.store.memory.store import MemoryStore
-from proffer.store.ports import Store
+from proffer.store.ports import Store, StoreReader
 from proffer.store.spool import FeedbackSpool, Spool
 from proffer.store.sql.migrations import migrations_of
 from proffer.store.sqlite import migrate as sqlite_schema
+from proffer.store.sqlite.reader import SqliteReader
 from proffer.store.sqlite.store import SqliteStore
 from proffer.store.sqlite.vacuum import vacuum
 from proffer.store.transfer.file import BackupSource, BackupTarget
@@ -185,6 +188,28 @@ async def is_empty(settings: Settings) -> bool:
     """Return whether there is no Proffer database yet. Raises `SchemaMismatch` for another one."""
     dialect = "sqlite" if sqlite_path(settings.database) is not None else "postgres"
     return len(await pending_migrations(settings)) == len(migrations_of(dialect))
+
+
+async def open_reader(settings: Settings) -> StoreReader:
+    """Open the database to read it, also one of an earlier version: it is neither created nor migrated.
+
+    Raises `NotFound` if it is missing or empty.
+    """
+    if await is_empty(settings):
+        raise NotFound("the database is missing or empty: name it with `--database`", code="database-not-found")
+    path = sqlite_path(settings.database)
+    if path is not None:
+        return await SqliteReader.open(path)
+    with _needs_driver():
+        from proffer.store.postgres.store import PostgresStore
+    return await PostgresStore.open_reader(settings.database)
+
+
+async def read_container(reader: StoreReader, container: Container) -> ContainerState:
+    """Return a container with its library; what is written to it is not stored."""
+    state = ContainerState(container, MemoryStore(), wall_clock)
+    await state.load(*await reader.live(container.id))
+    return state
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from proffer.cli import (
     events,
     installation,
     library,
+    library_check,
     library_export,
     library_import,
     profiles,
@@ -41,6 +42,7 @@ app.add_typer(token.app, name="token")
 for name in ("load", "import"):  # one command with two names; `load` is the older one
     library.app.command(name=name)(library_import.import_library)
 library.app.command(name="export")(library_export.export)
+library.app.command(name="check")(library_check.check)
 library.app.command(name="diff")(library_export.diff)
 app.add_typer(library.app, name="library")
 app.add_typer(profiles.app, name="profiles")

@@ -1,18 +1,25 @@
-"""`proffer rules`: check, format, explain and test PQL, without a server or a database."""
+"""`proffer rules`: check, format, explain and test PQL, without a server."""
 
+import asyncio
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
+from proffer.app import DEV_ORGANISATION, DEV_SANDBOX, open_reader
 from proffer.cli.library import LIBRARY_FILES, read_document, read_object, read_rule, read_rule_file, rules_input_error
+from proffer.cli.library_check import observe_with_progress, stored_containers
+from proffer.config import load_settings
+from proffer.pql import CompileErrors, EncounterKind, Schema
+from proffer.service.customers.rule_values import RuleFinding, describe, observed_rule
 from proffer.service.library.load import SECTIONS
 from proffer.service.rules import check as rules
 from proffer.service.rules.cases import CaseReport, run_cases
 from proffer.service.rules.explain import explain_rule
+from proffer.service.rules.stored_fields import StoredFields
 
 app = typer.Typer(help="Check, format, explain and test PQL rules and formulas.", no_args_is_help=True)
 
@@ -21,7 +28,7 @@ Roots = Annotated[
     list[str] | None,
     typer.Option("--root", help="Another root name that the text may use; repeat for several."),
 ]
-Schema = Annotated[
+SchemaFile = Annotated[
     Path | None,
     typer.Option(help="Profile schema (JSON Schema or fields); other fields are errors."),
 ]
@@ -32,19 +39,34 @@ def check(
     files: Annotated[list[Path], typer.Argument(help="Text files with one rule each, or library files.")],
     formula: Formula = False,
     root: Roots = None,
-    schema: Schema = None,
+    schema: SchemaFile = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 for warnings too.")] = False,
+    database: Annotated[
+        str | None,
+        typer.Option(help="A database, read only, whose schemas and stored customers the rules are checked against."),
+    ] = None,
+    org: Annotated[str, typer.Option(help="The organisation of --database.")] = DEV_ORGANISATION,
+    sandbox: Annotated[str, typer.Option(help="The sandbox of --database.")] = DEV_SANDBOX,
 ) -> None:
     """Check rules for errors and likely mistakes. The exit code is 1 if any has an error."""
     profile_schema = rules.profile_schema(read_document(schema)) if schema is not None else None
-    invalid_count = doubtful_count = total = 0
-    for name, kind, expression, roots in _expressions(files, "formula" if formula else "rule"):
-        result = rules.check(expression, kind=kind, roots={*roots, *(root or ())}, schema=profile_schema, name=name)
-        total += 1
+    texts = [
+        RuleText(name, kind, expression, frozenset({*roots, *(root or ())}))
+        for name, kind, expression, roots in _expressions(files, "formula" if formula else "rule")
+    ]
+    findings: Sequence[Sequence[RuleFinding]] = [()] * len(texts)
+    if database is not None:
+        profile_schema, findings = _observe(texts, profile_schema, database, org, sandbox)
+    invalid_count = doubtful_count = 0
+    for text, met in zip(texts, findings, strict=True):
+        result = rules.check(text.expression, kind=text.kind, roots=text.roots, schema=profile_schema, name=text.name)
         invalid_count += not result.valid
-        doubtful_count += result.valid and bool(result.diagnostics)
+        doubtful_count += result.valid and bool(result.diagnostics or met)
         for note in result.diagnostics:
             typer.echo(note.rendered + "\n")
+        for finding in met:
+            typer.echo(f"{text.name}: warning: {describe(finding)}\n")
+    total = len(texts)
     word = "expression" if total == 1 else "expressions"
     typer.echo(f"{total} {word} checked, {invalid_count} with errors, {doubtful_count} with warnings")
     if invalid_count or (strict and doubtful_count):
@@ -85,7 +107,7 @@ def explain(
     now: Annotated[str | None, typer.Option(help="The time of evaluation, such as 2025-06-01T12:00:00Z.")] = None,
     formula: Formula = False,
     root: Roots = None,
-    schema: Schema = None,
+    schema: SchemaFile = None,
 ) -> None:
     """Show the value of each part of a rule for one customer."""
     explanation = explain_rule(
@@ -141,6 +163,43 @@ def _print_report(path: Path, report: CaseReport) -> None:
         f"{path}: {report.total} cases, {passed} passed, {len(report.failures)} failed; "
         f"{report.in_columns} ran in columns, {report.by_row} row by row"
     )
+
+
+class RuleText(NamedTuple):
+    """A rule or formula of a file, with the roots that it may use."""
+
+    name: str
+    kind: str
+    expression: str | Mapping[str, Any]
+    roots: frozenset[str]
+
+
+def _observe(
+    texts: Sequence[RuleText], schema: Schema | None, database: str, org: str, sandbox: str
+) -> tuple[Schema, list[list[RuleFinding]]]:
+    """Return the schema of a sandbox, unless one is given, and the comparisons of each text that cannot be made."""
+
+    async def run() -> tuple[Schema, list[list[RuleFinding]]]:
+        reader = await open_reader(load_settings({"database": database}))
+        try:
+            (state,) = [state async for state in stored_containers(reader, org, sandbox)]
+            observed = await StoredFields(reader).of(state.container.id)
+            types = schema or rules.schema_of(state.catalog).with_profiles(observed)
+            observed_rules = {}
+            for number, text in enumerate(texts):
+                compiled = rules.compile_expression(text.expression, kind=text.kind, roots=text.roots, schema=types)
+                if not isinstance(compiled, CompileErrors):
+                    observed_rules[number] = observed_rule(state, str(number), compiled)
+            _, findings = await observe_with_progress(reader, state, list(observed_rules.values()))
+        finally:
+            await reader.close()
+        met: list[list[RuleFinding]] = [[] for _ in texts]
+        for finding in findings:
+            if finding.kind is EncounterKind.INCOMPARABLE:
+                met[int(finding.label)].append(finding)
+        return types, met
+
+    return asyncio.run(run())
 
 
 def _expressions(files: list[Path], kind: str) -> Iterator[tuple[str, str, str | Mapping[str, Any], frozenset[str]]]:

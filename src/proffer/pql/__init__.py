@@ -18,6 +18,7 @@ from proffer.pql.compile import (
     read_condition,
 )
 from proffer.pql.meaning import MEANING_VERSION, changes_of_meaning
+from proffer.pql.run.encounters import Encounter, EncounterKind, encounters
 from proffer.pql.run.explain import ExplainStep, explain
 from proffer.pql.syntax.diagnostics import Diagnostic, Severity, position_of, render_diagnostic
 from proffer.pql.values.environment import Environment
@@ -30,6 +31,8 @@ __all__ = [
     "CompiledFormula",
     "CompiledRule",
     "Diagnostic",
+    "Encounter",
+    "EncounterKind",
     "Environment",
     "ExplainStep",
     "Schema",
@@ -38,6 +41,7 @@ __all__ = [
     "check_text",
     "compile_formula",
     "compile_rule",
+    "encounters",
     "explain",
     "observed_type",
     "parse_type",

@@ -101,8 +101,8 @@ class Interpreter:
                 return self.variables[name]
             case Field(of, name):
                 return field(self.value(of), name)
-            case ReadAs(of, reading):
-                return read(reading, self.value(of), self.env.tz)
+            case ReadAs(of, _):
+                return self.read(node, self.value(of))
             case ListOf(items):
                 return [self.value(item) for item in items]
             case ObjectOf(pairs):
@@ -115,8 +115,8 @@ class Interpreter:
                 return not self.holds(operand)
             case Negate(operand):
                 return negated(self.value(operand))
-            case Binary(sign, left, right):
-                return self.binary(sign, self.value(left), self.value(right))
+            case Binary(_, left, right):
+                return self.binary(node, self.value(left), self.value(right))
             case If(test, then, otherwise):
                 return self.value(then if self.holds(test) else otherwise)
             case Let(name, value, body):
@@ -137,9 +137,9 @@ class Interpreter:
                 return self.quantifier(kind, declarations)
             case Select(declarations):
                 return list(self.qualifying_items(declarations))
-            case Aggregate(function, value, declarations):
+            case Aggregate(_, value, declarations):
                 values = [self.value(value) for _ in self.bindings(declarations)]
-                return STDLIB[function].apply(self.env, values, values)
+                return self.apply(node, values, values)
             case Chain():
                 return self.chain(node)
             case _:
@@ -149,8 +149,11 @@ class Interpreter:
         """Return the truth of the value of a node."""
         return truth(self.value(node))
 
-    def binary(self, sign: str, left: Value, right: Value) -> Value:
-        zone = self.env.tz
+    def read(self, node: ReadAs, value: Value) -> Value:
+        return read(node.reading, value, self.env.tz)
+
+    def binary(self, node: Binary, left: Value, right: Value) -> Value:
+        zone, sign = self.env.tz, node.sign
         match sign:
             case "=":
                 return equal(left, right, zone)
@@ -170,15 +173,18 @@ class Interpreter:
     # --- functions and items
 
     def call(self, node: Call) -> Value:
-        function = STDLIB[node.function]
-        if not function.is_higher_order:
-            return function.apply(self.env, *[self.value(argument) for argument in node.arguments])
+        if not STDLIB[node.function].is_higher_order:
+            return self.apply(node, *[self.value(argument) for argument in node.arguments])
         of, *other_arguments = node.arguments
         if other_arguments and isinstance(other_arguments[0], Lambda):
             items, keys = self.evaluate_each(of, other_arguments[0])
-            return function.apply(self.env, items, keys, *[self.value(argument) for argument in other_arguments[1:]])
+            return self.apply(node, items, keys, *[self.value(argument) for argument in other_arguments[1:]])
         items = list(visit(self.env, self.value(of)))
-        return function.apply(self.env, items, items)
+        return self.apply(node, items, items)
+
+    def apply(self, node: Call | Aggregate, *arguments: Any) -> Value:
+        """Return the value of the node's function."""
+        return STDLIB[node.function].apply(self.env, *arguments)
 
     def evaluate_each(self, of: Node, item: Lambda) -> tuple[list[Value], list[Value]]:
         """Return the items and the expression's value for each; with two parameters of map entries."""

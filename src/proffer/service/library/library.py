@@ -66,6 +66,10 @@ class ContainerState:
             except StaleRevision:
                 continue  # a concurrent write was committed
             break
+        await self.load(revision, live)
+
+    async def load(self, revision: int, live: Sequence[Instance]) -> None:
+        """Publish these objects as the catalog at a revision."""
         self.catalog = Catalog.of(self.container.id, revision, live)
         await self.publisher.publish(live, revision, self._clock())
         self.customer_schema.apply(live)

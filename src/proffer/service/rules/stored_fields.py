@@ -12,7 +12,7 @@ from proffer.model.customer import Customer
 from proffer.pql import observed_type
 from proffer.pql.check.types import ANY, Type
 from proffer.store.errors import StoreUnavailable
-from proffer.store.ports import ProfileStore
+from proffer.store.ports import StoreReader
 
 MAX_CUSTOMERS = 2_000
 """Most customers that are read."""
@@ -25,7 +25,7 @@ _REUSE = 20
 class StoredFields:
     """The observed type of the profiles of each container."""
 
-    def __init__(self, store: ProfileStore) -> None:
+    def __init__(self, store: StoreReader) -> None:
         self._store = store
         self._lock = asyncio.Lock()
         self._observations: dict[str, _Observation] = {}
@@ -48,7 +48,7 @@ class StoredFields:
             return observation.type
 
 
-async def sample_customers(store: ProfileStore, container_id: str) -> list[Customer]:
+async def sample_customers(store: StoreReader, container_id: str) -> list[Customer]:
     """Return customers with attributes: all of up to `MAX_CUSTOMERS`, else the newest page and a random sample."""
     total, lowest, highest = await store.customer_count(container_id)
     customers: list[Customer] = []

@@ -77,8 +77,9 @@ class Connections:
     They are opened on demand. The pool belongs to one event loop; use from another loop creates a new pool.
     """
 
-    def __init__(self, url: str, *, size: int, patience_s: float) -> None:
+    def __init__(self, url: str, *, size: int, patience_s: float, read_only: bool = False) -> None:
         self.url = url
+        self._settings = {**_SETTINGS, "default_transaction_read_only": "on"} if read_only else _SETTINGS
         self._size = size
         self._patience_s = patience_s
         self._pool: Any = None
@@ -93,7 +94,7 @@ class Connections:
                 self.url,
                 timeout=_CONNECT_S,
                 command_timeout=self._patience_s,
-                server_settings=_SETTINGS,
+                server_settings=self._settings,
             )
 
     async def close(self) -> None:
@@ -187,7 +188,7 @@ class Connections:
                 max_size=self._size,
                 timeout=_CONNECT_S,
                 command_timeout=self._patience_s,
-                server_settings=_SETTINGS,
+                server_settings=self._settings,
                 reset=_skip_reset,
             )
         return self._pool

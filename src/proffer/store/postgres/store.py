@@ -32,7 +32,7 @@ from proffer.store.postgres.connections import Connection, Connections
 from proffer.store.postgres.customers import PostgresCustomers
 from proffer.store.postgres.feedback import PostgresFeedback
 from proffer.store.postgres.listening import Listener
-from proffer.store.postgres.migrate import ensure_schema
+from proffer.store.postgres.migrate import ensure_schema, pending_migrations
 from proffer.store.postgres.record_batch import Recorder
 from proffer.store.postgres.statements import dollar
 from proffer.store.sql import cap_statements as cap_rows
@@ -45,10 +45,12 @@ _DECODE_BATCH = 200
 class PostgresStore(PostgresCustomers, PostgresCaps, PostgresFeedback):
     """A `Store` in one database, created by `open`. Several processes may open the same one."""
 
-    def __init__(self, url: str, *, connections: int, patience_s: float, write_wait_s: float | None) -> None:
+    def __init__(
+        self, url: str, *, connections: int, patience_s: float, write_wait_s: float | None, read_only: bool = False
+    ) -> None:
         super().__init__()
         self._recorder = Recorder(self._record, write_wait_s)
-        self._pool = Connections(url, size=connections, patience_s=patience_s)
+        self._pool = Connections(url, size=connections, patience_s=patience_s, read_only=read_only)
         self._listener: Listener | None = None
 
     @classmethod
@@ -70,6 +72,16 @@ class PostgresStore(PostgresCustomers, PostgresCaps, PostgresFeedback):
         """
         await ensure_schema(url, migrating=migrate)
         return cls(url, connections=connections, patience_s=patience_s, write_wait_s=write_wait_s)
+
+    @classmethod
+    async def open_reader(cls, url: str, *, patience_s: float = 60) -> Self:
+        """Open a database of this version or an earlier one as a `StoreReader`: its connections cannot write.
+
+        Libraries and customers are stored as in the first version; a migration that changes their tables changes
+        what this reads. Raises SchemaMismatch for a newer or another database.
+        """
+        await pending_migrations(url)
+        return cls(url, connections=1, patience_s=patience_s, write_wait_s=None, read_only=True)
 
     async def close(self) -> None:
         """Finish running work, then close all connections."""
