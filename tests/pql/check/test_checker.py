@@ -395,3 +395,41 @@ def test_an_order_of_versions_has_a_fix(text: str, fixed: str) -> None:
 
     assert text[:start] + replacement + text[end:] == fixed
     assert check_text(fixed) == []
+
+
+def test_a_function_without_brackets_is_no_field() -> None:
+    """Alone, or behind the field that it is meant for; and no text, number or date has fields."""
+    helps = {text: [each.help for each in check_text(text)] for text in ("ageInYears > 3", "person.birthDate.age > 3")}
+    assert helps == {
+        "ageInYears > 3": ["to call the function write `ageInYears(…)`"],
+        "person.birthDate.age > 3": ["to call the function write `age(…)`"],
+    }
+    assert found("person.birthYear.x = 1 and loyalty.tier.x.y = 1") == [("warning", "pql.unknown-field")]
+    assert found("person.age.x = 1", schema=STRICT) == [("error", "pql.unknown-field")]
+
+
+def test_an_object_that_no_profile_has_lacks_the_fields_that_the_core_lacks() -> None:
+    """A misspelt field is told, whether or not a profile has the object that it is in."""
+    schema = replace(XDM, reports_partial=False).with_profiles(observed_type([{"loyalty": {"points": 1}}]))
+    for text, help_ in (
+        ('homeAddress.cty = "x"', "did you mean `city`?"),
+        ('person.nam.firstName = "x"', "did you mean `name`?"),
+        ("loyalty.point = 1", "did you mean `points`?"),
+    ):
+        assert [each.help for each in check_text(text, schema=schema)] == [help_]
+    assert check_text('homeAddress.city = "x" and person.age > 3', schema=schema) == []
+
+
+@pytest.mark.parametrize("text", ["homeAddress.city = ‘Ulm’", "homeAddress.city = “Ulm”"])
+def test_curly_quotation_marks_are_replaced(text: str) -> None:
+    findings = check_text(text)
+    assert [each.help for each in findings] == ['use the plain `"`'] * 2
+    assert all(each.fix is not None and each.fix.replacement == '"' for each in findings)
+
+
+def test_a_formula_that_gives_no_number_has_a_warning() -> None:
+    """It counts as a fault in every decision, so this is told when it is saved."""
+    for text in ('"a"', "person.age > 3", "now", "homeAddress.city", 'if(person.age > 3, "a", "b")'):
+        assert found(text, kind="formula") == [("warning", "pql.type")], text
+    for text in ("3", "person.age", "offer.rank.priority * 2", "@{stock}.left", "if(person.age > 3, 1, 2)"):
+        assert found(text, kind="formula") == [], text

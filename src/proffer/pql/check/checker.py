@@ -83,6 +83,8 @@ def check(tree: Node, source: SourceText, options: CheckOptions) -> tuple[Checke
         type_name = str(inferred.type)
         if is_condition and not (options.saving and value_name(core)):
             inference.check_condition(core, inferred)
+        if options.kind is RuleKind.FORMULA:
+            inference.check_number(core, inferred)
         findings += inference.findings
     if not any(finding.is_error for finding in findings):
         findings += conversions(core, inference.types, source.text)

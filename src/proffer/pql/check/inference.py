@@ -78,6 +78,7 @@ _HELP = {
     (ValueKind.ARRAY, "text"): "compare a single value with `=`, or use `in`",
 }
 _ARITHMETIC = frozenset("+-*/%")
+_WITHOUT_FIELDS = frozenset({Shape.TEXT, Shape.INTEGER, Shape.NUMBER, Shape.BOOLEAN, Shape.DATE, Shape.MOMENT})
 _BEFORE_TEXTS = frozenset({"=", "!=", "in", "notIn", "like"})
 _MAX_PATH_DEPTH = 4
 _DATE = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})")
@@ -166,17 +167,26 @@ class Inference:
         if isinstance(of, MapType):
             return of.item
         if not isinstance(of, ObjectType):
+            self.check_scalar_member(of, node, certain)
             return ANY
         field_type = of.fields.get(node.name, of.other)
         if field_type is None and node.name not in self.reported_fields and self.reports_unknown(of, node, certain):
             self.reported_fields.add(node.name)
             match = closest(node.name, of.fields) or _path_below(of, node.name)
-            help_ = f"did you mean `{match}`?" if match else None
+            help_ = f"did you mean `{match}`?" if match else _function_help(node.name)
             message = f"unknown field `{node.name}`"
             is_plain = match is not None and all(name.isidentifier() for name in match.split("."))
             span = name_span(node, self.text)
             self.report("pql.unknown-field", message, span, help_, certain, match if is_plain else None)
         return field_type or ANY
+
+    def check_scalar_member(self, of: Type, node: Field, certain: bool) -> None:
+        """Report a field of a text, number, Boolean or time: none of them has fields."""
+        if of.shape in _WITHOUT_FIELDS and node.name not in self.reported_fields:
+            self.reported_fields.add(node.name)
+            message = f"unknown field `{node.name}`: a {of} has no fields"
+            span = name_span(node, self.text)
+            self.report("pql.unknown-field", message, span, _function_help(node.name), certain)
 
     def reports_unknown(self, of: ObjectType, node: Field, certain: bool) -> bool:
         """Return whether a field that the object lacks is reported. Tenants declare nothing in the core."""
@@ -331,6 +341,18 @@ class Inference:
             self.warn(
                 _CONDITIONS[shape], node, "compare it with a value, or use `.isNotNull()`", "pql.condition", replacement
             )
+
+    def check_number(self, node: Node, inferred: InferredType) -> None:
+        """Warn of a formula whose value is a text, a Boolean or a time: it never gives a number."""
+        type_ = inferred.type
+        shape = type_.observed if isinstance(type_, ObservedType) else type_.shape
+        if shape in _WITHOUT_FIELDS and shape not in (Shape.INTEGER, Shape.NUMBER):
+            help_ = (
+                "read a text with `stringToNumber`"
+                if shape is Shape.TEXT
+                else "choose with `if(test, then, otherwise)`"
+            )
+            self.warn(f"a formula gives a number, and this is a {shape.value}", node, help_, "pql.type")
 
     def check_membership(self, node: Binary, left: InferredType, right: InferredType) -> None:
         if not is_unknown(right.type) and not isinstance(right.type, ArrayType):
@@ -504,6 +526,10 @@ class Inference:
         self.require_kind(ValueKind.TIME, "occurs", node.subject, self.infer(node.subject))
         self.infer(node.test)
         return InferredType(BOOLEAN)
+
+
+def _function_help(name: str) -> str | None:
+    return f"to call the function write `{name}(…)`" if name in STDLIB else None
 
 
 def _path_below(of: ObjectType, name: str) -> str | None:

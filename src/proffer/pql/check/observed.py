@@ -67,5 +67,14 @@ def with_observed(declared: Type, observed: Type) -> Type:
         return ArrayType(item=with_observed(declared.item, observed.item))
     if not isinstance(declared, ObjectType) or not isinstance(observed, ObjectType):
         return declared
-    fields = {name: with_observed(type_, observed.fields.get(name, type_)) for name, type_ in declared.fields.items()}
+    fields = {
+        name: with_observed(type_, observed.fields.get(name, _absent(type_))) for name, type_ in declared.fields.items()
+    }
     return ObjectType(fields={**observed.fields, **fields}, other=declared.other, complete=observed.complete)
+
+
+def _absent(declared: Type) -> Type:
+    """Return the observed type of a declared field that no profile has."""
+    if isinstance(declared, ObjectType):
+        return ObjectType(fields={}, complete=True)
+    return ArrayType(item=_absent(declared.item)) if isinstance(declared, ArrayType) else declared

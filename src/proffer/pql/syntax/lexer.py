@@ -30,7 +30,7 @@ _ESCAPED_CHARACTERS = {"n": "\n", "t": "\t", "r": "\r"}
 
 _FOREIGN_SIGNS = {"==": "=", "===": "=", "!==": "!=", "<>": "!=", "&&": "and", "||": "or"}
 _FOREIGN_CHARACTERS = {"&": "and", "|": "or", "≥": ">=", "≤": "<=", "≠": "!=", "×": "*", "÷": "/", "−": "-"}
-_QUOTATION_MARKS = "“”„‟«»"
+_QUOTATION_MARKS = "“”„‟«»‘’‚‛‹›"
 _UNEXPECTED_CHARACTERS = {
     '"': ("this text has no closing quote", 'end it with `"`; write a quote inside it as `\\"`'),
     "'": ("this text has no closing quote", "end it with `'`"),
