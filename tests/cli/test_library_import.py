@@ -329,3 +329,30 @@ def test_a_source_is_named_once(proffer: Proffer, database: str) -> None:
     ran = proffer("library", "import", sample_library(), "--token", "x", "--database", database)
     assert ran.code == 1
     assert "need --from-url" in ran.err
+
+
+def test_imported_content_that_is_not_json_is_reported_as_not_delivered(proffer: Proffer, tmp_path: Path) -> None:
+    """It is stored as it is; a rule that does not compile counts as false instead."""
+    component = {
+        "@type": "https://ns.adobe.com/experience/offer-management/content-component-json",
+        "dc:format": "application/json",
+        "xdm:content": '{"a": 1,}',
+    }
+    placement = {
+        "@id": "xcore:offer-placement:1",
+        "xdm:name": "JSON",
+        "xdm:channel": "https://ns.adobe.com/xdm/channel-types/web",
+        "xdm:componentType": component["@type"],
+    }
+    fallback = {
+        "xdm:name": "Broken",
+        "xdm:status": "approved",
+        "xdm:representations": [{"xdm:placement": placement["@id"], "xdm:components": [component]}],
+    }
+    file = tmp_path / "library.json"
+    file.write_text(json.dumps({"placements": [placement], "fallbacks": [fallback]}))
+    ran = proffer("library", "import", file, "--database", f"sqlite:///{tmp_path}/p.db")
+
+    assert ran.code == 0
+    assert "the content is not JSON" in ran.err
+    assert "it is stored and is not delivered" in ran.err

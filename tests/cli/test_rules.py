@@ -257,3 +257,10 @@ def test_what_is_no_schema_is_refused(proffer: Proffer, tmp_path: Path, content:
 
     assert ran.code == 1
     assert "JSON Schema, or fields with types" in ran.err
+
+
+def test_a_path_of_no_file_is_not_taken_for_a_rule(proffer: Proffer) -> None:
+    """Else it divides one unknown field by another."""
+    for path in ("rules/adults.pql", "./adults", "adults.pql", "/no/such/adults"):
+        ran = proffer("rules", "explain", path)
+        assert (ran.code, "cannot be read: No such file" in ran.err) == (1, True), path

@@ -1,6 +1,7 @@
 """Shared by the `proffer library` commands: reading library files, loading them."""
 
 import math
+import re
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -27,6 +28,8 @@ app = typer.Typer(help="Import, export and compare libraries as files.", no_args
 USER = "library-load@AdobeID"
 """The author of objects that a `library` command writes."""
 LIBRARY_FILES = frozenset({".yaml", ".yml", ".json"})
+_ONLY_A_PATH = re.compile(r"\S*\.pql|(\.{1,2}|~)?/\S*")
+"""Arguments that are no rule: no rule begins with a slash, or ends in `.pql`."""
 """File name suffixes of library files."""
 
 
@@ -79,9 +82,13 @@ def read_document(path: Path) -> Any:
 
 
 def read_rule(argument: str) -> str:
-    """Return the rule that an argument contains, or that is in the file of this path. Raises as `read_rule_file`."""
+    """Return the rule that an argument contains, or that is in the file of this path. Raises as `read_rule_file`.
+
+    A text that can only be a path is read as one, so that a missing file is not taken for a rule.
+    """
     path = Path(argument)
-    return read_rule_file(path) if len(argument) < 250 and path.is_file() else argument
+    is_path = _ONLY_A_PATH.fullmatch(argument) is not None or (len(argument) < 250 and path.is_file())
+    return read_rule_file(path) if is_path else argument
 
 
 def read_rule_file(path: Path) -> str:

@@ -116,7 +116,8 @@ def _print_report(label: str, report: LoadReport, *, dry_run: bool, ids: IdPolic
         _warn(label, f"{problem.path}: {problem.message}")
     for problem in report.broken:
         place = f"{problem.path}, line {problem.line}, column {problem.column}"
-        _warn(label, f"{place}: {problem.message}; it is stored and counts as false")
+        effect = "is not delivered" if problem.code in {"template", "json-content"} else "counts as false"
+        _warn(label, f"{place}: {problem.message}; it is stored and {effect}")
     for warning in report.warnings:
         remedy = f"; {warning.help}" if warning.help else ""
         _warn(label, f"warning: {warning.path}: {warning.message}{remedy}")

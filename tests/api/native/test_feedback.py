@@ -305,15 +305,18 @@ def test_an_event_with_a_mistake_does_not_refuse_the_others(client: TestClient) 
     assert len(answer.json()["report"]["violations"]) == 4
 
 
-def test_a_misspelt_type_is_a_custom_event_with_a_warning(client: TestClient) -> None:
+def test_a_misspelt_type_or_the_word_of_caps_is_a_custom_event_with_a_warning(client: TestClient) -> None:
     offers(client)
     decided = ask(client)
-    events = [an_event("e1", decided, "dispaly"), an_event("e2", decided, "signed-up")]
+    types = ["dispaly", "signed-up", "click", "impression"]
+    events = [an_event(f"e{index}", decided, type_) for index, type_ in enumerate(types)]
     answer = client.post("/api/feedback", json={"events": events})
-    assert [received["kind"] for received in answer.json()["received"]] == ["custom", "custom"]
-    assert answer.headers["warning"] == (
-        '199 proffer "$.events[0].type: `dispaly` counts as a custom event; did you mean `display`?"'
-    )
+    assert [received["kind"] for received in answer.json()["received"]] == ["custom"] * 4
+    assert answer.headers["warning"].split(", ") == [
+        '199 proffer "$.events[0].type: `dispaly` counts as a custom event; did you mean `display`?"',
+        '199 proffer "$.events[2].type: `click` counts as a custom event; did you mean `interact`?"',
+        '199 proffer "$.events[3].type: `impression` counts as a custom event; did you mean `display`?"',
+    ]
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,13 @@ def test_a_line_that_fits_several_delimiters_is_refused() -> None:
         detect_delimiter("a;b,c", "1;2;3", lambda _: False)
 
 
+@pytest.mark.parametrize("line", ["sep=;\n", '"sep=,"\n', "\ufeffSEP=\t\n"])
+def test_a_note_for_spreadsheets_is_not_taken_for_the_names_of_columns(line: str) -> None:
+    """Else the names would be taken for the first customer."""
+    with pytest.raises(Invalid, match="note for spreadsheets"):
+        detect_delimiter(line, "email;tier\n", lambda _: False)
+
+
 @pytest.mark.parametrize(
     ("cell", "below", "expected"),
     [

@@ -19,7 +19,7 @@ from proffer.errors import Invalid, Violation
 from proffer.model.attribution import AttributedFeedback
 from proffer.model.capping import Reservation
 from proffer.model.customer import EVENT_LIMITS
-from proffer.model.feedback import KIND_BY_EVENT_TYPE, Feedback, normalize_event, read_feedback
+from proffer.model.feedback import KIND_BY_EVENT_TYPE, Feedback, FeedbackKind, normalize_event, read_feedback
 from proffer.model.instance import format_timestamp
 from proffer.model.profile import without_prefixes
 from proffer.service.decisions.reservations import ReservationService
@@ -38,6 +38,9 @@ from proffer.wire.feedback import FEEDBACK_EVENT, FEEDBACK_LIST
 MAX_DATA = EVENT_LIMITS.max_event_bytes
 """Maximum bytes of an event's `data`, as for any experience event."""
 _EVENT_TYPE_BY_KIND = {kind.value: event_type for event_type, kind in KIND_BY_EVENT_TYPE.items()}
+
+_KIND_BY_CAP_EVENT = {"impression": FeedbackKind.DISPLAY.value, "click": FeedbackKind.INTERACT.value}
+"""What caps call these events; as the type of an event it would be the client's own."""
 
 
 class FeedbackRoutes:
@@ -157,7 +160,7 @@ def _read_event(event: Any, path: str, now_us: int) -> Feedback:
 def _type_warnings(event_type: str, path: str) -> Iterator[Violation]:
     if event_type in _EVENT_TYPE_BY_KIND or event_type in KIND_BY_EVENT_TYPE:
         return
-    known = near_name(event_type, (*_EVENT_TYPE_BY_KIND, *KIND_BY_EVENT_TYPE))
+    known = _KIND_BY_CAP_EVENT.get(event_type) or near_name(event_type, (*_EVENT_TYPE_BY_KIND, *KIND_BY_EVENT_TYPE))
     if known is not None:
         yield Violation(
             code="unknown-event-type",

@@ -9,6 +9,7 @@ from proffer.model.identity import BLANKS
 
 DELIMITERS = {",": ",", ";": ";", "|": "|", "\t": "\t", "tab": "\t"}
 """Delimiters by the texts that name them in options and parameters."""
+_SPREADSHEET_NOTE = re.compile(r'\ufeff?"?sep=.', re.IGNORECASE)
 _LABELS = {",": "`,`", ";": "`;`", "|": "`|`", "\t": "tab"}
 
 
@@ -23,8 +24,11 @@ def detect_delimiter(header: str, row: str, is_known: Callable[[str], bool]) -> 
     """Return the delimiter of a header line: a comma if there is one column.
 
     If several are possible, the one with the most names that `is_known` accepts, then the one that also fits the
-    next line `row`. Raises `Invalid` if that leaves several.
+    next line `row`. Raises `Invalid` if that leaves several, and for a note such as `sep=;` in place of a header.
     """
+    if _SPREADSHEET_NOTE.match(header):
+        message = f"the first line is a note for spreadsheets and not the names of the columns: `{header.strip()[:20]}`"
+        raise Invalid.of([Violation(code="header", message=message, line=1, column=1, help="remove this line")])
     columns = {delimiter: split_line(header, delimiter) for delimiter in _LABELS}
     possible = [delimiter for delimiter, names in columns.items() if len(names) > 1] or [","]
     if len(possible) > 1:
