@@ -51,6 +51,7 @@ from proffer.service.customers.audiences import AudienceService
 from proffer.service.customers.estimates import EstimateJobs
 from proffer.service.customers.ingest import IngestService
 from proffer.service.customers.profiles import ProfileService
+from proffer.service.customers.rule_values import CustomerSampling
 from proffer.service.customers.trim import trim_identities
 from proffer.service.decisions.decide import DecideService
 from proffer.service.decisions.replay import ReplayService
@@ -297,6 +298,7 @@ class Services:
         self.decide = DecideService(self.registry, clock, store, metrics, spool, allows_unrecorded=allows_unrecorded)
         self.profiles = ProfileService(store, self.registry, clock, limits)
         self.audiences = AudienceService(store, self.catalog, clock, limits)
+        self.customer_sampling = CustomerSampling(store, clock)
         self.estimates = EstimateJobs(self.audiences)
         self.audience_schedule = AudienceSchedule(store, self.registry, self.audiences, clock, audience_time)
         self.feedback = FeedbackService(store, self.registry, clock, metrics, feedback_spool)
@@ -352,7 +354,7 @@ class Services:
             IngestRoutes(self.ingest, self.registry, self.clock, dev=dev).surface(),
             XcoreRoutes(self.catalog, self.registry, self.clock).surface(),
             DpsRoutes(self.catalog, self.registry).surface(),
-            RuleRoutes(self.registry, self.stored_fields).surface(),
+            RuleRoutes(self.registry, self.stored_fields, self.customer_sampling).surface(),
             FeedbackRoutes(self.feedback, self.reservations, self.registry, self.clock).surface(),
             PropositionRoutes(self.event_export, self.replay, self.registry).surface(),
             ChangeRoutes(self.changes, self.registry).surface(),

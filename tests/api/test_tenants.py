@@ -300,3 +300,14 @@ def test_two_organisations_do_not_meet(world: World) -> None:
         answer = world.client.request(method, f"{own}/{made[BOB]}", headers=headers)
         assert answer.status_code == 404
     assert world.client.delete(f"{own}/{made[ADA]}", headers=headers).status_code == 202
+
+
+def test_counting_customers_in_a_check_of_a_rule_needs_to_read_profiles(world: World) -> None:
+    """The values of customers are shown to readers of profiles only."""
+    body = {"value": "a != 1", "customers": True}
+    headers = {"authorization": f"Bearer {world.tokens['only library:read']}"}
+    answer = world.client.post("/api/rules/check", json=body, headers=headers)
+    problem = assert_refused(answer, 403, "permission-missing")
+    assert problem["report"]["permission"] == "profiles:read"
+    allowed = world.client.post("/api/rules/check", json={**body, "customers": False}, headers=headers)
+    assert allowed.status_code == 200

@@ -117,6 +117,33 @@ def test_what_does_not_check_is_not_saved(way: str, kind: str, member: str, medi
     assert kept["repo:etag"] == 1
 
 
+def test_an_editor_hears_for_how_many_customers_a_comparison_cannot_be_made() -> None:
+    """Only on request, with the most frequent values; `!=` is true for these customers."""
+    with server() as client:
+        for number, value in enumerate(["yes", "yes", "no", True, "false"]):
+            ingest(client, {"identityMap": identities(Email=f"{number}@b.c"), "_acme": {"optOut": value}})
+        silent = checked(client, value="_acme.optOut != true")
+        said = checked(client, value="_acme.optOut != true", customers=True)
+        broken = checked(client, value="_acme.optOut !=", customers=True)
+
+    assert "customers" not in silent
+    assert said["customers"] == {
+        "total": 5,
+        "evaluated": 5,
+        "incomparable": [
+            {
+                "source": "_acme.optOut != true",
+                "customers": 3,
+                "holds": True,
+                "values": [{"value": '"yes"', "customers": 2}, {"value": '"no"', "customers": 1}],
+                "message": '`_acme.optOut != true`: 3 customers hold "yes", "no": it cannot be compared, so this is '
+                "true for them",
+            }
+        ],
+    }
+    assert broken["customers"] == {"total": 5, "evaluated": 0, "incomparable": []}
+
+
 def test_an_editor_gets_the_change_to_make() -> None:
     """A span and its replacement, where there is one."""
     with server() as client:

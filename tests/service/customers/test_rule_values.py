@@ -7,6 +7,7 @@ import pytest
 from proffer.app import DEV_CONTAINER, read_container
 from proffer.model.customer import Change, ExperienceEvent, ProfileRecord
 from proffer.model.identity import IdentityKey
+from proffer.service.customers import rule_values
 from proffer.service.customers.rule_values import describe, live_rules, observe_customers
 from proffer.service.library.load import load
 from proffer.store.memory.store import MemoryStore
@@ -172,3 +173,18 @@ async def test_a_rule_is_evaluated_with_offers_that_differ_in_type(weights: list
         (formula,) = [rule for rule in live_rules(state) if rule.label == "ranking formula `Weight`"]
 
     assert len(formula.offers) == 1
+
+
+async def test_a_sample_ends_when_its_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The number of evaluated customers says how many were looked at."""
+    store = await filled_store()
+    (container,) = await store.containers()
+    state = await read_container(store, container)
+    sampling = rule_values.CustomerSampling(store, lambda: NOW_US)
+
+    complete = await sampling.incomparable(state, "_acme.optOut != true", kind="rule", roots=())
+    monkeypatch.setattr(rule_values, "MAX_SECONDS", 0)
+    cut = await sampling.incomparable(state, "_acme.optOut != true", kind="rule", roots=())
+
+    assert (complete.total, complete.evaluated, [finding.customers for finding in complete.findings]) == (4, 4, [3])
+    assert (cut.total, cut.evaluated, cut.findings) == (4, 0, [])

@@ -21,6 +21,10 @@ SCHEMAS: dict[str, JsonSchema] = {
                 "description": "Container whose schemas apply; default: the caller's first.",
             },
             "definedOn": {"type": "object", "description": "Additional roots, by name."},
+            "customers": {
+                "type": "boolean",
+                "description": "Count stored customers for whom a comparison cannot be made; needs `profiles:read`.",
+            },
         },
         "required": ["value"],
     },
@@ -67,6 +71,41 @@ SCHEMAS: dict[str, JsonSchema] = {
             "type": {"type": ["string", "null"]},
             "reads": {"type": "array", "items": {"type": "string"}},
             "canonical": {"type": ["string", "null"]},
+            "customers": {
+                "type": "object",
+                "description": "With `customers`: the comparisons that cannot be made, of the customers who were "
+                "`evaluated` within a second: up to 2,000, of more a sample.",
+                "properties": {
+                    "total": {"type": "integer", "description": "Number of stored customers."},
+                    "evaluated": {"type": "integer"},
+                    "incomparable": {
+                        "type": "array",
+                        "items": {
+                            "type": "object",
+                            "properties": {
+                                "source": {"type": "string", "description": "The part of the text."},
+                                "customers": {"type": "integer"},
+                                "holds": {"type": "boolean", "description": "The result for them."},
+                                "values": {
+                                    "type": "array",
+                                    "description": "The most frequent values, as JSON.",
+                                    "items": {
+                                        "type": "object",
+                                        "properties": {
+                                            "value": {"type": "string"},
+                                            "customers": {"type": "integer"},
+                                        },
+                                        "required": ["value", "customers"],
+                                    },
+                                },
+                                "message": {"type": "string"},
+                            },
+                            "required": ["source", "customers", "holds", "values", "message"],
+                        },
+                    },
+                },
+                "required": ["total", "evaluated", "incomparable"],
+            },
         },
         "required": ["valid", "diagnostics", "reads"],
     },
@@ -80,7 +119,8 @@ OPERATIONS = [
         group=GROUP,
         summary="Check a rule or formula",
         about="Checks a text in one pass, as if it were saved to the caller's library. Reports errors, and warnings "
-        "about text that is valid but probably wrong. Needs `library:read`.",
+        "about text that is valid but probably wrong; with `customers`, also for how many stored customers a "
+        "comparison cannot be made. Needs `library:read`.",
         body=json_content(ref("RuleCheck"), {"value": "person.age >= 18", "kind": "rule"}),
         responses={
             200: json_answer(

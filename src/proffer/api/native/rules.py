@@ -9,13 +9,16 @@ from proffer.api.kit.endpoints import ApiCall, Surface
 from proffer.api.kit.json_body import json_response
 from proffer.api.kit.permissions import OperationRoutes, requires
 from proffer.api.native.openapi_rules import OPERATIONS
+from proffer.auth.policy import require_permission
 from proffer.auth.principal import Permission, Principal
 from proffer.errors import Invalid, Unavailable
+from proffer.service.customers.rule_values import CustomerSampling, SampledFindings, describe
 from proffer.service.library.registry import AuthorizedContainer, ContainerRegistry
 from proffer.service.rules.check import CheckResult, check, schema_of
 from proffer.service.rules.stored_fields import StoredFields
 from proffer.validation import (
     AnyShape,
+    BooleanShape,
     MapShape,
     Member,
     ObjectShape,
@@ -32,17 +35,24 @@ CHECK_SHAPE: Shape = ObjectShape(
         "kind": Member(TextShape(one_of=["rule", "formula"])),
         "container": Member(TextShape()),
         "definedOn": Member(MapShape(AnyShape())),
+        "customers": Member(BooleanShape()),
     }
 )
-"""Body of a check: text or tree, its kind, and declared roots."""
+"""Body of a check: text or tree, its kind, declared roots, and whether stored customers are counted."""
+
+
+_MAX_VALUES = 10
 
 
 class RuleRoutes:
     """Route and handler of rule checks."""
 
-    def __init__(self, registry: ContainerRegistry, stored_fields: StoredFields) -> None:
+    def __init__(
+        self, registry: ContainerRegistry, stored_fields: StoredFields, customer_sampling: CustomerSampling
+    ) -> None:
         self._registry = registry
         self._stored_fields = stored_fields
+        self._customer_sampling = customer_sampling
 
     def surface(self) -> Surface:
         return Surface(
@@ -59,19 +69,22 @@ class RuleRoutes:
         findings = validate(CHECK_SHAPE, body)
         if findings:
             raise Invalid.of(findings)
+        counts_customers = body.get("customers") is True
+        if counts_customers:
+            require_permission(call.principal, Permission.PROFILES_READ)
         with suppress(Unavailable):  # checked against the last known schema then
             await self._registry.see_all_writes()
         access = self._authorize_container(call.principal, body.get("container"))
         schema = None
         if access is not None:
             schema = schema_of(access.state.catalog).with_profiles(await self._stored_fields.of(access.id))
-        checked = check(
-            body["value"],
-            kind=body.get("kind", "rule"),
-            roots=[root for root in body.get("definedOn", {}) if root],
-            schema=schema,
-        )
-        return json_response(_check_document(checked))
+        kind, roots = body.get("kind", "rule"), [root for root in body.get("definedOn", {}) if root]
+        checked = check(body["value"], kind=kind, roots=roots, schema=schema)
+        document = _check_document(checked)
+        if counts_customers and access is not None:
+            sampled = await self._customer_sampling.incomparable(access.state, body["value"], kind=kind, roots=roots)
+            document["customers"] = _customers_document(sampled)
+        return json_response(document)
 
     def _authorize_container(self, principal: Principal, container_id: str | None) -> AuthorizedContainer | None:
         """Authorize the given container, else the first visible one, if any."""
@@ -81,6 +94,25 @@ class RuleRoutes:
             else [container.id for container in self._registry.visible(principal)]
         )
         return self._registry.authorize(principal, ids[0]) if ids else None
+
+
+def _customers_document(sampled: SampledFindings) -> dict[str, Any]:
+    return {
+        "total": sampled.total,
+        "evaluated": sampled.evaluated,
+        "incomparable": [
+            {
+                "source": finding.source,
+                "customers": finding.customers,
+                "holds": finding.holds,
+                "values": [
+                    {"value": text, "customers": count} for text, count in finding.values.most_common(_MAX_VALUES)
+                ],
+                "message": describe(finding),
+            }
+            for finding in sampled.findings
+        ],
+    }
 
 
 def _check_document(rule_check: CheckResult) -> dict[str, Any]:

@@ -5,8 +5,9 @@ The rules are evaluated for each customer as usual; `proffer.pql.encounters` obs
 
 import asyncio
 import json
+import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,11 +21,17 @@ from proffer.pql.values.times import as_moment, parse_time
 from proffer.pql.values.values import is_list, parse_boolean, parse_json_number, path
 from proffer.service.library.customer_rules import CustomerSchema
 from proffer.service.library.library import ContainerState
-from proffer.service.rules.check import expressions_of, schema_of
+from proffer.service.rules.check import compile_expression, expressions_of, schema_of
 from proffer.service.rules.schema_changes import rule_label
+from proffer.service.rules.stored_fields import sample_customers
+from proffer.service.runtime.clock import Clock
 from proffer.store.ports import StoreReader
 
 _PAGE = 200
+_SLICE = 20
+"""Customers that are evaluated before the time is looked at."""
+MAX_SECONDS = 1.0
+"""Time after which no more customers of a sample are evaluated."""
 _MAX_OFFERS = 20
 """Most offers with which a rule that reads `offer` is evaluated for one customer."""
 _MAX_VALUES = 100
@@ -159,6 +166,53 @@ async def observe_customers(
         after = page[-1].key
         on_progress(len(page))
     return values.findings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampledFindings:
+    """Comparisons of a rule that cannot be made for customers who were `evaluated`; `total`: how many there are."""
+
+    total: int
+    evaluated: int
+    findings: Sequence[RuleFinding]
+
+
+class CustomerSampling:
+    """Evaluates rules for a bounded number of stored customers, one rule at a time."""
+
+    def __init__(self, store: StoreReader, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._lock = asyncio.Lock()
+
+    async def incomparable(
+        self,
+        state: ContainerState,
+        expression: str | Mapping[str, Any],
+        *,
+        kind: str,
+        roots: Collection[str],
+    ) -> SampledFindings:
+        """Return the comparisons that cannot be made, from customers who are evaluated within `MAX_SECONDS`.
+
+        They are all of up to 2,000, else a sample. Raises `StoreUnavailable`.
+        """
+        container_id, now_us = state.container.id, self._clock()
+        compiled = compile_expression(expression, kind=kind, roots=roots, schema=schema_of(state.catalog))
+        total, _, _ = await self._store.customer_count(container_id)
+        if isinstance(compiled, CompileErrors):
+            return SampledFindings(total=total, evaluated=0, findings=())
+        values = RuleValues(state.customer_schema, [observed_rule(state, "", compiled)], now_us)
+        evaluated = 0
+        async with self._lock:
+            customers = await sample_customers(self._store, container_id)
+            until = time.monotonic() + MAX_SECONDS
+            while evaluated < len(customers) and time.monotonic() < until:
+                page = customers[evaluated : evaluated + _SLICE]
+                await observe_page(self._store, container_id, values, page, now_us - EVENT_LIMITS.max_age_us)
+                evaluated += len(page)
+        findings = [finding for finding in values.findings if finding.kind is EncounterKind.INCOMPARABLE]
+        return SampledFindings(total=total, evaluated=evaluated, findings=findings)
 
 
 async def observe_page(
