@@ -114,7 +114,7 @@ def test_a_text_of_a_table_becomes_a_value_of_the_type(kind: str, text: str, val
     ("kind", "text"),
     [
         *[("number", text) for text in ("007", "+5", "1_000", "1,5", "NaN", "Infinity", "1e999", "0x1F", "1 2")],
-        *[("integer", text) for text in ("1.5", "99999999999999999999", "x")],
+        *[("integer", text) for text in ("1.5", "99999999999999999999", "1e30", "x")],
         *[("boolean", text) for text in ("yes", "on", "2", "t")],
     ],
 )

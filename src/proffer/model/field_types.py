@@ -45,9 +45,9 @@ def convert_text(kind: str, text: str) -> Any:
                 number = _decode_number(trimmed)
             except msgspec.MsgspecError:
                 return None
-            if _problem(kind, number) is not None:
-                return None
-            return int(number) if kind == "integer" else number
+            if kind == "integer" and isinstance(number, float) and number.is_integer():
+                number = int(number)
+            return number if _problem(kind, number) is None else None
         case "boolean":
             return _BOOLEANS.get(trimmed.lower())
         case "date":

@@ -105,3 +105,33 @@ def test_alternatives_leave_an_object_open_unless_they_only_require_fields() -> 
 
     assert fields_of(a=required).fields == {"a": "text"}
     assert fields_of(a=alternatives).fields == {"a": "text", "*": "any"}
+
+
+def _nested(depth: int) -> dict[str, Any]:
+    schema: dict[str, Any] = {}
+    for _ in range(depth):
+        schema = {"properties": {"a": schema}}
+    return schema
+
+
+@pytest.mark.parametrize(
+    "contents",
+    [
+        [{"a": []}],
+        [{"a": []}, {"a": []}],
+        [_nested(3000)],
+    ],
+)
+def test_a_file_that_describes_no_fields_is_refused(contents: list[dict[str, Any]]) -> None:
+    """The message says so, also where several files declare the field, or the nesting exceeds the stack."""
+    with pytest.raises(Invalid):
+        fields_of(**{f"f{number}": content for number, content in enumerate(contents)})
+
+
+@pytest.mark.parametrize("member", ["allOf", "anyOf", "enum", "meta:enum", "format", "items", "properties", "type"])
+@pytest.mark.parametrize("value", [5, True, "x", [5], [["x"]], {"x": 5}])
+def test_a_malformed_member_of_a_schema_is_no_failure(member: str, value: Any) -> None:
+    """Other fields keep their types."""
+    schema = {"properties": {"a": {"type": "string", member: value}, "b": {"type": "integer"}}}
+
+    assert fields_of(a=schema).fields["b"] == "integer"

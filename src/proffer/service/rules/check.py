@@ -319,7 +319,10 @@ def read_schema(files: Sequence[SchemaFile]) -> SchemaFields:
     for file in files:
         if not isinstance(file.content, Mapping) or not file.content:
             raise _no_fields("expected an object of fields", file.address)
-    declared = fields_of(files)
+    try:
+        declared = fields_of(files)
+    except RecursionError:
+        raise _no_fields("the schema is nested too deeply", files[0].address) from None
     reason = type_problem(declared.fields)
     if reason is not None:
         raise _no_fields(reason, files[0].address)
@@ -351,8 +354,10 @@ def type_problem(fields: Mapping[str, Any]) -> str | None:
     """Return why these are not valid fields with types, or None."""
     try:
         parse_type(fields)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         return str(error)
+    except RecursionError:
+        return "the fields are nested too deeply"
     return None
 
 

@@ -150,7 +150,8 @@ class _SchemaReader:
         reference = schema.get("$ref")
         if isinstance(reference, str):
             types.append(self._referenced(reference, home, depth))
-        types += [self._read(part, home, depth + 1) for part in schema.get("allOf") or ()]
+        parts = schema.get("allOf")
+        types += [self._read(part, home, depth + 1) for part in (parts if isinstance(parts, list) else ())]
         types.append(self._own_type(schema, home, depth))
         described = [described for described in types if described is not None]
         return reduce(_merge, described) if described else None
@@ -212,7 +213,7 @@ def _merge(first: Any, second: Any) -> Any:
     if "any" in (first, second):
         other = second if first == "any" else first
         return {**_OPEN, **other} if isinstance(other, Mapping) else other
-    if isinstance(first, list) and isinstance(second, list):
+    if isinstance(first, list) and isinstance(second, list) and first and second:
         return [_merge(first[0], second[0])]
     return second
 
@@ -230,7 +231,10 @@ def _text(schema: Mapping[str, Any]) -> str:
     if isinstance(declared, str) and declared in _FORMATS:
         return _FORMATS[declared]
     values = schema.get("enum") or schema.get("meta:enum")
-    if values and all(isinstance(value, str) and not set(value) & set("|:") for value in values):
+    is_plain = isinstance(values, list | Mapping) and all(
+        isinstance(value, str) and not set(value) & set("|:") for value in values
+    )
+    if values and is_plain:
         return "text: " + "|".join(values)
     return "text"
 
