@@ -159,7 +159,7 @@ def hinted_decision(report: PropositionReport) -> str | None:
     """Return the decision id of the report's tokens; None if there is no valid token."""
     if report.hint is None:
         tokens = (token for text in report.tokens if (token := read_item_token(text)) is not None)
-        return next((token.decision for token in tokens if token.belongs_to(report.id)), None)
+        return next((token.decision for token in tokens if report.id in token.propositions), None)
     decision, _, index = report.hint.rpartition(".")
     if decision_time_ms(decision) is None or not (index.isascii() and index.isdigit() and len(index) < 4):
         return None
@@ -195,7 +195,7 @@ def _reported_answers(event: DecisionEvent, report: PropositionReport) -> list[S
 def _delivery_of(event: DecisionEvent, report: PropositionReport, text: str) -> DeliveredOffer | None:
     """Return the delivered offer that a token names; None if the reported proposition has none."""
     token = read_item_token(text)
-    if token is None or token.decision != event.id or not token.belongs_to(report.id):
+    if token is None or token.decision != event.id or report.id not in token.propositions:
         return None
     answer = event.answers[token.scope] if token.scope < len(event.answers) else None
     if answer is None or token.item >= len(answer.delivered):

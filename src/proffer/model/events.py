@@ -69,9 +69,10 @@ class ItemToken(NamedTuple):
     scope: int
     item: int
 
-    def belongs_to(self, proposition: str) -> bool:
-        """Return whether the item is in the proposition with this id, of the decision or of the edge."""
-        return proposition in {self.decision, edge_proposition_id(self.decision, self.scope)}
+    @property
+    def propositions(self) -> frozenset[str]:
+        """The ids of the propositions that contain the item: the decision, and that of the edge."""
+        return frozenset((self.decision, edge_proposition_id(self.decision, self.scope)))
 
 
 def item_token(scope_token: str, item: int) -> str:

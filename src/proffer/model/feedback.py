@@ -280,20 +280,28 @@ def _with_action_tokens(
     texts = dict.fromkeys(_read_tokens(decisioning, "propositionAction"))
     if not texts:
         return list(reports)
-    own_tokens = {text: token for text in texts if (token := read_item_token(text)) is not None}
-    unknown = tuple(text for text in texts if text not in own_tokens)
+    reported = {report.id for report in reports}
+    unknown: list[str] = []
+    by_proposition: dict[str, list[str]] = {}
+    by_unreported_decision: dict[str, list[str]] = {}
+    for text in texts:
+        token = read_item_token(text)
+        if token is None:
+            unknown.append(text)
+            continue
+        for proposition in token.propositions:
+            by_proposition.setdefault(proposition, []).append(text)
+        if reported.isdisjoint(token.propositions):
+            by_unreported_decision.setdefault(token.decision, []).append(text)
+    unknown_tokens = tuple(unknown)
 
     def with_tokens(report: PropositionReport) -> PropositionReport:
-        matches = tuple(text for text, token in own_tokens.items() if token.belongs_to(report.id))
-        if matches:
-            return replace(report, items=None, tokens=matches)
-        return replace(report, tokens=unknown) if report.items is None and not report.tokens else report
+        matches = by_proposition.get(report.id)
+        if matches is not None:
+            return replace(report, items=None, tokens=tuple(matches))
+        return replace(report, tokens=unknown_tokens) if report.items is None and not report.tokens else report
 
-    others: dict[str, tuple[str, ...]] = {}
-    for text, token in own_tokens.items():
-        if not any(token.belongs_to(report.id) for report in reports):
-            others[token.decision] = (*others.get(token.decision, ()), text)
-    other_reports = [PropositionReport(decision, tokens=tokens) for decision, tokens in others.items()]
+    other_reports = [PropositionReport(key, tokens=tuple(tokens)) for key, tokens in by_unreported_decision.items()]
     return [*map(with_tokens, reports), *other_reports]
 
 
