@@ -433,3 +433,13 @@ def test_a_formula_that_gives_no_number_has_a_warning() -> None:
         assert found(text, kind="formula") == [("warning", "pql.type")], text
     for text in ("3", "person.age", "offer.rank.priority * 2", "@{stock}.left", "if(person.age > 3, 1, 2)"):
         assert found(text, kind="formula") == [], text
+
+
+def test_a_rule_gets_a_limited_number_of_suggestions() -> None:
+    """Each is a search among all fields; unknown fields are reported nevertheless."""
+    schema = Schema.of({"profile": {"ageInYears": "integer"}})
+
+    findings = check_text(" or ".join(f"ageInYears{number} = 1" for number in range(100)), schema=schema)
+
+    assert sum(finding.code == "pql.unknown-field" for finding in findings) == 100
+    assert sum(finding.fix is not None for finding in findings) == 20

@@ -70,7 +70,7 @@ from proffer.pql.syntax.source import NO_SPAN, TextSpan
 from proffer.pql.values import patterns
 from proffer.pql.values.identity import ObjectKey
 from proffer.pql.values.times import parse_time
-from proffer.pql.values.values import parse_json_number
+from proffer.pql.values.values import parse_boolean, parse_json_number
 
 _HELP = {
     (ValueKind.TEXT, "number"): "compare numbers with >= and <",
@@ -81,6 +81,8 @@ _ARITHMETIC = frozenset("+-*/%")
 _WITHOUT_FIELDS = frozenset({Shape.TEXT, Shape.INTEGER, Shape.NUMBER, Shape.BOOLEAN, Shape.DATE, Shape.MOMENT})
 _BEFORE_TEXTS = frozenset({"=", "!=", "in", "notIn", "like"})
 _MAX_PATH_DEPTH = 4
+_MAX_SUGGESTIONS = 20
+"""Similar names that are looked for in one rule: each takes time in proportion to the schema."""
 _DATE = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})")
 _CONDITIONS = {
     Shape.TEXT: 'a text is a condition that is true unless it is missing or "false"',
@@ -117,6 +119,7 @@ class Inference:
         self.types: dict[ObjectKey, InferredType] = {}
         self.variables: dict[str, InferredType] = {}
         self.reported_fields: set[str] = set()
+        self.suggestion_count = 0
 
     def infer(self, node: Node) -> InferredType:
         """Infer the type of the value of a node."""
@@ -172,7 +175,7 @@ class Inference:
         field_type = of.fields.get(node.name, of.other)
         if field_type is None and node.name not in self.reported_fields and self.reports_unknown(of, node, certain):
             self.reported_fields.add(node.name)
-            match = closest(node.name, of.fields) or _path_below(of, node.name)
+            match = (closest(node.name, of.fields) or _path_below(of, node.name)) if self.may_suggest() else None
             help_ = f"did you mean `{match}`?" if match else _function_help(node.name)
             message = f"unknown field `{node.name}`"
             is_plain = match is not None and all(name.isidentifier() for name in match.split("."))
@@ -187,6 +190,11 @@ class Inference:
             message = f"unknown field `{node.name}`: a {of} has no fields"
             span = name_span(node, self.text)
             self.report("pql.unknown-field", message, span, _function_help(node.name), certain)
+
+    def may_suggest(self) -> bool:
+        """Count a search for a similar name; return whether it is still allowed."""
+        self.suggestion_count += 1
+        return self.suggestion_count <= _MAX_SUGGESTIONS
 
     def reports_unknown(self, of: ObjectType, node: Field, certain: bool) -> bool:
         """Return whether a field that the object lacks is reported. Tenants declare nothing in the core."""
@@ -292,7 +300,7 @@ class Inference:
         text, span = constant_node.value, constant_node.span
         if is_number(subject_type) and parse_json_number(text) is None:
             self.report("pql.never-true", f"a number never equals {text!r}", span, None, certain)
-        elif subject_type.shape is Shape.BOOLEAN and text.lower() not in ("true", "false"):
+        elif subject_type.shape is Shape.BOOLEAN and parse_boolean(text) is None:
             help_ = "compare with `true` or `false`"
             self.report("pql.never-true", f"a Boolean never equals {text!r}", span, help_, certain)
         elif is_time(subject_type) and parse_time(text) is None:
@@ -316,7 +324,7 @@ class Inference:
                     help_ = f"letter case matters: write `{same_letters[0]}`, or use `.equals(…, false)`"
                     self.warn(message, constant_node, help_, "pql.case", print_scalar(same_letters[0]))
                     return
-                similar = closest(text, subject_type.values)
+                similar = closest(text, subject_type.values) if self.may_suggest() else None
                 known = "known values: " + ", ".join(subject_type.values)
                 help_ = f"did you mean `{similar}`?" if similar else known
                 self.warn(message, constant_node, help_, "pql.enum", print_scalar(similar) if similar else None)
@@ -542,9 +550,9 @@ def _path_below(of: ObjectType, name: str) -> str | None:
             if isinstance(outer, ObjectType)
             for field, type_ in outer.fields.items()
         ]
-        found = next((path for path, _ in level if path[-1] == name), None)
-        if found is not None:
-            return ".".join(found)
+        match = next((path for path, _ in level if path[-1] == name), None)
+        if match is not None:
+            return ".".join(match)
     return None
 
 

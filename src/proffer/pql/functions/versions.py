@@ -15,10 +15,14 @@ _VERSION = re.compile(
 _MAX_LENGTH = 200
 
 
-@lru_cache(maxsize=8192)
 def parse_version(text: str) -> tuple[Any, ...] | None:
     """Return a key that orders versions by precedence; None if the text is not a version."""
-    match_ = _VERSION.fullmatch(text.strip()) if len(text) <= _MAX_LENGTH else None
+    return _parse_version(text) if len(text) <= _MAX_LENGTH else None  # the cache keeps no long texts
+
+
+@lru_cache(maxsize=1024)
+def _parse_version(text: str) -> tuple[Any, ...] | None:
+    match_ = _VERSION.fullmatch(text.strip())
     if match_ is None:
         return None
     numbers = [int(number) for number in match_["numbers"].split(".")]

@@ -34,13 +34,17 @@ _FIXED_UNITS = {
 MONTHS_PER_UNIT = {"month": 1, "year": 12, "decade": 120, "century": 1200, "millennium": 12000}
 
 
-@lru_cache(maxsize=8192)
 def parse_time(text: str) -> Time | None:
     """Parse an ISO 8601 date or date-time; None if invalid.
 
     A date-time is naive without a zone. An offset other than zero is kept as its zone.
     """
-    match_ = _ISO.fullmatch(text) if len(text) < 40 else None
+    return _parse_time(text) if len(text) < 40 else None  # the cache keeps no long texts
+
+
+@lru_cache(maxsize=8192)
+def _parse_time(text: str) -> Time | None:
+    match_ = _ISO.fullmatch(text)
     if match_ is None:
         return None
     try:
