@@ -82,8 +82,7 @@ class CapState:
                 self._environment.offer = offer.attributes
                 value = compiled.score(self._environment)
                 self._environment.offer = None
-            is_whole = value is not None and value >= 0 and value == int(value)
-            self._thresholds[key] = int(value) if is_whole and value is not None else None
+            self._thresholds[key] = None if value is None or value < 0 or value % 1 else int(value)
         return self._thresholds[key]
 
     def count_proposed(self, offers: Iterable[PersonalizedOffer], placement: str) -> None:

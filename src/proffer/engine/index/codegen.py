@@ -15,7 +15,7 @@ from proffer.engine.index.predicate_table import FieldIndex
 from proffer.pql import Environment
 from proffer.pql.compile import RULE_NAMESPACE, load
 from proffer.pql.run.to_python import is_boolean, values_to_python
-from proffer.pql.syntax.nodes import Node, ReadAs, Reading
+from proffer.pql.syntax.nodes import Node, ReadAs, Reading, without_reading
 from proffer.pql.values.reading import reader_of
 
 FieldLookup = Callable[[Environment, Bits], Bits]
@@ -51,7 +51,7 @@ def generate_lookup(composites: Sequence[CompositeIndex]) -> FieldLookup | None:
         for subject, field_index in zip(composite.subjects, composite.field_indexes, strict=True):
             lookups.append(_lookup_expression(len(subjects), subject, field_index, tables))
             # Tables hold the usual values as they are; the lookup of the others reads them.
-            subjects.append(subject.of if isinstance(subject, ReadAs) else subject)
+            subjects.append(without_reading(subject))
 
     def statements(names: Sequence[str]) -> list[str]:
         def substitute(match: re.Match[str]) -> str:

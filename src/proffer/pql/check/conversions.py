@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from datetime import date, timedelta
 from typing import Any, NamedTuple
 
-from proffer.pql.check.declared import reading_of
+from proffer.pql.check.declared import candidates_of, reading_of
 from proffer.pql.check.inference import InferredType
 from proffer.pql.check.types import ObservedType, Shape
 from proffer.pql.forms.printer import print_scalar, print_tree
@@ -21,11 +21,11 @@ from proffer.pql.syntax.nodes import (
     walk,
 )
 from proffer.pql.syntax.source import NO_SPAN, TextSpan
+from proffer.pql.syntax.tokens import EXCHANGED_COMPARISONS
 from proffer.pql.values.identity import ObjectKey
 from proffer.pql.values.times import parse_time
-from proffer.pql.values.values import parse_boolean, parse_json_number
+from proffer.pql.values.values import is_number, parse_boolean, parse_json_number
 
-_REVERSED = {"=": "=", "!=": "!=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 _EQUALITY = frozenset({"=", "!=", "in", "notIn"})
 _NAMES = {
     Reading.NUMBER: "a number",
@@ -61,18 +61,15 @@ def conversions(core: Node, types: Mapping[ObjectKey, InferredType], text: str) 
 
 def _comparisons(node: Node) -> Iterator[_Comparison]:
     match node:
-        case Binary(sign, left, right) if sign in _REVERSED:
+        case Binary(sign, left, right) if sign in EXCHANGED_COMPARISONS:
             yield _Comparison(sign, left, right, node.span)
-            yield _Comparison(_REVERSED[sign], right, left, node.span)
+            yield _Comparison(EXCHANGED_COMPARISONS[sign], right, left, node.span)
         case Binary("in" | "notIn" as sign, left, ListOf(items)):
             yield from (_Comparison(sign, left, item) for item in items)
         case Binary("in" | "notIn" as sign, left, right):
             yield _Comparison(sign, right, left)
-        case Call("equals" | "notEqualTo", (subject, *candidates)):
-            is_flag = len(candidates) > 1 and isinstance(candidates[-1], Literal)
-            is_flag = is_flag and isinstance(getattr(candidates[-1], "value", None), bool)
-            for candidate in candidates[:-1] if is_flag else candidates:
-                yield _Comparison("=", subject, candidate)
+        case Call("equals" | "notEqualTo", (subject, *_)):
+            yield from (_Comparison("=", subject, candidate) for candidate in candidates_of(node))
         case Call("includes", (array, item)):
             yield _Comparison("in", array, item)
 
@@ -100,10 +97,10 @@ class _ConversionChecker:
             return None
         written, name = self.name(constant), self.name(subject)
         match reading:
-            case Reading.TEXT if _is_number(value) and sign not in _EQUALITY:
+            case Reading.TEXT if is_number(value) and sign not in _EQUALITY:
                 return _warning(f"`{name}` is a text: it is ordered as a number, where it is one", constant, None, None)
             case Reading.TEXT if not isinstance(value, str):
-                converted = print_scalar(written if _is_number(value) else str(value).lower())
+                converted = print_scalar(written if is_number(value) else str(value).lower())
                 other = f', not `"0{written}"`' if written.isdigit() and not written.startswith("0") else ""
                 message = f"`{name}` is a text: {written} is compared as the text `{converted}`{other}"
             case Reading.NUMBER if isinstance(value, str) and (number := parse_json_number(value)) is not None:
@@ -195,14 +192,10 @@ def _constant(node: Node) -> Any:
     match node:
         case Literal(value):
             return value
-        case Negate(Literal(value)) if _is_number(value):
+        case Negate(Literal(value)) if is_number(value):
             return -value  # type: ignore[operator]
         case _:
             return None
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _as_boolean(value: Any) -> bool | None:

@@ -33,9 +33,10 @@ from proffer.pql.syntax.nodes import (
     TimeWord,
     map_children,
 )
+from proffer.pql.syntax.tokens import EXCHANGED_COMPARISONS
 from proffer.pql.values.identity import ObjectKey
 from proffer.pql.values.reading import is_plain_text
-from proffer.pql.values.values import parse_boolean, parse_json_number
+from proffer.pql.values.values import is_number, parse_boolean, parse_json_number
 
 _READING_BY_SHAPE = {
     Shape.TEXT: Reading.TEXT,
@@ -46,7 +47,6 @@ _READING_BY_SHAPE = {
     Shape.MOMENT: Reading.TIME,
 }
 _EQUALITIES = frozenset({"=", "!="})
-_REVERSED = {"=": "=", "!=": "!=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 _ARITHMETIC = frozenset("+-*/%")
 _NUMERIC = frozenset({ValueKind.NUMBER, ValueKind.INTEGER, ValueKind.DOUBLE})
 _NUMBERS = frozenset({Reading.NUMBER})
@@ -69,6 +69,14 @@ def reading_of(inferred: InferredType | None) -> Reading | None:
         return None
     type_ = inferred.type.item if isinstance(inferred.type, ArrayType) else inferred.type
     return _READING_BY_SHAPE.get(type_.shape) if type(type_) is Type else None
+
+
+def candidates_of(node: Call) -> tuple[Node, ...]:
+    """Return what `equals` or `notEqualTo` compares its subject with, without the flag of letter case."""
+    candidates = node.arguments[1:]
+    last = candidates[-1]
+    has_flag = len(candidates) > 1 and isinstance(last, Literal) and isinstance(last.value, bool)
+    return candidates[:-1] if has_flag else candidates
 
 
 class DeclaredTypes:
@@ -143,7 +151,7 @@ class DeclaredTypes:
         elif left_reading is not None:
             left, right = _pair(left_reading, left, right, other_reading=right_reading, equality=equality)
         if _is_scalar_constant(left) and not _is_scalar_constant(right):  # a subject comes before its constant
-            return Binary(_REVERSED[node.sign], right, left, span=node.span)
+            return Binary(EXCHANGED_COMPARISONS[node.sign], right, left, span=node.span)
         return Binary(node.sign, left, right, span=node.span)
 
     # --- members of arrays
@@ -215,12 +223,9 @@ class DeclaredTypes:
             arguments[2] = self.as_number(node.arguments[2], arguments[2])
 
     def read_candidates(self, node: Call, arguments: list[Node]) -> None:
-        value, *candidates = node.arguments
-        has_flag = (
-            len(candidates) > 1 and isinstance(candidates[-1], Literal) and isinstance(candidates[-1].value, bool)
-        )
-        end = len(arguments) - has_flag
-        arguments[0], arguments[1:end] = self.candidates(value, arguments[0], node.arguments[1:end], arguments[1:end])
+        candidates = candidates_of(node)
+        end = 1 + len(candidates)
+        arguments[0], arguments[1:end] = self.candidates(node.arguments[0], arguments[0], candidates, arguments[1:end])
 
     def read_sets(self, node: Call, arguments: list[Node]) -> None:
         readings = [self.reading(argument) for argument in node.arguments]
@@ -262,7 +267,7 @@ def _pair(
     other = _convert(reading, other)
     if isinstance(other, Literal) and (
         other.value is None
-        or (reading is Reading.NUMBER and _is_number(other.value))
+        or (reading is Reading.NUMBER and is_number(other.value))
         or (reading is Reading.TEXT and equality and is_plain_text(other.value))
     ):
         return subject, other
@@ -277,7 +282,7 @@ def _convert(reading: Reading, node: Node) -> Node:
     """Convert a literal to the declared type of the other side, if possible; read any other value as it."""
     sign, literal = ("-", node.operand) if isinstance(node, Negate) else ("", node)
     value: Any = literal.value if isinstance(literal, Literal) else None
-    if not isinstance(literal, Literal) or (sign and not _is_number(value)):
+    if not isinstance(literal, Literal) or (sign and not is_number(value)):
         return node if _has_own_type(node) and reading is not Reading.BOOLEAN else _read(reading, node)
     value = -value if sign else value
     converted: Any = None
@@ -288,7 +293,7 @@ def _convert(reading: Reading, node: Node) -> Node:
             converted = sign + (literal.spelling or print_scalar(literal.value))
         case Reading.BOOLEAN if isinstance(value, str):
             converted = parse_boolean(value)
-        case Reading.BOOLEAN if _is_number(value) and value in (0, 1):
+        case Reading.BOOLEAN if is_number(value) and value in (0, 1):
             converted = bool(value)
     return node if converted is None else Literal(converted, span=node.span)
 
@@ -310,10 +315,6 @@ def _is_time(node: Node) -> bool:
     return isinstance(node, TimeWord) or (
         isinstance(node, Call) and STDLIB[node.function].returns in (ValueKind.TIME, ValueKind.LOCAL)
     )
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _is_text(node: Node) -> bool:

@@ -24,6 +24,7 @@ from proffer.pql.syntax.nodes import (
     TimeWord,
     walk,
 )
+from proffer.pql.syntax.tokens import EXCHANGED_COMPARISONS
 from proffer.pql.values.times import as_moment
 from proffer.pql.values.values import truth
 
@@ -32,7 +33,6 @@ _ORDER_SIGNS = frozenset({"<", "<=", ">", ">="})
 _VERSION = re.compile(r"[vV]\d+(\.\d+)*([-+].+)?|\d+(\.\d+){2,}([-+].+)?|\d+(\.\d+)+[-+].+", re.ASCII)
 _DAY = re.compile(r"\d{1,2}\.\d{1,2}\.\d{4}", re.ASCII)
 _SHORT_VERSION = re.compile(r"\d+(\.\d+)*", re.ASCII)
-_REVERSED_SIGN = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "=": "="}
 
 
 def lint(core: Node, folded: Node, kind: RuleKind, text: str) -> list[Diagnostic]:
@@ -157,11 +157,11 @@ def _contradiction(node: Logic) -> Diagnostic | None:
     bounds_by_subject: dict[Node, _Bounds] = {}
     text_by_subject: dict[Node, str] = {}
     for part in node.parts:
-        if not isinstance(part, Binary) or part.sign not in _REVERSED_SIGN:
+        if not isinstance(part, Binary) or part.sign not in {"=", *_ORDER_SIGNS}:
             continue
         subject, sign, value = part.left, part.sign, _scalar(part.right)
         if value is None:
-            subject, sign, value = part.right, _REVERSED_SIGN[part.sign], _scalar(part.left)
+            subject, sign, value = part.right, EXCHANGED_COMPARISONS[part.sign], _scalar(part.left)
         if isinstance(value, str) and as_moment(value) is not None:  # another text may be the same instant
             continue
         if isinstance(value, str) and sign == "=" and text_by_subject.setdefault(subject, value) != value:

@@ -243,15 +243,14 @@ def _subject_of(node: Node, is_allowed: Callable[[Node], bool]) -> Node | None:
 
 def _common_subject(subjects: Sequence[Node | None]) -> Node | None:
     """Return the one subject of the parts of a condition; a null test takes any reading of its path."""
-    found = [subject for subject in subjects if subject is not None]
-    if len(found) < len(subjects):
+    if None in subjects:
         return None
     # Compare names: node equality does not distinguish 1 and true.
-    by_name = {subject_name(subject): subject for subject in found}
-    read = [subject for subject in by_name.values() if isinstance(subject, ReadAs)]
-    if len(read) == 1 and len(by_name) == 2 and subject_name(read[0].of) in by_name:
-        return read[0] if read[0].reading is not Reading.TRUTH else None
-    return found[0] if len(by_name) == 1 else None
+    by_name = {subject_name(subject): subject for subject in subjects if subject is not None}
+    readings = [subject for subject in by_name.values() if isinstance(subject, ReadAs)]
+    if len(readings) == 1 and len(by_name) == 2 and subject_name(readings[0].of) in by_name:
+        return readings[0] if readings[0].reading is not Reading.TRUTH else None
+    return subjects[0] if len(by_name) == 1 else None
 
 
 def _read_subject(left: Node, constants: Sequence[Any], is_allowed: Callable[[Node], bool]) -> Node | None:

@@ -4,6 +4,7 @@ They say why a rule does not hold. Only positions in the text and shared conditi
 else is computed when a rule fails and somebody asks.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import date
 from functools import lru_cache
@@ -17,16 +18,29 @@ from proffer.pql.index.conditions import holds_for
 from proffer.pql.index.predicates import Condition, condition_on, subject_name, subject_of_test
 from proffer.pql.run.interpret import Interpreter
 from proffer.pql.syntax.limits import MAX_VISITS
-from proffer.pql.syntax.nodes import Binary, Call, Constant, Context, Field, Literal, Logic, Node, Not, ReadAs, Root
+from proffer.pql.syntax.nodes import (
+    Binary,
+    Call,
+    Constant,
+    Context,
+    Field,
+    Literal,
+    Logic,
+    Node,
+    Not,
+    Root,
+    without_reading,
+)
+from proffer.pql.syntax.tokens import EXCHANGED_COMPARISONS
 from proffer.pql.values.environment import Environment
 
 Shape: TypeAlias = "int | tuple[str, tuple[Shape, ...]]"
 """How tests are combined: number of a test, `~number` if negated, or (`and` or `or`, parts)."""
-_FLIPPED = {"=": "=", "!=": "!=", "<": ">", "<=": ">=", ">": "<", ">=": "<=", "in": "contains"}
+_EXCHANGED = {**EXCHANGED_COMPARISONS, "in": "contains"}
 _CACHE_SIZE = 4_096
 """Number of lists of names that are shared."""
 _MAX_SHOWN_CHARACTERS = 60
-_COMPARISONS = frozenset({*_FLIPPED, "notIn", "like"})
+_COMPARISONS = frozenset({*_EXCHANGED, "notIn", "like"})
 
 
 class RuleTests:
@@ -54,10 +68,11 @@ def _shared_names(names: tuple[str, ...]) -> tuple[str, ...]:
 
 def _repeated_names(conditions: Sequence[Condition]) -> frozenset[str] | None:
     """Return the names of subjects that several tests have, however each reads the value; None for none."""
-    names = [subject_name(_unread(condition.subject)) for condition in conditions]
-    if len(set(names)) == len(names):
+    names = [subject_name(without_reading(condition.subject)) for condition in conditions]
+    counts = Counter(names)
+    if len(counts) == len(names):
         return None
-    return frozenset(condition.name for condition, name in zip(conditions, names, strict=True) if names.count(name) > 1)
+    return frozenset(condition.name for condition, name in zip(conditions, names, strict=True) if counts[name] > 1)
 
 
 def rule_tests(rule: CheckedRule, text: str) -> RuleTests:
@@ -94,8 +109,7 @@ def _span_of(leaf: Node, text: str) -> tuple[int, int]:
     start, end = leaf.span
     if start < 0 or not {"(", ")"} & {*text[start:end]}:
         return start, end
-    depth, lowest, quote = 0, 0, ""
-    escaped = False
+    depth, lowest, quote, escaped = 0, 0, "", False
     for char in text[start:end]:
         if quote:
             escaped, was_escaped = char == "\\" and not escaped, escaped
@@ -307,8 +321,7 @@ def _new_words(condition: Condition) -> _Words:
         wanted = [_shown(item) for item in wanted]
     elif wanted is not UNSET:
         wanted = _shown(wanted)
-    path = field is not None and _is_path(field)
-    field_text = print_tree(field).removeprefix("profile.") if field is not None and path else UNSET
+    field_text = print_tree(field).removeprefix("profile.") if field is not None and _is_path(field) else UNSET
     return _Words(field, operator, wanted, comparand, field_text)
 
 
@@ -318,7 +331,7 @@ _Found: TypeAlias = tuple[Node | None, str | UnsetType, Any, Node | None]
 
 def _find_words(condition: Condition) -> _Found:
     (tree,) = condition.trees
-    subject = _unread(condition.subject)
+    subject = without_reading(condition.subject)
     match tree:
         case Binary(sign, _, Literal(value) | Constant(value)):
             return subject, sign, value, None
@@ -326,17 +339,17 @@ def _find_words(condition: Condition) -> _Found:
             return subject, name, UNSET, None
     match subject:
         case Binary(sign, left, right) if sign in _COMPARISONS:
-            left, right = _unread(left), _unread(right)
+            left, right = without_reading(left), without_reading(right)
             if isinstance(right, Literal | Constant):
                 return left, sign, right.value, None
-            if isinstance(left, Literal | Constant) and sign in _FLIPPED:
-                return right, _FLIPPED[sign], left.value, None
+            if isinstance(left, Literal | Constant) and sign in _EXCHANGED:
+                return right, _EXCHANGED[sign], left.value, None
             return left, sign, UNSET, right
-        case Call(name, (first, *rest)) if _is_path(_unread(first)):
-            constants = [part.value for part in map(_unread, rest) if isinstance(part, Literal | Constant)]
-            if len(constants) < len(rest):
-                return _unread(first), name, UNSET, None
-            return _unread(first), name, UNSET if not rest else constants[0] if len(rest) == 1 else constants, None
+        case Call(name, (first, *rest)) if _is_path(field := without_reading(first)):
+            constants = [part.value for part in map(without_reading, rest) if isinstance(part, Literal | Constant)]
+            if not constants or len(constants) < len(rest):
+                return field, name, UNSET, None
+            return field, name, constants[0] if len(constants) == 1 else constants, None
         case _ if _is_path(subject):
             return subject, "is true", UNSET, None
         case _:
@@ -350,11 +363,6 @@ def _shown(value: Any) -> Any:
     if isinstance(value, bool | int | float):
         return value
     return str(value) if isinstance(value, date) else UNSET
-
-
-def _unread(node: Node) -> Node:
-    """Return a node without the reading of its value."""
-    return node.of if isinstance(node, ReadAs) else node
 
 
 def _is_path(node: Node) -> bool:

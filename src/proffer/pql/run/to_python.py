@@ -55,6 +55,7 @@ from proffer.pql.syntax.nodes import (
     TimeTest,
     TimeWord,
     Within,
+    without_reading,
 )
 from proffer.pql.values import occurs, reading, values
 from proffer.pql.values.patterns import like
@@ -342,12 +343,12 @@ class _PythonWriter(PathWriter):
         """Return an inline test against constants, or None without a fast case."""
         match node:
             case Binary("=" | "!=" as sign, left, Literal(str() as text)) if is_plain_text(text) and reads_texts(left):
-                name = self.store(self.value(_unread(left)))
+                name = self.store(self.value(without_reading(left)))
                 return f"{name} == {text!r}" if sign == "=" else f"{name} is not None and {name} != {text!r}"
             case Binary("in" | "notIn" as sign, left, Constant(list() as items)) if is_plain_text_list(
                 items
             ) and reads_texts(left):
-                name = self.store(self.value(_unread(left)))
+                name = self.store(self.value(without_reading(left)))
                 texts = "".join(f"{item!r}, " for item in items)
                 return f"{name} in ({texts})" if sign == "in" else f"{name} is not None and {name} not in ({texts})"
             case Binary(sign, left, Literal(bool() as constant)):
@@ -363,7 +364,7 @@ class _PythonWriter(PathWriter):
         """Return a comparison with a constant, inline for values of its kind."""
         if isinstance(node, ReadAs) and node.reading is not kind:
             return f"{_OPERATOR_FUNCTIONS[sign]}({self.value(node)}, {constant!r}, env.tz)"
-        name = self.store(self.value(_unread(node)))
+        name = self.store(self.value(without_reading(node)))
         read = f"{_READERS[kind]}({name})" if isinstance(node, ReadAs) else name
         inline_sign = "==" if sign == "=" else sign
         # isinstance would accept a bool as int; PQL does not.
@@ -611,10 +612,6 @@ def is_plain_text_list(value: Any) -> bool:
 def reads_texts(node: Node) -> bool:
     """Return whether a node is read as text or as it is: only an equal text equals a plain text."""
     return not isinstance(node, ReadAs) or node.reading is Reading.TEXT
-
-
-def _unread(node: Node) -> Node:
-    return node.of if isinstance(node, ReadAs) else node
 
 
 def _is_text_test(node: Call) -> bool:

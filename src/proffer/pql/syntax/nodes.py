@@ -93,6 +93,11 @@ class ReadAs(Node):
     reading: Reading
 
 
+def without_reading(node: Node) -> Node:
+    """Return the node whose value is read, if any, else the node itself."""
+    return node.of if isinstance(node, ReadAs) else node
+
+
 @dataclass(frozen=True, slots=True)
 class Parameter(Node):
     """`$1` is the implicit first parameter, `$2` the second."""

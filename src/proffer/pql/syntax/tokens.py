@@ -49,7 +49,9 @@ QUANTIFIERS = {
     "one": "one",
 }
 AGGREGATES = ("sum", "count", "average", "min", "max")
-COMPARISONS = ("=", "!=", ">", ">=", "<", "<=")
+EXCHANGED_COMPARISONS = {"=": "=", "!=": "!=", ">": "<", ">=": "<=", "<": ">", "<=": ">="}
+"""Sign → the sign with which the exchanged sides mean the same."""
+COMPARISONS = tuple(EXCHANGED_COMPARISONS)
 
 UNITS = {
     "millisecond": "milliseconds",
