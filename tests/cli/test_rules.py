@@ -168,7 +168,8 @@ def test_the_cases_of_the_language_pass(proffer: Proffer, family: Path) -> None:
 
 
 _NO_SCHEMAS = [
-    f'[{{"expr": "a", "expect": true, "schema": {schema}}}]' for schema in ('"text"', '{"profile": {"a": "nonsense"}}')
+    f'[{{"expr": "a", "expect": true, "schema": {schema}}}]'
+    for schema in ('"text"', '{"profile": "text"}', '{"profile": {"a": "nonsense"}}')
 ]
 
 

@@ -38,7 +38,8 @@ def run_cases(content: Any) -> CaseReport:
         if not isinstance(case, Mapping) or not {"expr", "expect"} <= case.keys():
             raise _invalid_case(f"$[{index}]", "a case must have `expr` and `expect`")
         schema = case.get("schema") or {}
-        reason = type_problem(schema) if isinstance(schema, Mapping) else "expected the fields of roots"
+        has_fields = isinstance(schema, Mapping) and isinstance(schema.get("profile", {}), Mapping)
+        reason = type_problem(schema) if has_fields else "expected the fields of roots"
         if reason is not None:
             raise _invalid_case(f"$[{index}].schema", reason)
         result = run_case(case)
