@@ -173,11 +173,11 @@ def misspelt_members(shape: Shape, document: Any) -> list[Violation]:
 
     Prefixes do not count, so `endDate` is near `xdm:endDate`. At most `MAX_MISSPELT` warnings.
     """
-    return list(islice(_iter_misspelt(shape, document, None), MAX_MISSPELT))
+    return list(islice(_iter_misspelt(shape, document), MAX_MISSPELT))
 
 
-def _iter_misspelt(shape: Shape, value: Any, location: _Location) -> Iterator[Violation]:
-    visits: list[tuple[Shape, Any, _Location]] = [(shape, value, location)]
+def _iter_misspelt(document_shape: Shape, document: Any) -> Iterator[Violation]:
+    visits: list[tuple[Shape, Any, _Location]] = [(document_shape, document, None)]
     examined = 0
     while visits:
         shape, value, location = visits.pop()
@@ -210,7 +210,7 @@ def _member_by_alias(shape: ObjectShape, name: str) -> Member | None:
 
 
 def near_name(name: str, known_names: Iterable[str]) -> str | None:
-    """Return the first known name within two edits, without the prefixes; fewer for short names."""
+    """Return the nearest known name within two edits, one for short names. Prefixes do not count."""
     local_name = name.rpartition(":")[2]
     if not _MIN_NEAR_LENGTH <= len(local_name) <= _MAX_NEAR_LENGTH:
         return None

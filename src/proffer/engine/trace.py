@@ -142,14 +142,14 @@ class _FailingSubjects:
     def __init__(self, pool: Pool, evaluator: RuleTestEvaluator) -> None:
         covered, passing = pool.index.lookup_by_subject(evaluator.value)
         self.indexed = frozenset(passing)
-        self.at: list[Sequence[str] | None] = [None] * len(pool.offers)
+        self.at: list[list[str] | tuple[()] | None] = [None] * len(pool.offers)
         for position in pool.positions(covered):
             self.at[position] = ()
         for name, offers in passing.items():
             for position in pool.positions(without(covered, offers)):
                 names = self.at[position]
                 if names:
-                    names.append(name)  # type: ignore[attr-defined]
+                    names.append(name)
                 else:
                     self.at[position] = [name]
 

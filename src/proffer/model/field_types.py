@@ -76,9 +76,9 @@ class FieldTypes:
 
     def violations(self, document: Mapping[str, Any]) -> list[Violation]:
         """Return the violations in a document, at most `MAX_VIOLATIONS`."""
-        found: list[Violation] = []
-        self._check(document, None, found)
-        return found[:MAX_VIOLATIONS]
+        violations: list[Violation] = []
+        self._check(document, None, violations)
+        return violations[:MAX_VIOLATIONS]
 
     def converted(self, document: dict[str, Any]) -> dict[str, Any]:
         """Return the document with texts as their declared types. Those that cannot be converted stay texts."""
@@ -117,58 +117,58 @@ def _object_check(fields: Mapping[str, Any], closed: bool) -> _Check:
     is_open = "*" in fields or not closed
     other = _check_of(fields.get("*", "any"), closed)
 
-    def check(value: Any, location: _Location, found: list[Violation]) -> None:
+    def check(value: Any, location: _Location, violations: list[Violation]) -> None:
         if value is None:
             return
         if not isinstance(value, dict):
-            found.append(type_violation("object", value, _path(location)))
+            violations.append(type_violation("object", value, _path(location)))
             return
         for name, member in value.items():
             inner = checks.get(name, _UNDECLARED)
             if inner is _UNDECLARED:
                 inner = checks.get(name.removeprefix("xdm:"), _UNDECLARED)
                 if inner is _UNDECLARED and not is_open:
-                    found.append(_unknown_field(name, _path((location, name))))
+                    violations.append(_unknown_field(name, _path((location, name))))
                 inner = other if inner is _UNDECLARED else inner
             if inner is not None and member is not None:
-                inner(member, (location, name), found)
+                inner(member, (location, name), violations)
 
     return check
 
 
 def _list_check(item_check: _Check | None) -> _Check:
-    def check(value: Any, location: _Location, found: list[Violation]) -> None:
+    def check(value: Any, location: _Location, violations: list[Violation]) -> None:
         if not isinstance(value, list):
-            found.append(type_violation("list", value, _path(location)))
+            violations.append(type_violation("list", value, _path(location)))
         elif item_check is not None:
             for index, item in enumerate(value):
                 if item is not None:
-                    item_check(item, (location, index), found)
+                    item_check(item, (location, index), violations)
 
     return check
 
 
 def _text_check(known: frozenset[str] | None) -> _Check:
-    def check(value: Any, location: _Location, found: list[Violation]) -> None:
+    def check(value: Any, location: _Location, violations: list[Violation]) -> None:
         if not isinstance(value, str):
-            found.append(type_violation("text", value, _path(location)))
+            violations.append(type_violation("text", value, _path(location)))
         elif known is not None and value not in known:
             message = f"{_quote(value)} is not one of {', '.join(sorted(known))}"
-            found.append(Violation(code="enum", message=message, path=_path(location), help="send a known value"))
+            violations.append(Violation(code="enum", message=message, path=_path(location), help="send a known value"))
 
     return check
 
 
 def _scalar_check(kind: str) -> _Check:
-    def check(value: Any, location: _Location, found: list[Violation]) -> None:
+    def check(value: Any, location: _Location, violations: list[Violation]) -> None:
         reason = _problem(kind, value)
         if reason is not None:
-            found.append(type_violation(kind, value, _path(location), reason))
+            violations.append(type_violation(kind, value, _path(location), reason))
 
     return check
 
 
-def _undeclared(value: Any, location: _Location, found: list[Violation]) -> None:
+def _undeclared(value: Any, location: _Location, violations: list[Violation]) -> None:
     """Check of a field that is not declared."""
 
 

@@ -3,7 +3,7 @@
 `zh-TW` and `zh-Hant` are both likely `zh-Hant-TW`, so one finds the other; `zh` is likely `zh-Hans-CN`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -23,7 +23,7 @@ class LikelyTag(NamedTuple):
 
 
 @lru_cache(maxsize=_CACHE_SIZE)
-def best_variant(requested: Sequence[str], available: Sequence[Sequence[str]]) -> int | None:
+def best_variant(requested: tuple[str, ...], available: tuple[tuple[str, ...], ...]) -> int | None:
     """Return the index of the first variant with a requested language, best first; None if none matches.
 
     `available`: the languages of each variant. Of several variants the closest to a requested language wins:

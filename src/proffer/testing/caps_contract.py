@@ -388,8 +388,10 @@ class CapsContract(Contract):
         refused = await store.record("c1", a_decision())
         assert isinstance(refused, CapRefusal)
         assert refused.counts == {key: len(accepted)}
-        stored = await store.decision_event("c1", events[4].id)
-        assert stored is None or stored.thresholds == {key: 9}
+        for event, outcome in zip(events, outcomes, strict=True):
+            stored = await store.decision_event("c1", event.id)
+            assert (stored is not None) is isinstance(outcome, DecisionRecorded)
+            assert stored is None or stored.thresholds == event.thresholds
         await store.ensure_caps("c1", 2, [caps_of(a_limit(100))])
         assert await try_record(store), "the limit is fixed again"
 

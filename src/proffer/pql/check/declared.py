@@ -176,8 +176,7 @@ class DeclaredTypes:
         readings = [self.scalar_reading(candidate) for candidate in candidates]
         if reading is None:
             same = readings[0] if len(set(readings)) == 1 else None
-            read = [_read(own, other) for own, other in zip(readings, applied_candidates, strict=True)]
-            return _read(same, applied), tuple(read)
+            return _read(same, applied), tuple(map(_read, readings, applied_candidates))
         pairs = [
             _pair(reading, applied, other, other_reading=own)
             for own, other in zip(readings, applied_candidates, strict=True)

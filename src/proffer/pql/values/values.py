@@ -21,6 +21,7 @@ _NUMBER = re.compile(r"[+-]?[0-9]{1,400}(?P<fraction>\.[0-9]{1,400})?(?P<exponen
 _JSON_NUMBER = re.compile(
     r"-?(?:0|[1-9][0-9]{0,399})(?P<fraction>\.[0-9]{1,400})?(?P<exponent>[eE][+-]?[0-9]{1,4})?", re.ASCII
 )
+_FIRST_OF_NUMBER = frozenset("-0123456789")
 _BOOLEAN_WORDS = {"true": True, "false": False}
 
 
@@ -53,9 +54,6 @@ def parse_number(text: str) -> int | float | None:
 def parse_json_number(text: str) -> int | float | None:
     """Parse a text that is one JSON number as a whole: no blanks, `+` or leading zeros; else None (R44)."""
     return _parse(_JSON_NUMBER, text) if text[:1] in _FIRST_OF_NUMBER else None
-
-
-_FIRST_OF_NUMBER = frozenset("-0123456789")
 
 
 def _parse(pattern: re.Pattern[str], text: str) -> int | float | None:
