@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from proffer.store.errors import SchemaMismatch
+from proffer.store.errors import SchemaMismatch, StoreUnavailable
 from proffer.store.sql import migrations as scripts
 from proffer.store.sql.migrations import PROGRESS_TABLE, Migration, migrations_of
 from proffer.store.sqlite.errors import unavailable
@@ -62,8 +62,20 @@ def migrate(path: Path, *, patience_s: float = 10, up_to: int | None = None) -> 
         last = newest_version() if up_to is None else up_to
         pending = [each for each in known_migrations() if version < each.version <= last]
         for migration in pending:
-            _apply(connection, migration)
+            try:
+                _apply(connection, migration)
+            except sqlite3.Error as error:
+                raise StoreUnavailable(_failed_message(path, migration, error)) from error
         return tuple(each.name for each in pending)
+
+
+def _failed_message(path: Path, migration: Migration, error: sqlite3.Error) -> str:
+    is_full = error.sqlite_errorcode in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE)
+    help_text = "make space on its disk, then start again" if is_full else "start again once this is mended"
+    return (
+        f"the migration {migration.name} of the database `{path}` failed: {error}. The database is as it was before "
+        f"this migration; {help_text}"
+    )
 
 
 def _apply(connection: sqlite3.Connection, migration: Migration) -> None:
