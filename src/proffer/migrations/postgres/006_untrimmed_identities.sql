@@ -26,6 +26,7 @@ CREATE TABLE trimmed_counters AS
         ) AS subjects
     ) AS parts
     WHERE id <> '' AND namespace || ':' || id <> identity;
+CREATE INDEX trimmed_counters_by_subject ON trimmed_counters (owner, identity);
 CREATE TABLE moved_counters AS
     SELECT coalesce(h.customer, t.owner) AS owner,
         CASE WHEN h.customer IS NULL THEN t.trimmed ELSE '' END AS identity,
