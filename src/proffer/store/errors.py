@@ -18,8 +18,8 @@ class StoreUnavailable(Unavailable):
 class WriteDelayed(StoreUnavailable):
     """The write waited too long for its turn. `stalled`: nothing else was written in that time either."""
 
-    def __init__(self, detail: str, *, stalled: bool) -> None:
-        super().__init__(detail)
+    def __init__(self, wait_s: float, *, stalled: bool) -> None:
+        super().__init__(f"the database has been busy with other writes for {wait_s:g} s")
         self.stalled = stalled
 
 

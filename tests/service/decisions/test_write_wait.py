@@ -133,7 +133,7 @@ async def test_a_slow_write_among_others_opens_no_breaker() -> None:
     """Only when nothing else was written either."""
     status = DatabaseStatus(lambda: 0)
     status.write_wait_s = 0.01
-    status.record_failure(WriteDelayed("slow", stalled=False))
+    status.record_failure(WriteDelayed(WAIT_S, stalled=False))
     assert status.outage is None
     slow = asyncio.create_task(status.in_time(asyncio.sleep(60)))
     await asyncio.sleep(0)

@@ -9,7 +9,7 @@ from proffer.errors import ProfferError
 from proffer.service.runtime.clock import Clock
 from proffer.store.errors import WriteDelayed
 
-T = TypeVar("T")
+Result = TypeVar("Result")
 
 
 class DatabaseStatus:
@@ -38,17 +38,15 @@ class DatabaseStatus:
         """Record that something was written now."""
         self._written_s = time.monotonic()
 
-    async def in_time(self, write: Awaitable[T]) -> T:
+    async def in_time(self, write: Awaitable[Result]) -> Result:
         """Await a write that may be repeated. Raises `WriteDelayed` after `write_wait_s`; it may still be made."""
         begun_s = time.monotonic()
         try:
             async with asyncio.timeout(self.write_wait_s):
                 result = await write
         except TimeoutError:
-            raise WriteDelayed(
-                f"the database has been busy with other writes for {self.write_wait_s:g} s",
-                stalled=self._written_s < begun_s,
-            ) from None
+            assert self.write_wait_s is not None
+            raise WriteDelayed(self.write_wait_s, stalled=self._written_s < begun_s) from None
         self.note_write()
         return result
 

@@ -314,11 +314,11 @@ def sum_counters(
 
 def disagreeing_counters(counters: Iterable[tuple[CounterKey, CounterValue]]) -> list[int]:
     """Return the counters without periods that carry different ends: their limit tells which goes on."""
-    ends: dict[tuple[int, str], set[End]] = {}
+    ends_by_counter: dict[tuple[int, str], set[End]] = {}
     for key, value in counters:
         if key.window_us == 0:
-            ends.setdefault((key.counter, key.placement), set()).add(value.expires_us)
-    return sorted({counter for (counter, _), found in ends.items() if len(found) > 1})
+            ends_by_counter.setdefault((key.counter, key.placement), set()).add(value.expires_us)
+    return sorted({counter for (counter, _), ends in ends_by_counter.items() if len(ends) > 1})
 
 
 class _Terms(Struct, frozen=True, omit_defaults=True):

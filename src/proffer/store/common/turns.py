@@ -81,14 +81,10 @@ class Turns:
             self._withdraw(turn)
 
     def _withdraw(self, turn: Turn) -> None:
+        assert self._wait_s is not None
         with self._lock:
             if turn.has_begun:
                 return
             turn.is_withdrawn = True
         if not turn.future.done():
-            turn.future.set_exception(
-                WriteDelayed(
-                    f"the database has been busy with other writes for {self._wait_s:g} s",
-                    stalled=self._committed_s < turn.queued_s,
-                )
-            )
+            turn.future.set_exception(WriteDelayed(self._wait_s, stalled=self._committed_s < turn.queued_s))

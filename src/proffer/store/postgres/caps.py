@@ -8,6 +8,7 @@ from functools import partial
 
 from proffer.errors import ProfferError
 from proffer.model.capping import (
+    DAY_US,
     CapKey,
     CapRefusal,
     CapSubjects,
@@ -60,7 +61,6 @@ from proffer.store.sql import statements
 
 _PACKS_PER_DELETE = 50
 _MOVE_COUNTERS_END = cap_rows.MOVE_COUNTERS_END.replace("LIMIT ?", "LIMIT ? FOR UPDATE SKIP LOCKED")
-_MARK_RETENTION_US = 86_400_000_000
 
 
 class PostgresCaps(ABC):
@@ -294,7 +294,7 @@ class PostgresCaps(ABC):
     async def purge_counters(self, before_us: int) -> int:
         async def delete_totals(connection: Connection) -> int:
             # Marks of ended connections: their last transactions are no longer in doubt.
-            await connection.execute(pg.PURGE_MARKS, time.time_ns() // 1000 - _MARK_RETENTION_US)
+            await connection.execute(pg.PURGE_MARKS, time.time_ns() // 1000 - DAY_US)
             return rows_changed(await connection.execute(dollar(cap_rows.SWEEP_TOTALS), before_us))
 
         async def delete_edge_ids(connection: Connection) -> int:

@@ -194,13 +194,13 @@ async def add_to_count(connection: Connection, space: int, added: int) -> None:
 
 async def _write_joins(connection: Connection, unit_of_work: PreloadedUnitOfWork) -> None:
     """Undo the joins of assigned identities. Raises RetryTransaction if they have another owner by now."""
-    left = unit_of_work.left
-    if left:
+    ended_joins = unit_of_work.ended_joins
+    if ended_joins:
         space = unit_of_work.preloaded.space
         await lock_counters(connection, merge_stripes(space, unit_of_work.counter_merges))
-        if await joined_owners(connection, space, left) != left:
+        if await joined_owners(connection, space, ended_joins) != ended_joins:
             raise RetryTransaction
-        await connection.execute(cap_statements.LEAVE, space, *columns(left, 2))
+        await connection.execute(cap_statements.LEAVE, space, *columns(ended_joins, 2))
 
 
 async def _write_identities(connection: Connection, unit_of_work: PreloadedUnitOfWork) -> None:

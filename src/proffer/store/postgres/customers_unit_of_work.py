@@ -80,7 +80,7 @@ class PreloadedUnitOfWork:
         self.requalified: dict[int, None] = {}
         self.removed: dict[int, None] = {}
         self.owned: dict[IdentityKey, None] = {}
-        self.left: dict[IdentityKey, Owner] = {}
+        self.ended_joins: dict[IdentityKey, Owner] = {}
         """Identities that no longer count for the owner they had joined."""
         self.without_fragments: dict[int, None] = {}
         """Customers whose stored fragments are deleted before others are written."""
@@ -162,7 +162,7 @@ class PreloadedUnitOfWork:
         """Undo the join of an identity; return the owner that it counted for."""
         owner = self.preloaded.joined.get(identity)
         if owner is not None:
-            self.left[identity] = owner
+            self.ended_joins[identity] = owner
         return owner
 
     def delete_counters(self, subject: int | IdentityKey) -> int:

@@ -126,7 +126,7 @@ PUT_CHECKPOINT = """
 REMOVE_CHECKPOINT = "DELETE FROM customer_imports WHERE space = ? AND name = ?"
 
 _encode = msgspec.json.Encoder().encode
-_decode_identities = msgspec.json.Decoder(tuple[IdentityKey, ...]).decode
+decode_identities = msgspec.json.Decoder(tuple[IdentityKey, ...]).decode
 _decode_sources = msgspec.json.Decoder(tuple[FragmentSource, ...]).decode
 _decode_membership_by_audience = msgspec.json.Decoder(
     dict[str, tuple[MembershipStatus, int, dict[str, Any] | None]]
@@ -174,16 +174,12 @@ def to_customer(row: Row) -> Customer:
     key, identities, sources, document, membership, modified_us = row
     return Customer(
         key=key,
-        identities=_decode_identities(identities),
+        identities=decode_identities(identities),
         sources=_decode_sources(sources),
         attributes=_decode_document(document),
         membership=decode_membership(membership),
         modified_us=modified_us,
     )
-
-
-def decode_identities(text: bytes) -> tuple[IdentityKey, ...]:
-    return _decode_identities(text)
 
 
 def decode_counted(text: str) -> Sequence[CounterRow]:

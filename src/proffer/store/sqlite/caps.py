@@ -226,8 +226,9 @@ class SqliteCaps(ABC):
         await delete_in_batches(partial(self.submit, delete_edge_ids), ROWS_TOGETHER)
         last: int | None = 0
         while last is not None:
-            delete_unused = partial(owners.delete_unused, after=last, before_us=before_us, limit=ROWS_TOGETHER)
-            last, _ = await self.submit(delete_unused)
+            last = await self.submit(
+                partial(owners.delete_unused, after=last, before_us=before_us, limit=ROWS_TOGETHER)
+            )
         return deleted
 
     async def purge_decisions(self, before_us: int, max_bytes: int | None = None) -> int:

@@ -92,9 +92,9 @@ def delete_joined(connection: sqlite3.Connection, owner: int) -> None:
     connection.execute(sql.REMOVE_JOINED_TO, (owner,))
 
 
-def delete_unused(connection: sqlite3.Connection, *, after: int, before_us: int, limit: int) -> tuple[int | None, int]:
-    """Delete a page of joins whose owners count nothing; return the last owner, or None, and how many."""
+def delete_unused(connection: sqlite3.Connection, *, after: int, before_us: int, limit: int) -> int | None:
+    """Delete a page of joins whose owners count nothing; return the last owner, or None after the last page."""
     rows = fetch_all(connection, statement=sql.OWNERS_AFTER, values=(after, limit))
     unused = [(key,) for key, joined_us in rows if joined_us < before_us]
-    deleted = connection.executemany(sql.REMOVE_UNUSED_JOINS, unused).rowcount if unused else 0
-    return (rows[-1][0] if len(rows) == limit else None), deleted
+    connection.executemany(sql.REMOVE_UNUSED_JOINS, unused)
+    return rows[-1][0] if len(rows) == limit else None

@@ -28,7 +28,6 @@ from proffer.store.sqlite.customers_tx import SqliteUnitOfWork
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 _decode_sources = msgspec.json.Decoder(list[tuple[int, str, tuple[str, str]]]).decode
-_decode_identities = msgspec.json.Decoder(tuple[IdentityKey, ...]).decode
 _NULL = b"null"
 
 
@@ -75,7 +74,7 @@ class _StoredCustomer:
             self.attributes = _decode(self.document)
         return Customer(
             key=self.key,
-            identities=_decode_identities(self.identities),
+            identities=sql.decode_identities(self.identities),
             sources=(FragmentSource(self.stamped_us, self.dataset, IdentityKey(*self.origin)),),
             attributes=self.attributes,
             membership=sql.decode_membership(self.membership),
