@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from proffer.model.capping import DAY_US
 from proffer.model.ids import EntityKind
 from proffer.model.lease import AudienceEvaluation
 from proffer.pql import MEANING_VERSION
@@ -21,7 +22,6 @@ from proffer.store.ports import LeaseStore
 
 CHECK_SECONDS = 5
 LEASE = "audience-evaluation"
-DAY_US = 86_400_000_000
 _PAUSE_FACTOR = 3
 """Pause between pages, as a multiple of the time that a page took."""
 _INPUTS = frozenset({EntityKind.AUDIENCE, EntityKind.SCHEMA, EntityKind.MERGE_POLICY})

@@ -207,20 +207,14 @@ class AudienceService:
         preview: list[tuple[IdentityKey, ...]] = []
         if total < EXACT_BELOW:
             evaluated, matched = await self._count_all(state, rule, preview)
-            return Estimate(
-                size=matched,
-                total=total,
-                evaluated=evaluated,
-                matched=matched,
-                error=0.0,
-                preview=tuple(preview),
-                warnings=warnings,
-            )
-        evaluated, matched = await self._count_sample(state, rule, low, high, preview)
-        share = matched / evaluated if evaluated else 0.0
-        error = total * math.sqrt(share * (1 - share) / evaluated) if evaluated else float(total)
+            size, error = matched, 0.0
+        else:
+            evaluated, matched = await self._count_sample(state, rule, low, high, preview)
+            share = matched / evaluated if evaluated else 0.0
+            size = round(share * total)
+            error = total * math.sqrt(share * (1 - share) / evaluated) if evaluated else float(total)
         return Estimate(
-            size=round(share * total),
+            size=size,
             total=total,
             evaluated=evaluated,
             matched=matched,

@@ -10,29 +10,27 @@ from dataclasses import replace
 from typing import Any
 
 from proffer.errors import Violation
-from proffer.model.catalog import Catalog
 from proffer.model.field_types import FieldTypes
-from proffer.service.rules.check import field_schemas
 from proffer.validation import MAX_VIOLATIONS
 
 
 def check_context(
-    catalog: Catalog, context: Sequence[tuple[str, Mapping[str, Any]]], path: str
+    types: Mapping[str, FieldTypes], context: Sequence[tuple[str, Mapping[str, Any]]], path: str
 ) -> tuple[list[Violation], list[Violation]]:
     """Return violations in these (type, data) entries, and warnings about types without a schema.
 
-    At most `MAX_VIOLATIONS` of each. `path` is the path of the list.
+    At most `MAX_VIOLATIONS` of each. `types`: the field types of the context types with a schema; `path`: the path
+    of the list.
     """
-    schemas = {schema.name: schema.fields for schema in field_schemas(catalog)}
     violations: list[Violation] = []
     warnings: list[Violation] = []
     for index, (declared, data) in enumerate(context):
-        fields = schemas.get(f"@{declared}")
-        if fields is not None:
+        field_types = types.get(declared)
+        if field_types is not None:
             root = f"{path}[{index}].xdm:data"
             violations += [
                 replace(violation, path=root + (violation.path or "$")[1:])
-                for violation in FieldTypes(fields, closed=True).violations(data)
+                for violation in field_types.violations(data)
             ]
         else:
             warnings.append(_missing_schema_warning(declared[:100], f"{path}[{index}]"))

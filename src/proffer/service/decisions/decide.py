@@ -128,7 +128,7 @@ class DecideService:
 
         Raises `Invalid` with every mistake.
         """
-        violations, warnings = check_context(access.state.catalog, context, path)
+        violations, warnings = check_context(access.state.customer_schema.context_types, context, path)
         if violations:
             raise Invalid.of(violations)
         return warnings

@@ -45,12 +45,8 @@ class Retention:
 
     async def sweep(self, limits: LogLimits | None = None) -> SweepResult:
         """Delete events beyond the limits, in short writes. Other writers can write in between."""
-        effective_limits = limits or self._limits
-        before_us = self._clock() - effective_limits.days * DAY_US
-        return SweepResult(
-            await self._store.purge_decisions(before_us, effective_limits.bytes),
-            await self._store.purge_feedback(before_us, effective_limits.bytes),
-        )
+        limits = limits or self._limits
+        return await self._purge(self._clock() - limits.days * DAY_US, limits)
 
     async def sweep_counters(self) -> int:
         """Delete counters that ended long ago. Their count is 0. Returns how many were deleted.
@@ -68,10 +64,14 @@ class Retention:
         await self._sweep_task.stop()
 
     async def _sweep_all(self) -> None:
-        before_us = await self._before(self._limits.days)
-        await self._store.purge_decisions(before_us, self._limits.bytes)
-        await self._store.purge_feedback(before_us, self._limits.bytes)
+        await self._purge(await self._before(self._limits.days), self._limits)
         await self.sweep_counters()
+
+    async def _purge(self, before_us: int, limits: LogLimits) -> SweepResult:
+        return SweepResult(
+            await self._store.purge_decisions(before_us, limits.bytes),
+            await self._store.purge_feedback(before_us, limits.bytes),
+        )
 
     async def _before(self, days: int) -> int:
         """Return the moment that lies this many days back, whatever a single reading of the clock says.

@@ -17,7 +17,7 @@ from proffer.model.customer import (
     MembershipEvaluator,
     Memberships,
 )
-from proffer.model.field_types import RecordTypes
+from proffer.model.field_types import FieldTypes, RecordTypes
 from proffer.model.identity import IdentityField, Namespaces
 from proffer.model.ids import EntityKind
 from proffer.model.instance import Instance
@@ -48,6 +48,8 @@ class CustomerSchema:
         self._named_audiences: dict[str, NamedAudience] = {}
         self.namespaces = Namespaces()
         self.record_types = core_types()
+        self.context_types: Mapping[str, FieldTypes] = {}
+        """Field types of context data, by context type."""
         self._schemas: dict[str, tuple[str, Mapping[str, Any]]] = {}
         self._codes: dict[str, str] = {}
         self._fields: dict[str, IdentityField] = {}
@@ -136,6 +138,11 @@ class CustomerSchema:
             self._schemas[key] = (version.name, version.document["fields"])
         declared = dict(self._schemas.values())
         self.record_types = RecordTypes.of(record_fields(declared)) if declared else core_types()
+        self.context_types = {
+            root.removeprefix("@"): FieldTypes(fields, closed=True)
+            for root, fields in declared.items()
+            if root.startswith("@")
+        }
         self.field_types = schema_with(declared).lenient()
         for audience, compiled in self.audiences.items():
             self.audiences[audience] = replace(compiled, rule=self._compile_rule(compiled.definition))

@@ -103,7 +103,7 @@ class CatalogService:
             )
             expression_warnings = _validate(draft, None, version, observed, importing=importing)
             version = _with_indexes(version, {})
-            warnings[:] = [*expression_warnings, *write_warnings(draft, None, version, importing=importing)]
+            warnings[:] = [*expression_warnings, *write_warnings(None, version, importing=importing)]
             return version
 
         instance = await access.state.write(change)
@@ -151,7 +151,7 @@ class CatalogService:
             if indexed is not version and is_same_json(indexed.document, before.document):
                 return before
             version = indexed
-            warnings[:] = [*expression_warnings, *write_warnings(draft, before, version, importing=importing)]
+            warnings[:] = [*expression_warnings, *write_warnings(before, version, importing=importing)]
             return version
 
         instance = await access.state.write(change)

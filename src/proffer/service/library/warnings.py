@@ -6,7 +6,6 @@ import msgspec
 
 from proffer.errors import Violation
 from proffer.model.capping import begins_anew, match_limits
-from proffer.model.catalog import CatalogOverlay
 from proffer.model.documents import SHAPES, WARN_OFFER_BYTES
 from proffer.model.ids import EntityKind
 from proffer.model.instance import Instance
@@ -15,18 +14,16 @@ from proffer.service.library.library import safe_offer_caps
 from proffer.validation import misspelt_members
 
 
-def write_warnings(
-    catalog: CatalogOverlay, before: Instance | None, after: Instance, *, importing: bool = False
-) -> list[Violation]:
+def write_warnings(before: Instance | None, after: Instance, *, importing: bool = False) -> list[Violation]:
     """Return the warnings about a valid version that replaces `before`, or is the first.
 
     Imports get no advice about sizes: repeated for each offer of a file, it would hide the rest.
     """
     checkers = _CHECKERS if importing else (_size_warnings, *_CHECKERS)
-    return [warning for checker in checkers for warning in checker(catalog, before, after)]
+    return [warning for checker in checkers for warning in checker(before, after)]
 
 
-def _size_warnings(_catalog: CatalogOverlay, _before: Instance | None, after: Instance) -> Iterator[Violation]:
+def _size_warnings(_before: Instance | None, after: Instance) -> Iterator[Violation]:
     """Yield a warning for an offer larger than the documented advice (R32)."""
     if after.kind not in {EntityKind.OFFER, EntityKind.FALLBACK}:
         return
@@ -40,7 +37,7 @@ def _size_warnings(_catalog: CatalogOverlay, _before: Instance | None, after: In
         )
 
 
-def _limit_warnings(_catalog: CatalogOverlay, before: Instance | None, after: Instance) -> Iterator[Violation]:
+def _limit_warnings(before: Instance | None, after: Instance) -> Iterator[Violation]:
     """Yield a warning for each limit of a changed offer that continues no limit of it (R46)."""
     if after.kind is not EntityKind.OFFER or before is None:
         return
@@ -57,11 +54,11 @@ def _limit_warnings(_catalog: CatalogOverlay, before: Instance | None, after: In
             )
 
 
-def _misspelt_members(_catalog: CatalogOverlay, _before: Instance | None, after: Instance) -> list[Violation]:
+def _misspelt_warnings(_before: Instance | None, after: Instance) -> list[Violation]:
     return misspelt_members(SHAPES[after.kind], after.document)
 
 
-def _reopening_warnings(_catalog: CatalogOverlay, before: Instance | None, after: Instance) -> Iterator[Violation]:
+def _reopening_warnings(before: Instance | None, after: Instance) -> Iterator[Violation]:
     """Yield a warning for an offer that had ended and is opened again: counters begin at 0 (R47)."""
     if after.kind is not EntityKind.OFFER or before is None:
         return
@@ -79,8 +76,8 @@ def _reopening_warnings(_catalog: CatalogOverlay, before: Instance | None, after
             )
 
 
-_CHECKERS: tuple[Callable[[CatalogOverlay, Instance | None, Instance], Iterable[Violation]], ...] = (
+_CHECKERS: tuple[Callable[[Instance | None, Instance], Iterable[Violation]], ...] = (
     _limit_warnings,
-    _misspelt_members,
+    _misspelt_warnings,
     _reopening_warnings,
 )
