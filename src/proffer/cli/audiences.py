@@ -120,7 +120,7 @@ def delete(
     org: Org = DEV_ORGANISATION,
     sandbox: Sandbox = DEV_SANDBOX,
 ) -> None:
-    """Delete an audience that no offer or decision uses."""
+    """Delete an audience that no offer, decision, rule or content names."""
 
     async def work(services: Services, _: object) -> Instance:
         access = await open_container(services, org, sandbox)

@@ -5,7 +5,7 @@ unique; limits are kept; and the fallback guarantee (R11): a live decision has a
 with content of the right kind for each of its placements, so that there is always a result.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from proffer.errors import Conflict, Violation
 from proffer.model.catalog import CatalogOverlay
@@ -72,9 +72,10 @@ def check_unique(overlay: CatalogOverlay, version: Instance) -> None:
             )
 
 
-def check_unreferenced(overlay: CatalogOverlay, instance: Instance) -> None:
-    """Check that no object refers to this one. Raises `Conflict`, listing the referrers (R9)."""
+def check_unreferenced(overlay: CatalogOverlay, instance: Instance, users: Iterable[Instance] = ()) -> None:
+    """Check that no object refers to this one. Raises `Conflict`, listing the referrers and `users` (R9)."""
     referrers = [referrer for referrer in overlay.referrers(instance.id) if referrer is not instance]
+    referrers += users
     if referrers:
         names = ", ".join(f"{KIND_LABELS[referrer.kind]} `{referrer.name}`" for referrer in referrers[:3])
         more = f" and {len(referrers) - 3} more" if len(referrers) > 3 else ""

@@ -1,18 +1,18 @@
 """/data/core/ups/segment/definitions: audiences are defined, kept up to date, and counted."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
 
-from proffer.model.ids import EntityKind
+from proffer.model.ids import EntityKind, kind_of
 from proffer.service.runtime.clock import Clock
 from proffer.testing import builders as b
 from support.customers import identities, ingest, person
 from support.decisions import a_library, always, ask, offer_ids
-from support.server import NAMESPACE, XCORE, server
+from support.server import NAMESPACE, XCORE, create, server
 
 BUYERS = '(select e from xEvent where e.eventType = "purchase")'
 PATH = "/data/core/ups/segment/definitions"
@@ -348,6 +348,51 @@ def test_an_audience_is_checked_like_a_rule_but_may_look_back(client: TestClient
         "$.evaluationInfo",
         "$.expression.value",
     }
+
+
+@pytest.mark.parametrize(
+    "user",
+    [
+        lambda _: b.a_rule("user", 'inAudience("People of Ulm")'),
+        lambda audience: b.a_rule("user", f'not inSegment("{audience}")'),
+        lambda audience: b.a_formula("user", f'if(inAudience("{audience}"), 1, 2)'),
+        lambda audience: b.an_offer("user", constraint=b.a_constraint(all_audiences=[audience])),
+        lambda _: b.an_offer(
+            "user", content={"web": [b.a_component("html", '{{#if inAudience("People of Ulm")}}Hi{{/if}}')]}
+        ),
+        lambda audience: b.a_decision(
+            "user", b.a_criterion("everything", constraint=b.a_constraint(any_audience=[audience]))
+        ),
+    ],
+)
+def test_an_audience_in_use_is_not_deleted(client: TestClient, user: Callable[[str], dict[str, Any]]) -> None:
+    """A rule that names a deleted audience would be false from then on, in silence."""
+    audience = define(client, "true")
+    a_library(client, b.an_offer("other"))
+    document = user(audience)
+    create(client, str(kind_of(document["@id"])), document)
+
+    refused = client.delete(f"{PATH}/{audience}")
+
+    assert refused.status_code == 409
+    assert [referrer["@id"] for referrer in refused.json()["report"]["referrers"]] == [document["@id"]]
+
+
+def test_an_audience_that_another_audience_names_is_not_deleted(client: TestClient) -> None:
+    audience = define(client, "true")
+    user = define(client, f'inSegment("{audience}")', name="Others")
+
+    assert client.delete(f"{PATH}/{audience}").status_code == 409
+    assert client.delete(f"{PATH}/{user}").status_code == 200
+    assert client.delete(f"{PATH}/{audience}").status_code == 200
+
+
+def test_an_audience_is_deleted_if_another_one_has_the_name_that_a_rule_uses(client: TestClient) -> None:
+    audience, _ = define(client, "true"), define(client, "true", name="Others")
+    create(client, "eligibility-rule", b.a_rule("user", 'inAudience("People of Ulm") or a = "Others"'))
+    define(client, "false")
+
+    assert client.delete(f"{PATH}/{audience}").status_code == 200
 
 
 def test_audiences_are_no_objects_of_the_library(client: TestClient) -> None:

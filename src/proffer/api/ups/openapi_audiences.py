@@ -275,10 +275,11 @@ OPERATIONS = [
         "deleteAudience",
         AUDIENCES,
         "Delete an audience",
-        "The audience is removed from all profiles. Needs `library:write`.",
+        "The audience is removed from all profiles. One that offers, decisions, rules or content name cannot be "
+        "deleted: `report.referrers` lists them. Needs `library:write`.",
         parameters=[_ID],
         responses={200: OperationResponse(about="Deleted.")},
-        errors=_READ_ERRORS,
+        errors=error_texts(401, 403, 404, 409),
     ),
     _operation(
         "PUT",

@@ -1,6 +1,6 @@
 """Check the audiences that a rule names: each name must be that of one audience."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from proffer.pql.forms.printer import print_scalar
 from proffer.pql.functions.maps import MEMBERSHIP_FUNCTIONS
@@ -10,23 +10,27 @@ from proffer.pql.syntax.nodes import Call, Literal, Node, walk
 _MAX_LISTED_IDS = 3
 
 
+def audience_literals(core: Node) -> Iterator[tuple[Call, Literal]]:
+    """Yield the calls that name an audience by a literal, each with the literal."""
+    for node in walk(core):
+        if isinstance(node, Call) and node.function in MEMBERSHIP_FUNCTIONS:
+            for argument in node.arguments:
+                if isinstance(argument, Literal) and isinstance(argument.value, str):
+                    yield node, argument
+
+
 def check_audiences(
     core: Node, audiences: Callable[[], Mapping[str, Sequence[str]]], *, saving: bool
 ) -> list[Diagnostic]:
     """Return findings on literal audiences. An ambiguous name is an error if the rule is to be saved."""
-    calls = [
-        (node.function, argument, argument.value)
-        for node in walk(core)
-        if isinstance(node, Call) and node.function in MEMBERSHIP_FUNCTIONS
-        for argument in node.arguments
-        if isinstance(argument, Literal) and isinstance(argument.value, str)
-    ]
+    calls = list(audience_literals(core))
     if not calls:
         return []
     ids_by_name = audiences()
     known_ids = {audience for ids in ids_by_name.values() for audience in ids}
     findings = []
-    for function, argument, text in calls:
+    for call, argument in calls:
+        function, text = call.function, str(argument.value)
         ids = ids_by_name.get(text, ())
         severity, fix = Severity.WARNING, None
         if text in known_ids or (function == "inAudience" and len(ids) == 1):

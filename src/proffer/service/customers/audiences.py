@@ -29,6 +29,7 @@ from proffer.service.library.customer_rules import AdHocRule
 from proffer.service.library.library import ContainerState
 from proffer.service.library.objects import CatalogService, Precondition, WriteReceipt
 from proffer.service.library.registry import AuthorizedContainer
+from proffer.service.rules.audience_users import users_of_audience
 from proffer.service.rules.check import schema_of, violations_of
 from proffer.service.runtime.clock import Clock
 from proffer.store.ports import ProfileStore
@@ -113,7 +114,8 @@ class AudienceService:
         return await self._catalog.revise(access, audience, revision, IS_AUDIENCE)
 
     async def delete(self, access: AuthorizedContainer, audience: str) -> Instance:
-        return await self._catalog.delete(access, audience, IS_AUDIENCE)
+        """Delete an audience that no offer, decision, rule or content names. Raises `Conflict`."""
+        return await self._catalog.delete(access, audience, IS_AUDIENCE, users_of_audience)
 
     def get(self, access: AuthorizedContainer, audience: str) -> Instance:
         return self._catalog.get(access, audience, IS_AUDIENCE)

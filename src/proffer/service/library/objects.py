@@ -1,6 +1,6 @@
 """Create, read, replace, revise and delete single library objects, as documents."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeAlias
@@ -162,12 +162,16 @@ class CatalogService:
         access: AuthorizedContainer,
         instance_id: str,
         condition: Precondition = NO_CONDITION,
+        users: Callable[[CatalogOverlay, Instance], Iterable[Instance]] | None = None,
     ) -> Instance:
-        """Delete an unreferenced object and return the deletion's version (R9)."""
+        """Delete an unreferenced object and return the deletion's version (R9).
+
+        `users`: a function that finds objects that use it without a reference.
+        """
 
         def change(draft: CatalogOverlay, now_us: int) -> Instance:
             before = _require(draft.by_instance(instance_id.lower()), instance_id, condition)
-            check_unreferenced(draft, before)
+            check_unreferenced(draft, before, users(draft, before) if users is not None else ())
             return replace(_next_version(before, draft, now_us, access.principal), deleted=True)
 
         return await access.state.write(change)
