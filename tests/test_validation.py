@@ -6,6 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proffer.model.documents import PLACES, SHAPES
+from proffer.model.ids import EntityKind
 from proffer.validation import (
     MAX_MISSPELT,
     MAX_VIOLATIONS,
@@ -357,6 +359,29 @@ def test_a_name_within_two_edits_of_a_known_one_is_misspelt(name: str, near: str
 def test_nested_members_are_searched_and_free_maps_are_not() -> None:
     document = {"xdm:limits": [{}, {"xdm:profilCap": 1}], "xdm:characteristics": {"nam": "x"}, "xdm:other": {"nam": 1}}
     assert [warning.path for warning in misspelt_members(MISSPELT_SHAPE, document)] == ["$.xdm:limits[1].xdm:profilCap"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "document", "path", "place"),
+    [
+        (EntityKind.OFFER, {"xdm:profileCap": 1}, "$.xdm:profileCap", "`xdm:cappingConstraint`"),
+        (EntityKind.OFFER, {"xdm:eligibilityRule": "r"}, "$.xdm:eligibilityRule", "`xdm:selectionConstraint`"),
+        (
+            EntityKind.OFFER,
+            {"xdm:selectionConstraint": {"xdm:profileConstraint": {}}},
+            "$.xdm:selectionConstraint.xdm:profileConstraint",
+            "`xdm:criteria` of a decision; an offer has its members in `xdm:selectionConstraint`",
+        ),
+        (EntityKind.DECISION, {"xdm:profileConstraint": {}}, "$.xdm:profileConstraint", "`xdm:criteria`"),
+        (EntityKind.DECISION, {"xdm:criteria": [{"endDate": ""}]}, "$.xdm:criteria[0].endDate", "the decision itself"),
+    ],
+)
+def test_a_constraint_in_another_place_than_its_own_has_a_warning(
+    kind: EntityKind, document: dict[str, Any], path: str, place: str
+) -> None:
+    """It has no effect there, so everybody gets the offer. A client's own members stay as they are."""
+    [warning] = misspelt_members(SHAPES[kind], {"xdm:own": 1, **document}, PLACES[kind])
+    assert (warning.path, warning.help) == (path, f"it belongs in {place}")
 
 
 def test_the_number_of_warnings_is_bounded() -> None:

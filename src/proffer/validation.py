@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from proffer.errors import Violation
@@ -168,15 +169,35 @@ def validate(shape: Shape, document: Any) -> list[Violation]:
     return list(islice(_iter_violations(shape, document, None), MAX_VIOLATIONS))
 
 
-def misspelt_members(shape: Shape, document: Any) -> list[Violation]:
+def misspelt_members(shape: Shape, document: Any, places: Mapping[str, str] = MappingProxyType({})) -> list[Violation]:
     """Return a warning for each unknown member whose name is within two edits of a known one.
 
-    Prefixes do not count, so `endDate` is near `xdm:endDate`. At most `MAX_MISSPELT` warnings.
+    Prefixes do not count, so `endDate` is near `xdm:endDate`. `places`: where members belong that are known in
+    other objects, by their names without prefix; these have a warning too. At most `MAX_MISSPELT` warnings.
     """
-    return list(islice(_iter_misspelt(shape, document), MAX_MISSPELT))
+    return list(islice(_iter_misspelt(shape, document, places), MAX_MISSPELT))
 
 
-def _iter_misspelt(document_shape: Shape, document: Any) -> Iterator[Violation]:
+def places_of(shape: Shape, name: str) -> dict[str, str]:
+    """Return in which member each member of nested objects belongs, by its name without prefix.
+
+    `name`: what the members of the object itself belong in.
+    """
+    places: dict[str, str] = {}
+    visits: list[tuple[Shape, str]] = [(shape, name)]
+    for each, place in visits:
+        if isinstance(each, OneOfShape):
+            visits += [(choice, place) for choice in each.shapes]
+        elif isinstance(each, ListShape | MapShape):
+            visits.append((each.shape, place))
+        elif isinstance(each, ObjectShape):
+            for member_name, member in each.members.items():
+                places.setdefault(member_name.rpartition(":")[2], place)
+                visits.append((member.shape, f"`{member_name}`"))
+    return places
+
+
+def _iter_misspelt(document_shape: Shape, document: Any, places: Mapping[str, str]) -> Iterator[Violation]:
     visits: list[tuple[Shape, Any, _Location]] = [(document_shape, document, None)]
     examined = 0
     while visits:
@@ -195,13 +216,13 @@ def _iter_misspelt(document_shape: Shape, document: Any) -> Iterator[Violation]:
                         visits.append((member.shape, member_value, (location, name)))
                 elif examined < _MAX_EXAMINED_NAMES:
                     examined += 1
-                    near = near_name(name, shape.members)
-                    if near is not None:
+                    near, place = near_name(name, shape.members), places.get(name.rpartition(":")[2])
+                    if near is not None or place is not None:
                         yield Violation(
                             code="misspelt-member",
-                            message=f"`{name}` is not a known member and has no effect",
+                            message=f"`{name}` is not a known member {'' if near else 'here '}and has no effect",
                             path=_path_to((location, name)),
-                            help=f"did you mean `{near}`?",
+                            help=f"did you mean `{near}`?" if near else f"it belongs in {place}",
                         )
 
 

@@ -27,6 +27,7 @@ from proffer.validation import (
     Shape,
     TextShape,
     parse_timestamp_us,
+    places_of,
     validate,
 )
 
@@ -351,6 +352,32 @@ SHAPES: Mapping[EntityKind, Shape] = {
     kind: ObjectShape({"@id": Member(ReferenceShape(kinds=[kind])), **members}) for kind, members in _MEMBERS.items()
 }
 """Shape of each kind of document, for validation and for the OpenAPI document."""
+
+_CONSTRAINTS = frozenset(
+    {
+        *("selectionConstraint", "profileConstraint", "profileConstraintType", "eligibilityRule", "segmentIdentities"),
+        *("startDate", "endDate", "cappingConstraint", "globalCap", "profileCap", "frequencyCappingConstraints"),
+        *("rank", "priority"),
+    }
+)
+
+
+def _places(kind: EntityKind, label: str) -> dict[str, str]:
+    places = places_of(SHAPES[kind], f"the {label} itself")
+    return {name: place for name, place in places.items() if name in _CONSTRAINTS}
+
+
+PLACES: Mapping[EntityKind, Mapping[str, str]] = {
+    EntityKind.DECISION: _places(EntityKind.DECISION, "decision"),
+    EntityKind.OFFER: {
+        "profileConstraint": "`xdm:criteria` of a decision; an offer has its members in `xdm:selectionConstraint`",
+        **_places(EntityKind.OFFER, "offer"),
+    },
+}
+"""Where members that decide who gets an offer, when and how often belong, by their names without prefix.
+
+A member in another place would have no effect: everybody would get the offer.
+"""
 
 
 def document_violations(kind: EntityKind, document: Any) -> list[Violation]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from proffer.engine.snapshot import SnapshotDiagnostic
-from proffer.model.documents import SHAPES
+from proffer.model.documents import PLACES, SHAPES
 from proffer.model.ids import KIND_LABELS
 from proffer.service.library.check_content import content_violations
 from proffer.service.library.library import ContainerState
@@ -97,7 +97,7 @@ async def _document_diagnostics(state: ContainerState) -> list[SnapshotDiagnosti
                     etag=instance.etag,
                 )
                 for violation in (
-                    *misspelt_members(SHAPES[instance.kind], instance.document),
+                    *misspelt_members(SHAPES[instance.kind], instance.document, PLACES.get(instance.kind, {})),
                     *content_violations(instance),
                 )
             ]

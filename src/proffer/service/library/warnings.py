@@ -6,7 +6,7 @@ import msgspec
 
 from proffer.errors import Violation
 from proffer.model.capping import begins_anew, match_limits
-from proffer.model.documents import SHAPES, WARN_OFFER_BYTES
+from proffer.model.documents import PLACES, SHAPES, WARN_OFFER_BYTES
 from proffer.model.ids import EntityKind
 from proffer.model.instance import Instance
 from proffer.model.parse import CAPS_MEMBER
@@ -55,7 +55,7 @@ def _limit_warnings(before: Instance | None, after: Instance) -> Iterator[Violat
 
 
 def _misspelt_warnings(_before: Instance | None, after: Instance) -> list[Violation]:
-    return misspelt_members(SHAPES[after.kind], after.document)
+    return misspelt_members(SHAPES[after.kind], after.document, PLACES.get(after.kind, {}))
 
 
 def _reopening_warnings(before: Instance | None, after: Instance) -> Iterator[Violation]:
