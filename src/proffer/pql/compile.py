@@ -13,7 +13,7 @@ from proffer.pql.forms.from_json import from_json, unwrap
 from proffer.pql.forms.printer import print_tree
 from proffer.pql.forms.to_json import to_json
 from proffer.pql.run.to_python import NAMESPACE, to_python
-from proffer.pql.syntax.diagnostics import Diagnostic, NotPql
+from proffer.pql.syntax.diagnostics import Diagnostic, NotPql, sort_diagnostics
 from proffer.pql.syntax.limits import RuleKind
 from proffer.pql.syntax.nodes import Root, walk
 from proffer.pql.syntax.parser import parse
@@ -181,7 +181,7 @@ def _parse_and_check(text: str | Tree, options: CheckOptions) -> tuple[CheckedRu
     try:
         tree = parse(source)
     except NotPql as error:
-        return None, list(error.diagnostics), text
+        return None, sort_diagnostics(list(error.diagnostics)), text
     return *check(tree, source, options), text
 
 

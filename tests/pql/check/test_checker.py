@@ -6,7 +6,7 @@ import pytest
 
 from proffer.pql import CompiledRule, Diagnostic, check_text, compile_rule, observed_type, render_diagnostic
 from proffer.pql.check.schema import XDM, Schema, schema_with
-from proffer.pql.syntax.diagnostics import Severity
+from proffer.pql.syntax.diagnostics import MAX_DIAGNOSTICS, Severity, sort_diagnostics
 
 STRICT = Schema.of({"profile": {"person": {"age": "integer", "tier": "text: gold|silver"}, "tags": ["text"]}})
 
@@ -439,7 +439,17 @@ def test_a_rule_gets_a_limited_number_of_suggestions() -> None:
     """Each is a search among all fields; unknown fields are reported nevertheless."""
     schema = Schema.of({"profile": {"ageInYears": "integer"}})
 
-    findings = check_text(" or ".join(f"ageInYears{number} = 1" for number in range(100)), schema=schema)
+    findings = check_text(" or ".join(f"ageInYears{number} = 1" for number in range(50)), schema=schema)
 
-    assert sum(finding.code == "pql.unknown-field" for finding in findings) == 100
+    assert sum(finding.code == "pql.unknown-field" for finding in findings) == 50
     assert sum(finding.fix is not None for finding in findings) == 20
+
+
+@pytest.mark.parametrize("text", ["#" * 5000, " or ".join(["a = null"] * 900 + ["person.birthYear.startsWith(1)"])])
+def test_a_text_gets_at_most_a_hundred_diagnostics(text: str) -> None:
+    """Each shows its line, so the answer would be as long as the text squared. Errors come before warnings."""
+    findings = check_text(text, schema=Schema.of({"profile": {"a": "text", "person": {"birthYear": "integer"}}}))
+
+    assert len(findings) == MAX_DIAGNOSTICS
+    assert any(finding.is_error for finding in findings)
+    assert findings == sort_diagnostics(findings)

@@ -12,6 +12,10 @@ from proffer.pql.syntax.source import NO_SPAN, SourceText, TextPosition, TextSpa
 TAB_SPACES = "    "
 
 
+MAX_DIAGNOSTICS = 100
+"""Most diagnostics of one text: each is shown with its line, which may be the whole text."""
+
+
 class Severity(StrEnum):
     ERROR = "error"
     WARNING = "warning"
@@ -49,8 +53,15 @@ class NotPql(Exception):
 
 
 def sort_diagnostics(diagnostics: list[Diagnostic]) -> list[Diagnostic]:
-    """Return the distinct diagnostics, sorted by position."""
-    return sorted(dict.fromkeys(diagnostics), key=lambda diagnostic: (diagnostic.span, diagnostic.severity))
+    """Return the distinct diagnostics, sorted by position.
+
+    Of more than `MAX_DIAGNOSTICS` errors are kept before warnings.
+    """
+    by_position = sorted(dict.fromkeys(diagnostics), key=lambda diagnostic: (diagnostic.span, diagnostic.severity))
+    if len(by_position) <= MAX_DIAGNOSTICS:
+        return by_position
+    errors_first = sorted(by_position, key=lambda diagnostic: not diagnostic.is_error)
+    return sort_diagnostics(errors_first[:MAX_DIAGNOSTICS])
 
 
 def did_you_mean(name: str, candidates: Collection[str]) -> str | None:

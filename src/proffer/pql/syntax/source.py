@@ -1,6 +1,5 @@
 """The source text of a rule, with spans and line/column positions."""
 
-from bisect import bisect_right
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -35,16 +34,10 @@ class SourceText:
 
     def position_of(self, offset: int) -> TextPosition:
         """Return the position of a character offset; offsets are clamped to the text."""
-        line_starts = self._line_starts()
         offset = max(0, min(offset, len(self.text)))
-        line = bisect_right(line_starts, offset)
-        return TextPosition(line, offset - line_starts[line - 1] + 1)
+        line_start = self.text.rfind("\n", 0, offset) + 1
+        return TextPosition(self.text.count("\n", 0, offset) + 1, offset - line_start + 1)
 
     def line_text(self, number: int) -> str:
         """Return the text of a line (1-based) without its line ending."""
-        line_starts = self._line_starts()
-        end = line_starts[number] if number < len(line_starts) else len(self.text)
-        return self.text[line_starts[number - 1] : end].rstrip("\r\n")
-
-    def _line_starts(self) -> list[int]:
-        return [0, *(at + 1 for at, char in enumerate(self.text) if char == "\n")]
+        return self.text.split("\n")[number - 1].rstrip("\r")
