@@ -1,5 +1,6 @@
 """The fields of stored profiles: those of all of them, or of a bounded number, and read again when they change."""
 
+import asyncio
 from collections.abc import Sequence
 
 import pytest
@@ -14,6 +15,7 @@ from proffer.service.rules import stored_fields as module
 from proffer.service.rules.stored_fields import StoredFields
 from proffer.store.errors import StoreUnavailable
 from proffer.store.memory.store import MemoryStore
+from proffer.testing.store_contract import a_container
 from support.containers import open_services
 
 
@@ -90,3 +92,28 @@ async def test_only_a_bounded_number_of_many_profiles_is_read(monkeypatch: pytes
     assert read <= 40
     assert [is_known(observed, field) for field in ("old", "new", "newer")] == [True, True, False]
     assert is_known(again, "newer")
+
+
+async def test_a_container_does_not_wait_for_the_profiles_of_another() -> None:
+    """Checks of one container wait for each other, so that its profiles are read once."""
+    is_reading, may_end = asyncio.Event(), asyncio.Event()
+
+    class SlowStore(CountingStore):
+        async def page(self, container_id: str, after: int, limit: int) -> Sequence[Customer]:
+            if container_id == DEV_CONTAINER:
+                is_reading.set()
+                await may_end.wait()
+            return await super().page(container_id, after, limit)
+
+    store = SlowStore()
+    async with open_services(store), asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+        await add(store, 0, 3, plan="a")
+        await store.ensure_container(a_container("other", sandbox="other"))
+        fields = StoredFields(store)
+        checks = [tasks.create_task(fields.of(DEV_CONTAINER)) for _ in range(2)]
+        await is_reading.wait()
+        assert await fields.of("other") is ANY
+        may_end.set()
+
+    assert store.read == 3
+    assert checks[0].result() is checks[1].result()

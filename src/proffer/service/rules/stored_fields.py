@@ -6,6 +6,7 @@ They tell a misspelt field from one that only these customers have.
 import asyncio
 import random
 import time
+from collections import defaultdict
 from dataclasses import dataclass
 
 from proffer.model.customer import Customer
@@ -27,12 +28,12 @@ class StoredFields:
 
     def __init__(self, store: StoreReader) -> None:
         self._store = store
-        self._lock = asyncio.Lock()
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._observations: dict[str, _Observation] = {}
 
     async def of(self, container_id: str) -> Type:
         """Return the type of the container's profiles; `ANY` if there are none, or they cannot be read."""
-        async with self._lock:
+        async with self._locks[container_id]:
             begun = time.monotonic()
             try:
                 total, _, _ = await self._store.customer_count(container_id)
