@@ -30,7 +30,7 @@ SCHEMAS: dict[str, JsonSchema] = {
     },
     "RuleFindings": {
         "type": "object",
-        "description": "At most 100 diagnostics; for a valid text also its type, the fields it reads and its canonical form.",
+        "description": "At most 100 diagnostics; of a valid text also its type, its fields and its canonical form.",
         "properties": {
             "valid": {"type": "boolean"},
             "diagnostics": {
