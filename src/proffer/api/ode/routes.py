@@ -57,6 +57,8 @@ class OdeRoutes:
         """POST /decisions: options or a fallback for every scope."""
         media = parse_content_type(call.header(b"content-type"))
         request = translate.read(media, await call.body())
+        if not request.is_older:
+            await self._service.see_scopes(access, request.scopes, partial=call.flag("partial"))
         selection = request.selection
         return await self.decide_and_respond(call, access, request, lambda _: selection)
 
@@ -73,8 +75,6 @@ class OdeRoutes:
         profile = await self._profiles.resolve(access, request.profile, request.policy_id, path=request.profile_path)
         if request.is_older:
             request.expand(await self._service.scopes_of(access, request.decisions))
-        else:
-            await self._service.see_scopes(access, request.scopes, partial=call.flag("partial"))
         try:
             result = await self._service.decide(
                 access,

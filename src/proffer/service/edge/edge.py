@@ -4,11 +4,10 @@ One identity selects the customer. Identities sent together are linked, unless t
 people who share a device.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from proffer.engine.snapshot import Snapshot
 from proffer.errors import Invalid, ProfferError, Violation
 from proffer.model.customer import (
     EVENT_LIMITS,
@@ -17,7 +16,6 @@ from proffer.model.customer import (
     EventLimits,
     ProfileRecord,
 )
-from proffer.model.decision import Decision
 from proffer.model.feedback import Feedback, normalize_event, read_feedback
 from proffer.model.identity import (
     DEVICE_NAMESPACES,
@@ -35,6 +33,7 @@ from proffer.service.customers.ingest import IngestService
 from proffer.service.customers.profiles import ProfileService, resolve_keys
 from proffer.service.decisions.decide import DecideService, DecisionResult
 from proffer.service.edge.datastreams import AuthorizedDatastream
+from proffer.service.edge.named_scopes import DecisionNames
 from proffer.service.event_log.feedback import FeedbackService
 from proffer.service.library.library import ContainerState
 from proffer.service.library.registry import ContainerRegistry
@@ -45,7 +44,6 @@ from proffer.validation import parse_timestamp_us
 
 MAX_OPTIONS = 100
 """Maximum number of offers over all scopes of one request."""
-_MAX_LISTED_SCOPES = 10
 SURFACE = "edge"
 ECID = "ECID"
 DATASET = "edge"
@@ -92,6 +90,7 @@ class EdgeService:
         self._feedback = feedback
         self._clock = clock
         self._limits = limits
+        self._decision_names = DecisionNames()
 
     @property
     def now_us(self) -> int:
@@ -178,17 +177,17 @@ class EdgeService:
         )
 
     async def named_scopes(
-        self, stream: AuthorizedDatastream, names: Iterable[str]
+        self, stream: AuthorizedDatastream, names: Collection[str]
     ) -> Mapping[str, RequestedScope | str]:
         """Return by name the scope of the one live decision that has it, or why there is none.
 
         The decision must have one placement. Unknown names are looked for in the store first (R50).
         """
-        scopes = _named_scopes(stream.access.state.publisher.snapshot, names, self._clock())
+        scopes = self._decision_names.scopes(stream.access.state.publisher.snapshot, names, self._clock())
         if not all(isinstance(scope, RequestedScope) for scope in scopes.values()):
             with suppress(StoreUnavailable):
                 await self._registry.see_all_writes()
-            scopes = _named_scopes(stream.access.state.publisher.snapshot, names, self._clock())
+            scopes = self._decision_names.scopes(stream.access.state.publisher.snapshot, names, self._clock())
         return scopes
 
     def feedback(
@@ -279,30 +278,6 @@ class EdgeService:
         )
         await self._registry.database_status.in_time(change)
         return None
-
-
-def _named_scopes(snapshot: Snapshot, names: Iterable[str], now_us: int) -> dict[str, RequestedScope | str]:
-    candidates: dict[str, list[tuple[Decision, Placement]]] = {name: [] for name in names}
-    for playable in snapshot.decisions.values():
-        if playable.decision.name in candidates and now_us in playable.decision.window:
-            candidates[playable.decision.name] += [
-                (playable.decision, snapshot.placements[key]) for key in playable.scopes
-            ]
-    return {name: _only_scope(name, pairs) for name, pairs in candidates.items()}
-
-
-def _only_scope(name: str, pairs: Sequence[tuple[Decision, Placement]]) -> RequestedScope | str:
-    """Return the only scope of the decisions of one name, or the reason why it is not unique."""
-    if not pairs:
-        return f"no live decision has the name `{name[:200]}`"
-    if len(pairs) == 1:
-        decision, placement = pairs[0]
-        return RequestedScope(decision.id, placement.id)
-    listed = ", ".join(
-        f"`{decision.public_id}/{placement.public_id}`" for decision, placement in pairs[:_MAX_LISTED_SCOPES]
-    )
-    more = f" and {len(pairs) - _MAX_LISTED_SCOPES} more" if len(pairs) > _MAX_LISTED_SCOPES else ""
-    return f"the name stands for {len(pairs)} scopes: {listed}{more}; request one by decision and placement"
 
 
 def _rank(identity: EventIdentity) -> tuple[int, str, str]:
