@@ -1,6 +1,5 @@
 """Correction of identities that earlier versions stored with blanks around the id."""
 
-from collections.abc import Mapping
 from itertools import groupby
 
 from proffer.model.customer import IdentityTrim
@@ -12,7 +11,7 @@ from proffer.telemetry import log_warning
 _PAGE = 200
 
 
-async def trim_identities(store: ProfileStore, clock: Clock) -> Mapping[str, int]:
+async def trim_identities(store: ProfileStore, clock: Clock) -> None:
     """Trim the ids of the identities that the migration has listed, and log how many.
 
     Customers whose ids are then equal are merged into the oldest. Resumes after an interruption.
@@ -38,7 +37,6 @@ async def trim_identities(store: ProfileStore, clock: Clock) -> Mapping[str, int
             f"{counts['merged']:,} of them were those of another customer, and the two are merged; "
             f"{counts['refused']:,} stay as they are, because their customers have too many identities to be merged"
         )
-    return counts
 
 
 def _trim(identity: IdentityKey) -> IdentityTrim:

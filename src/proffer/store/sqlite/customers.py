@@ -199,8 +199,8 @@ class SqliteCustomers(ABC):
             await self.submit(partial(work.delete_checkpoint, container_id=container_id, name=name))
 
     async def untrimmed_identities(self, limit: int) -> Sequence[tuple[str, IdentityKey]]:
-        rows = await self._read_in_thread(partial(fetch_all, statement=sql.UNTRIMMED, values=(limit,)))
-        return [(container_id, IdentityKey(namespace, name)) for container_id, namespace, name in rows]
+        triples = await self._read_in_thread(partial(fetch_all, statement=sql.UNTRIMMED, values=(limit,)))
+        return [(container_id, IdentityKey(namespace, name)) for container_id, namespace, name in triples]
 
     async def delete_untrimmed(self, identities: Sequence[tuple[str, IdentityKey]]) -> None:
         await self.submit(partial(work.delete_untrimmed, identities=identities))
