@@ -13,6 +13,7 @@ from proffer.model.ids import EntityKind
 from proffer.store.ports import Store
 from proffer.store.sqlite.store import SqliteStore
 from proffer.testing import builders as b
+from support.clock import SetClock
 from support.decisions import a_library, always, ask, offer_ids, proposition
 from support.server import server
 
@@ -20,21 +21,13 @@ GOLD, FALLBACK = b.id_of(EntityKind.OFFER, "gold"), b.id_of(EntityKind.FALLBACK,
 HOUR = 3_600_000_000
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now_us = b.NOON + 90 * 24 * HOUR
-
-    def __call__(self) -> int:
-        return self.now_us
+@pytest.fixture
+def clock() -> SetClock:
+    return SetClock(b.NOON + 90 * 24 * HOUR)
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def client(tmp_path: Path, clock: Clock) -> Iterator[TestClient]:
+def client(tmp_path: Path, clock: SetClock) -> Iterator[TestClient]:
     """One gold, and the fallback when it is gone."""
 
     async def opening(_: Settings) -> Store:
@@ -58,7 +51,7 @@ def settle(client: TestClient, key: str, what: str = "", status: int = 200) -> A
     return answer.json()
 
 
-def test_what_is_confirmed_counts_for_good(client: TestClient, clock: Clock) -> None:
+def test_what_is_confirmed_counts_for_good(client: TestClient, clock: SetClock) -> None:
     """Also when its time is over. Done twice it is done once; it cannot be given back any more."""
     key = reserve(client)
     held = settle(client, key)
@@ -89,7 +82,7 @@ def test_what_is_released_may_be_given_again(client: TestClient) -> None:
     assert offer_ids(ask(client)) == [FALLBACK]
 
 
-def test_what_expires_comes_back_by_itself(client: TestClient, clock: Clock) -> None:
+def test_what_expires_comes_back_by_itself(client: TestClient, clock: SetClock) -> None:
     """Within moments. It can be confirmed no more; releasing it finds that done."""
     key = reserve(client)
     clock.now_us += HOUR

@@ -13,22 +13,14 @@ from proffer.model.identity import IdentityKey
 from proffer.service.customers.audience_schedule import LEASE, AudienceSchedule, DailyTime
 from proffer.service.library.registry import AuthorizedContainer
 from proffer.store.memory.store import MemoryStore
+from proffer.testing.builders import NOON
+from support.clock import SetClock
 
 pytestmark = pytest.mark.anyio
 BY = Principal(organisation="acme", sandbox="prod", permissions=frozenset({Permission.ADMIN}), user="u", client="c")
-NOON = 1_767_268_800_000_000
 HOUR = 3_600_000_000
 DAY = 24 * HOUR
 RECENT = "_acme.opened occurs < 14 days before now"
-
-
-class SetClock:
-    """A clock that the test sets."""
-
-    now_us = NOON
-
-    def __call__(self) -> int:
-        return self.now_us
 
 
 async def _services(store: MemoryStore, clock: SetClock) -> tuple[Services, AuthorizedContainer]:

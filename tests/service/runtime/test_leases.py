@@ -10,19 +10,10 @@ from proffer.service.runtime import leases as module
 from proffer.service.runtime.leases import LEASE_SECONDS, ExclusiveTask
 from proffer.store.errors import StoreUnavailable
 from proffer.store.memory.store import MemoryStore
+from support.clock import SetClock
 
 pytestmark = pytest.mark.anyio
 SECOND = 1_000_000
-
-
-class SetClock:
-    """A clock that the test sets."""
-
-    def __init__(self) -> None:
-        self.now_us = 1_767_268_800_000_000
-
-    def __call__(self) -> int:
-        return self.now_us
 
 
 async def _let_tasks_run() -> None:

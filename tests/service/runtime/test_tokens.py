@@ -10,14 +10,7 @@ from proffer.errors import Unauthenticated
 from proffer.model.token import StoredToken
 from proffer.service.runtime.tokens import _MAX_CACHED, TokenService
 from proffer.store.memory.store import MemoryStore
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1_700_000_000_000_000
-
-    def __call__(self) -> int:
-        return self.now
+from support.clock import SetClock
 
 
 class CountingStore(MemoryStore):
@@ -42,46 +35,46 @@ def create(access: TokenService, **more: Any) -> Any:
 
 async def test_a_token_is_looked_up_once_in_a_moment() -> None:
     """A busy client costs the store five look-ups a second, and a revoked token is refused after 200 ms."""
-    clock, store = Clock(), CountingStore()
+    clock, store = SetClock(), CountingStore()
     access = TokenService(store, clock)
     text, stored, _ = await create(access)
     for _ in range(100):
         await access.verify(text, client="c")
-        clock.now += 1_000
+        clock.now_us += 1_000
     assert store.asked == 1
     await access.revoke(stored.id)
-    clock.now += 100_000
+    clock.now_us += 100_000
     with pytest.raises(Unauthenticated):
         await access.verify(text, client="c")
 
 
 async def test_an_expiry_is_exact() -> None:
     """It is judged at each request, not when the token was looked up."""
-    clock = Clock()
+    clock = SetClock()
     access = TokenService(MemoryStore(), clock)
-    text, _, _ = await create(access, expires_us=clock.now + 5)
+    text, _, _ = await create(access, expires_us=clock.now_us + 5)
     await access.verify(text, client="c")
-    clock.now += 5
+    clock.now_us += 5
     with pytest.raises(Unauthenticated):
         await access.verify(text, client="c")
 
 
 async def test_a_token_refused_before_it_was_made_is_known_soon() -> None:
     """That a token is unknown is remembered for no longer than that it is known."""
-    clock, store = Clock(), MemoryStore()
+    clock, store = SetClock(), MemoryStore()
     access, elsewhere = TokenService(store, clock), TokenService(store, clock)
     text, stored, _ = await create(elsewhere)
     store._tokens.clear()
     with pytest.raises(Unauthenticated):
         await access.verify(text, client="c")
     await store.add_token(stored)
-    clock.now += 200_000
+    clock.now_us += 200_000
     await access.verify(text, client="c")
 
 
 async def test_a_flood_of_tokens_is_not_remembered_for_ever() -> None:
     """What is remembered has a bound, whatever is tried."""
-    access = TokenService(MemoryStore(), Clock())
+    access = TokenService(MemoryStore(), SetClock())
     for number in range(_MAX_CACHED + 10):
         with pytest.raises(Unauthenticated):
             await access.verify(f"guess {number}", client="c")
@@ -90,7 +83,7 @@ async def test_a_flood_of_tokens_is_not_remembered_for_ever() -> None:
 
 async def test_a_sandbox_has_one_container() -> None:
     """However many tokens are made for it, at once too; an id asked for is used if there is none yet."""
-    access = TokenService(MemoryStore(), Clock())
+    access = TokenService(MemoryStore(), SetClock())
     made = await asyncio.gather(*(create(access) for _ in range(5)))
     assert len({container.id for _, _, container in made}) == 1
     again = await access.container("a@AdobeOrg", "prod", new_id="wanted")
