@@ -7,21 +7,15 @@ import http.client
 import json
 import os
 import random
-import shutil
 import subprocess
 import sys
-import tarfile
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from functools import cache
-from io import BytesIO
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from cli.commands import Proffer
 from support.process import environment
@@ -37,36 +31,7 @@ LIMIT = DECISIONS // 5
 TOTAL, BY_NAME, EACH_PLACE = (offer_id(key) for key in ("21", "22", "23"))
 RETENTION = ("--event-days", "36500", "--event-log-days", "36500")
 """The stored data gets older every year and must not be deleted."""
-REPOSITORY = Path(__file__).parents[2]
 _OFFERS = "/data/core/dps/offers"
-
-
-@pytest.fixture(scope="session")
-def sources(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Return a function to the source folder of a commit.
-
-    Each commit is extracted once; without the git history the test is skipped.
-    """
-
-    @cache
-    def source(commit: str) -> Path | None:
-        if shutil.which("git") is None:
-            return None
-        archived = subprocess.run(["git", "archive", commit, "src"], cwd=REPOSITORY, capture_output=True, check=False)
-        if archived.returncode != 0:
-            return None
-        folder = tmp_path_factory.mktemp("earlier")
-        with tarfile.open(fileobj=BytesIO(archived.stdout)) as archive:
-            archive.extractall(folder, filter="data")
-        return folder / "src"
-
-    def source_or_skip(commit: str) -> Path:
-        folder = source(commit)
-        if folder is None:
-            pytest.skip(f"commit {commit} is not in the git history here; a full clone has it")
-        return folder
-
-    return source_or_skip
 
 
 @contextmanager

@@ -38,6 +38,7 @@ def met(expression: str, profile: dict[str, Any], **inputs: Any) -> list[tuple[s
         ("flag", {"flag": 1}, "converted", 1),
         ("other", {"other": "False"}, "converted", "False"),
         ('name = "5"', {"name": 5}, "converted", 5),
+        ("name = 7030", {"name": "07030"}, "converted", "07030"),
         ('x in ["a", 5]', {"x": "5"}, "converted", "5"),
         ("x notIn [1, 2]", {"x": "b"}, "incomparable", "b"),
         ('tags.includes("a")', {"tags": [3, "a"]}, "incomparable", 3),
@@ -63,6 +64,8 @@ def test_a_part_of_a_rule_that_meets_another_type_is_named(
     ("expression", "profile", "part", "kind"),
     [
         ("=points + 1", {"points": "3"}, "points + 1", "converted"),
+        ("=-other", {"other": "3"}, "-other", "converted"),
+        ('=max([other, "b"])', {"other": "3"}, 'max([other, "b"])', "converted"),
         ("=other * 2", {"other": "3"}, "other * 2", "converted"),
         ("=sum(orders.price)", {"orders": [{"price": "3"}]}, "sum(orders.price)", "converted"),
         ("orders.sum(o => o.price) > 3", {"orders": [{"price": "3"}]}, "orders.sum(o => o.price)", "converted"),

@@ -23,6 +23,7 @@ from proffer.pql.syntax.nodes import (
     Filter,
     Lambda,
     Literal,
+    Negate,
     Node,
     Occurs,
     ReadAs,
@@ -33,7 +34,16 @@ from proffer.pql.syntax.source import NO_SPAN, TextSpan
 from proffer.pql.values.environment import Environment, WorkLimitExceeded
 from proffer.pql.values.identity import ObjectKey
 from proffer.pql.values.times import MONTHS_PER_UNIT, as_local, as_moment, own_zone
-from proffer.pql.values.values import UNREADABLE, Value, comparable, is_list, is_number, parse_boolean, truth
+from proffer.pql.values.values import (
+    UNREADABLE,
+    Value,
+    comparable,
+    is_list,
+    is_number,
+    parse_boolean,
+    parse_number,
+    truth,
+)
 
 
 class EncounterKind(StrEnum):
@@ -136,6 +146,10 @@ class _ObservingInterpreter(Interpreter):
             self._check_condition(item.body, value)
         return value
 
+    def negate(self, node: Negate, value: Value) -> Value:
+        self._check_numbers(node, self._stored(node.operand, value))
+        return super().negate(node, value)
+
     def binary(self, node: Binary, left: Value, right: Value) -> Value:
         if node.sign in _ARITHMETIC:
             self._check_numbers(node, self._stored(node.left, left), self._stored(node.right, right))
@@ -227,9 +241,12 @@ class _ObservingInterpreter(Interpreter):
         elif node.function in _ORDERED:
             if any(map(is_number, items)):
                 self._check_numbers(node, *texts)
+            self._check_numbers(node, *[text for text in texts if parse_number(text) is not None])
             moments = [(text, moment) for text in texts if (moment := as_moment(text)) is not None]
-            if sorted(moments) != sorted(moments, key=lambda pair: pair[1]):
+            is_mixed = bool(moments) and len(moments) < len(texts)
+            if is_mixed or sorted(moments) != sorted(moments, key=lambda pair: pair[1]):
                 self._add(EncounterKind.ZONE, node, moments[0][0])
+            self._check_instants(node, texts)
 
     def _check_instants(self, node: Node, items: list[Value]) -> None:
         """Check for one instant in two spellings."""
@@ -290,6 +307,10 @@ def _kind_of_comparison(left: _Side, right: _Side, zone: tzinfo) -> EncounterKin
         return None
     if _type_of(left.stored) != _type_of(right.stored) or left.is_converted or right.is_converted:
         return EncounterKind.CONVERTED
+    if isinstance(pair[0], str) and isinstance(left.stored, str) and left.stored != right.stored:
+        # Beside a declared text a number literal is a text too.
+        number = parse_number(left.stored)
+        return EncounterKind.CONVERTED if number is not None and number == parse_number(right.stored) else None
     if isinstance(pair[0], datetime) and isinstance(left.stored, str):
         as_texts, as_instants = ((one == other, one < other) for one, other in ((left.stored, right.stored), pair))
         return None if as_texts == as_instants else EncounterKind.ZONE

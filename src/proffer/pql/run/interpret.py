@@ -114,7 +114,7 @@ class Interpreter:
             case Not(operand):
                 return not self.holds(operand)
             case Negate(operand):
-                return negated(self.value(operand))
+                return self.negate(node, self.value(operand))
             case Binary(_, left, right):
                 return self.binary(node, self.value(left), self.value(right))
             case If(test, then, otherwise):
@@ -151,6 +151,9 @@ class Interpreter:
 
     def read(self, node: ReadAs, value: Value) -> Value:
         return read(node.reading, value, self.env.tz)
+
+    def negate(self, _node: Negate, value: Value) -> Value:
+        return negated(value)
 
     def binary(self, node: Binary, left: Value, right: Value) -> Value:
         zone, sign = self.env.tz, node.sign
