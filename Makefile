@@ -23,10 +23,10 @@ test: $(STAMP) web browser  ## Run all tests
 
 test-long: $(STAMP)  ## Test earlier versions side by side with today's, several workers and a shared spool, with many requests (some minutes)
 	PROFFER_UPGRADE_DECISIONS=20000 PROFFER_RECEIPT_PAIRS=10000 PROFFER_SPOOL_ROUNDS=10000 PROFFER_STALL_EXAMPLES=200 \
-		PROFFER_MIGRATION_KILLS=30 PROFFER_MIGRATION_ROWS=50000 \
+		PROFFER_MIGRATION_KILLS=30 PROFFER_MIGRATION_ROWS=50000 PROFFER_FEEDBACK_KILLS=30 \
 		$(BIN)/python -m pytest -q \
 		tests/upgrade/test_side_by_side.py tests/upgrade/test_interrupted_migrations.py tests/serving/test_receipts.py tests/store/test_spool.py \
-		tests/service/decisions/test_write_wait.py
+		tests/service/decisions/test_write_wait.py tests/properties/test_feedback_caps_hold.py
 
 soak: $(BENCHES)  ## Test exact caps with 100,000 decisions, then a worker's memory over 250,000 requests (half an hour)
 	PROFFER_LAW_DECISIONS=100000 $(BIN)/python -m pytest -q --timeout 0 tests/properties/test_caps_hold.py

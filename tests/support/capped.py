@@ -90,7 +90,11 @@ async def open_database(database: str) -> Store:
 
 async def load(database: str, limit: int) -> None:
     """Create the database with the library."""
-    documents = the_library(limit)
+    await load_documents(database, the_library(limit))
+
+
+async def load_documents(database: str, documents: Sequence[Document]) -> None:
+    """Create the database with these objects."""
     async with open_services(await open_database(database)) as services:
         for kind in _ORDER:
             for document in documents:
@@ -161,8 +165,8 @@ class CapEvidence:
 
 def check_caps(database: str) -> CapEvidence:
     """Assert that counters equal the recorded decisions and that no limit is exceeded."""
-    offers, events, holders = asyncio.run(_evidence(database))
-    counters = _counters(database)
+    offers, events, holders = asyncio.run(read_evidence(database))
+    counters = stored_counters(database)
     assert counters == _expected_counts(offers, events, holders)
     merged = Counter(holders.values())
     for (offer, name, _, holder), count in counters.items():
@@ -173,7 +177,7 @@ def check_caps(database: str) -> CapEvidence:
     return CapEvidence(offers, events, counters)
 
 
-async def _evidence(
+async def read_evidence(
     database: str,
 ) -> tuple[dict[str, PersonalizedOffer], dict[str, DecisionEvent], dict[IdentityKey, int]]:
     """Return the offers, the recorded decisions, and the customer of each identity."""
@@ -218,7 +222,7 @@ _COUNTERS = """
     FROM cap_counters c JOIN cap_limits l USING (counter)"""
 
 
-def _counters(database: str) -> CapCounts:
+def stored_counters(database: str) -> CapCounts:
     """Return the stored counters."""
     counts: CapCounts = Counter()
     path = sqlite_path(database)
