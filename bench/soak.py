@@ -73,7 +73,7 @@ class Traffic:
     def __init__(self, seed: int, edits: int = 6) -> None:
         self._draw = random.Random(seed)
         self._count = 0
-        self._propositions: deque[str] = deque(maxlen=500)
+        self.propositions: deque[str] = deque(maxlen=500)
         """Ids of decisions that were answered."""
         self._displayed: deque[dict[str, Any]] = deque(maxlen=500)
         """Propositions that the edge answered."""
@@ -109,7 +109,7 @@ class Traffic:
     def learn(self, kind: str, answer: bytes) -> None:
         """Take from an answer what later requests refer to."""
         if kind == "decisions":
-            self._propositions.append(msgspec.json.decode(answer)["xdm:propositionId"])
+            self.propositions.append(msgspec.json.decode(answer)["xdm:propositionId"])
         elif kind == "interact":
             for handle in msgspec.json.decode(answer)["handle"]:
                 if handle["type"] == "personalization:decisions":
@@ -206,7 +206,7 @@ class Traffic:
         return self._edge("identity/acquire", {"query": {"identity": {"fetch": ["ECID"]}}})
 
     def _feedback(self) -> bytes:
-        proposition = self._draw.choice(self._propositions) if self._propositions else self._uuid()
+        proposition = self._draw.choice(self.propositions) if self.propositions else self._uuid()
         if self._draw.random() < 0.1:
             proposition = self._uuid()
         kind = self._draw.choice(("display", "interact", "dismiss", f"custom.{self._text()}"))
@@ -215,7 +215,7 @@ class Traffic:
         })  # fmt: skip
 
     def _stored_decision(self) -> bytes:
-        proposition = self._draw.choice(self._propositions) if self._propositions else self._uuid()
+        proposition = self._draw.choice(self.propositions) if self.propositions else self._uuid()
         is_replay = self._draw.random() < 0.02  # it compiles the library of that time
         return http("GET", f"/api/propositions/{proposition}{'/replay' if is_replay else ''}")
 

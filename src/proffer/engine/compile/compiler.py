@@ -5,6 +5,7 @@ The result equals that of a build from scratch (a property test checks this).
 """
 
 from collections.abc import Generator, Iterable, Mapping
+from functools import partial
 from types import MappingProxyType
 
 from proffer.engine.compile.bind import bind_constraint, bind_formula, bind_rule, bind_threshold
@@ -68,6 +69,8 @@ class SnapshotBuilder:
         self._dependents: dict[str, set[str]] = {}  # the inverse
         self._offers_by_formula: dict[str, set[str]] = {}
         self._offers_by_rule: dict[str, set[str]] = {}
+        # Not a method: a cycle would keep each library that is compiled for a replay until the next full collection.
+        self._find_formula = partial(_find_formula, self._formulas)
         self._pools = PoolCompiler(self._offers, self._find_formula, tuning)
 
     def apply(self, changes: Iterable[tuple[str, Entity | None]], revision: int) -> Snapshot:
@@ -341,18 +344,21 @@ class SnapshotBuilder:
             candidates_by_position=candidates.candidates_by_position,
         )
 
-    def _find_formula(self, ranking: RankingMethod, diagnostics: dict[str, SnapshotDiagnostic]) -> BoundFormula | None:
-        """Return the formula of a ranking; None for priority or, with a diagnostic, if it is missing."""
-        if ranking.type is RankingType.PRIORITY or ranking.reference is None:
-            return None
-        formula = self._formulas.get(ranking.reference)
-        if formula is None:
-            diagnostics[ranking.reference] = SnapshotDiagnostic(
-                description=f"There is no ranking `{ranking.reference}`: offers are ranked by priority"
-            )
-        elif formula.compiled is None:
-            diagnostics[formula.id] = compile_failure(formula, "ranking formula")
-        return formula
+
+def _find_formula(
+    formulas: Mapping[str, BoundFormula], ranking: RankingMethod, diagnostics: dict[str, SnapshotDiagnostic]
+) -> BoundFormula | None:
+    """Return the formula of a ranking; None for priority or, with a diagnostic, if it is missing."""
+    if ranking.type is RankingType.PRIORITY or ranking.reference is None:
+        return None
+    formula = formulas.get(ranking.reference)
+    if formula is None:
+        diagnostics[ranking.reference] = SnapshotDiagnostic(
+            description=f"There is no ranking `{ranking.reference}`: offers are ranked by priority"
+        )
+    elif formula.compiled is None:
+        diagnostics[formula.id] = compile_failure(formula, "ranking formula")
+    return formula
 
 
 def build_snapshot(

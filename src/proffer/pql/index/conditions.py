@@ -72,50 +72,49 @@ def evaluate_on(tree: Node, domain: OrderedDomain, rank_by_constant: Mapping[Any
         domain_constant = convert_constant(domain, constant)
         return 0 if domain_constant is None else 1 << (2 * rank_by_constant[domain_constant] + 1)
 
-    def segments_of(node: Node) -> int:
-        match node:
-            case Logic("and", parts):
-                bits = all_segments
-                for part in parts:
-                    bits &= segments_of(part)
-                return bits
-            case Logic(_, parts):
-                bits = 0
-                for part in parts:
-                    bits |= segments_of(part)
-                return bits
-            case Not(operand):
-                return all_segments ^ segments_of(operand)
-            case Binary("in" | "notIn" as sign, _, Constant(values)):
-                bits = 0
-                for value in values:
-                    bits |= equality_bit(value)
-                return bits if sign == "in" else all_segments ^ bits
-            case Binary(sign, _, Literal(value)):
-                return comparison_bits(sign, equality_bit(value))
-            case Call("isNull", _):
-                return 0
-            case _:  # `isNotNull`, or the path itself as a condition: numbers and texts are true
-                return all_segments
-
-    def comparison_bits(sign: str, bit: int) -> int:
-        if sign == "!=":
-            return all_segments ^ bit
-        if not bit:
+    match tree:
+        case Logic("and", parts):
+            bits = all_segments
+            for part in parts:
+                bits &= evaluate_on(part, domain, rank_by_constant, segment_count)
+            return bits
+        case Logic(_, parts):
+            bits = 0
+            for part in parts:
+                bits |= evaluate_on(part, domain, rank_by_constant, segment_count)
+            return bits
+        case Not(operand):
+            return all_segments ^ evaluate_on(operand, domain, rank_by_constant, segment_count)
+        case Binary("in" | "notIn" as sign, _, Constant(values)):
+            bits = 0
+            for value in values:
+                bits |= equality_bit(value)
+            return bits if sign == "in" else all_segments ^ bits
+        case Binary(sign, _, Literal(value)):
+            return _comparison_bits(sign, equality_bit(value), all_segments)
+        case Call("isNull", _):
             return 0
-        match sign:
-            case "=":
-                return bit
-            case "<":
-                return bit - 1
-            case "<=":
-                return bit - 1 | bit
-            case ">":
-                return all_segments ^ (bit - 1 | bit)
-            case _:
-                return all_segments ^ (bit - 1)
+        case _:  # `isNotNull`, or the path itself as a condition: numbers and texts are true
+            return all_segments
 
-    return segments_of(tree)
+
+def _comparison_bits(sign: str, bit: int, all_segments: int) -> int:
+    """Return the segments where a comparison with the constant of this segment holds; 0: of another domain."""
+    if sign == "!=":
+        return all_segments ^ bit
+    if not bit:
+        return 0
+    match sign:
+        case "=":
+            return bit
+        case "<":
+            return bit - 1
+        case "<=":
+            return bit - 1 | bit
+        case ">":
+            return all_segments ^ (bit - 1 | bit)
+        case _:
+            return all_segments ^ (bit - 1)
 
 
 _NO_TIME: Any = None
