@@ -10,6 +10,7 @@ import asyncio
 import random
 import sys
 from pathlib import Path
+from typing import Any
 
 from proffer.app import DEV_CONTAINER, Services
 from proffer.model.capping import CapScope
@@ -28,10 +29,11 @@ def the_library() -> list[Document]:
     """Return offers with caps on impressions, clicks and decisions, in total, per person and per placement."""
 
     def caps(*events: str) -> list[Document]:
+        counted: dict[str, Any] = {"xdm:events": list(events)}
         return [
-            a_cap(LIMIT, **{"xdm:events": list(events)}),
-            a_cap(LIMIT, scope="profile", **{"xdm:events": list(events)}),
-            a_cap(LIMIT, entity="placement", **{"xdm:events": list(events)}),
+            a_cap(LIMIT, **counted),
+            a_cap(LIMIT, scope="profile", **counted),
+            a_cap(LIMIT, entity="placement", **counted),
         ]
 
     kinds = (["impression"], ["click"], ["impression", "click"], ["decisioning", "click"])
