@@ -64,6 +64,8 @@ $(STAMP): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip uninstall --quiet --yes proffer 2>/dev/null  # the distribution's former name
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps aepp || \
+	  echo "Without aepp: its tests will be skipped"
 	@touch $@
 
 $(BENCHES): $(STAMP)

@@ -20,7 +20,8 @@ This page is generated from the OpenAPI description that every server publishes 
 has the schemas of all documents. A request needs a token, `Authorization: Bearer …` ([issue
 one](cli.md#proffer-token-create)), except in dev mode. `x-request-id` is repeated in the answer.
 `x-gw-ims-org-id` and `x-sandbox-name` are optional and must match the token. No request is refused because of
-its Accept header. Errors are problem documents (`application/problem+json`) with a [code](errors.md).
+its Accept header, and a slash at the end of a path does not count. Errors are problem documents
+(`application/problem+json`) with a [code](errors.md).
 `{container}` is the id of a container; the first endpoint lists them.
 These statuses have the same meaning for every endpoint:
 

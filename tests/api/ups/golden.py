@@ -44,8 +44,8 @@ def cases() -> list[Path]:
 def fill(client: TestClient) -> dict[str, str]:
     """Create what the requests read, and return the ids that the requests name in angle brackets.
 
-    A list audience with five members, two customers with attributes, three merge policies, a namespace, a descriptor,
-    and a preview of the customers who live in Ulm.
+    A list audience with five members, two customers with attributes and an event, three merge policies, a namespace, a
+    descriptor, and a preview of the customers who live in Ulm.
     """
     create(client, SEGMENTS, {"id": AUDIENCE, "name": "Loyal", "expression": {"type": "LIST"}})
     members = "email\n" + "".join(f"p{number}@example.org\n" for number in range(5))
@@ -54,6 +54,8 @@ def fill(client: TestClient) -> dict[str, str]:
     ulm = {"homeAddress": {"city": "Ulm"}}
     ingest(client, {"identityMap": identities(Email="ada@example.org", CRMID="42"), **ulm})
     ingest(client, {"identityMap": identities(Email="bea@example.org"), **ulm})
+    event = {"_id": "e1", "timestamp": "2026-01-01T09:00:00Z", "identityMap": identities(Email="ada@example.org")}
+    ingest(client, event)
     ids: dict[str, str] = {}
     for name, merge in (("CRM first", "crm"), ("web first", "web"), ("app first", "app")):
         policy = {"name": name, "attributeMerge": {"type": "dataSetPrecedence", "order": [merge]}}

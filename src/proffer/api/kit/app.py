@@ -176,7 +176,10 @@ class App(Starlette):
         if scope["type"] != "http":
             await super().__call__(scope, receive, send)
             return
-        match = self._route_table.find(scope["path"], scope["method"])
+        path = scope["path"]
+        match = self._route_table.find(path, scope["method"])
+        if match is None and len(path) > 1 and path.endswith("/"):  # some clients end every path with a slash
+            match = self._route_table.find(path[:-1], scope["method"])
         observer = self.observer
         if match is None:
             await self._serve_through_starlette(scope, receive, send)

@@ -37,7 +37,6 @@ class DescriptorRoutes:
     def surface(self) -> Surface:
         table: list[RouteSpec] = [
             ("listDescriptors", Permission.LIBRARY_READ, self.list),
-            ("listDescriptorsSlash", Permission.LIBRARY_READ, self.list),
             ("createDescriptor", Permission.LIBRARY_WRITE, self.create),
             ("getDescriptor", Permission.LIBRARY_READ, self.get),
             ("replaceDescriptor", Permission.LIBRARY_WRITE, self.replace),

@@ -50,6 +50,7 @@ class EntityRoutes:
         if schema == collection.EVENT:
             related = self._resolve_identity(access, query.get("relatedEntityId"), query.get("relatedEntityIdNS"))
             window = {name: query.get(name) for name in ("startTime", "endTime", "start", "limit")}
+            window["start"] = window["start"] or query.get("offsets")
             return json_response(
                 await self._events(call, access, related, fields, {**window, "orderby": query.get("orderby")})
             )
@@ -121,7 +122,8 @@ class EntityRoutes:
         next_id = children[limit]["entityId"] if len(children) > limit else ""
         href = ""
         if next_id:
-            next_query = dict(call.request.query_params) | {"start": next_id}
+            # Some clients copy `start` of the next page, others `offsets`.
+            next_query = dict(call.request.query_params) | {"start": next_id, "offsets": next_id}
             href = f"/entities?{urlencode(next_query)}"
         return ups.events_page(children[:limit], orderby=order, next_id=next_id, href=href)
 

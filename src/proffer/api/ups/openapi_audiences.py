@@ -164,26 +164,6 @@ def _operation(method: str, path: str, name: str, group: str, summary: str, abou
     )
 
 
-def _list_descriptors(path: str, name: str, about: str) -> Operation:
-    return _operation(
-        "GET",
-        path,
-        name,
-        SETTINGS,
-        "List identity descriptors",
-        f"{about} Needs `library:read`.",
-        parameters=[
-            OperationParameter(
-                name="property",
-                about="Only descriptors with this property, as `path==value`; several are separated by commas.",
-                example="@type==xdm:descriptorIdentity",
-            )
-        ],
-        responses={200: json_answer("All descriptors.", ref("Descriptors"), [_DESCRIPTOR_DOCUMENT])},
-        errors=error_texts(400, 401, 403, 404, 422),
-    )
-
-
 OPERATIONS = [
     _operation(
         "GET",
@@ -520,15 +500,24 @@ OPERATIONS = [
         responses={200: _NAMESPACE_ANSWER},
         errors=_WRITE_ERRORS,
     ),
-    _list_descriptors(
+    _operation(
+        "GET",
         _DESCRIPTORS,
         "listDescriptors",
+        SETTINGS,
+        "List identity descriptors",
         "The identity fields of schemas. With `Accept: application/vnd.adobe.xdm-id+json` only their ids, with "
         "`…xdm-link+json` only their addresses; with `…xdm-v2+json` (`-v2-id`, `-v2-link`) the same in `results`, on "
-        "one page.",
-    ),
-    _list_descriptors(
-        f"{_DESCRIPTORS}/", "listDescriptorsSlash", "The same, for clients that end the path with a slash."
+        "one page. Needs `library:read`.",
+        parameters=[
+            OperationParameter(
+                name="property",
+                about="Only descriptors with this property, as `path==value`; several are separated by commas.",
+                example="@type==xdm:descriptorIdentity",
+            )
+        ],
+        responses={200: json_answer("All descriptors.", ref("Descriptors"), [_DESCRIPTOR_DOCUMENT])},
+        errors=error_texts(400, 401, 403, 404, 422),
     ),
     _operation(
         "POST",

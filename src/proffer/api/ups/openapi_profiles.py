@@ -95,6 +95,7 @@ OPERATIONS = [
             OperationParameter(name="startTime", about="For events: start time in milliseconds, inclusive."),
             OperationParameter(name="endTime", about="For events: end time in milliseconds, exclusive."),
             OperationParameter(name="start", about="For events: the first event of the page."),
+            OperationParameter(name="offsets", about="For events: the same as `start`, which has precedence."),
             OperationParameter(name="limit", about="For events: page size."),
             OperationParameter(name="orderby", about="For events: `timestamp`, or `-timestamp` for newest first."),
             SANDBOX,
