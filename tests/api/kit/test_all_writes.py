@@ -9,6 +9,7 @@ from proffer.config import Settings
 from proffer.store.errors import StoreUnavailable
 from proffer.store.memory.store import MemoryStore
 from proffer.store.ports import Store
+from proffer.wire.scope import encode_scope
 from support.server import ODE, XCORE, create, server
 
 
@@ -69,7 +70,7 @@ def test_a_refusal_that_the_database_could_lift_is_a_503() -> None:
 
 
 def test_a_partial_decision_is_answered_without_the_database() -> None:
-    """The scopes that are known here have their answers; the others are reported unknown."""
+    """The scopes that are known here have their answers; the others may be in the database."""
     store = SilentStore()
     with _server(store) as client:
         store.away = True
@@ -77,8 +78,29 @@ def test_a_partial_decision_is_answered_without_the_database() -> None:
             "xdm:propositionRequests": [{"xdm:activityId": "xcore:offer-activity:1", "xdm:placementId": "x"}],
             "xdm:profiles": [{"xdm:identityMap": {}}],
         }
-        answer = client.post(f"{ODE}/decisions?partial=true", json=request)
-        assert answer.status_code == 207
+        paths = (f"{ODE}/decisions?partial=true", "/data/core/ods/decisions?partial=true")
+        answers = [client.post(path, json=request) for path in paths]
+        assert [answer.status_code for answer in answers] == [207, 207]
+        errors = [error for answer in answers for error in answer.json()["errors"]]
+        assert [(error["status"], error["code"]) for error in errors] == [(503, "store-unavailable")] * 2
+
+        store.away = False
+        (error,) = client.post(f"{ODE}/decisions?partial=true", json=request).json()["errors"]
+        assert error["status"] == 404
+
+
+def test_the_edge_calls_no_scope_unknown_that_the_database_may_have() -> None:
+    store = SilentStore()
+    scope = encode_scope("xcore:offer-activity:1", "xcore:offer-placement:1")
+    event = {"xdm": {}, "query": {"personalization": {"decisionScopes": [scope]}}}
+    with _server(store) as client:
+        statuses = []
+        for away in (True, False):
+            store.away = away
+            answer = client.post("/ee/v1/interact?configId=dev", json={"events": [event]})
+            assert answer.status_code == 207
+            statuses += [(error["status"], error["scope"]) for error in answer.json()["errors"]]
+        assert statuses == [(503, scope), (404, scope)]
 
 
 def test_what_is_malformed_stays_so_without_the_database() -> None:

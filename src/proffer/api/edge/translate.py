@@ -12,7 +12,13 @@ from proffer.model.ids import canonical
 from proffer.model.outcome import Proposition
 from proffer.model.request import RequestedScope
 from proffer.service.decisions.decide import DecisionResult
-from proffer.service.decisions.unknown_scopes import SCOPE_NOT_FOUND, as_sent, not_found_message, scope_name
+from proffer.service.decisions.unknown_scopes import (
+    SCOPE_NOT_FOUND,
+    as_sent,
+    not_found_message,
+    scope_name,
+    unread_message,
+)
 from proffer.wire import edge
 from proffer.wire.scope import MAX_SCOPE_ITEMS, decode_scope
 
@@ -129,7 +135,10 @@ def write(
             unknown = scope
             if sent is not None and sent.name is None:
                 unknown = as_sent(scope, (sent.decision, sent.placement))
-            errors.append(_scope_not_found(scope_name(unknown), text, index, unknown.reason))
+            if result.misses_writes:
+                errors.append(_scope_unread(scope_name(unknown), text, index))
+            else:
+                errors.append(_scope_not_found(scope_name(unknown), text, index, unknown.reason))
     return payload, errors
 
 
@@ -258,6 +267,13 @@ def _is_enabled(meta: edge.MetaDoc | None) -> bool:
     if inner is not None and not isinstance(inner, bool):
         raise Malformed(f"`{path}` must be true or false", code="EXEG-0113-400")
     return inner is not False
+
+
+def _scope_unread(name: str, scope: str, event: int) -> dict[str, Any]:
+    document = problems.report_entry(
+        problems.UPSTREAM_UNAVAILABLE, 503, "Service Unavailable", unread_message(name), eventIndex=event
+    )
+    return {**document, "scope": scope}
 
 
 def _scope_not_found(name: str, scope: str, event: int, reason: str) -> dict[str, Any]:

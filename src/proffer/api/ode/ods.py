@@ -50,10 +50,12 @@ class OdsRoutes(OdeRoutes):
         # This interface has one request version; the schema's version is ignored.
         media = parse_content_type(call.header(b"content-type"))
         request = translate.read(media, body, newest_only=True)
-        await self._service.see_scopes(access, request.scopes, partial=call.flag("partial"))
+        sees_writes = await self._service.see_scopes(access, request.scopes, partial=call.flag("partial"))
         placements = self._service.placements(access, [scope.placement for scope in request.scopes])
         apply_placement_defaults(request, placements)
-        return await self.decide_and_respond(call, access, request, partial(select_fields, request))
+        return await self.decide_and_respond(
+            call, access, request, partial(select_fields, request), sees_writes=sees_writes
+        )
 
 
 def apply_placement_defaults(request: translate.DecisionInput, placements: Mapping[str, Placement]) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from msgspec import structs
 from starlette.responses import Response
 
 from proffer.api.kit.endpoints import ApiCall, Surface
@@ -57,10 +58,11 @@ class OdeRoutes:
         """POST /decisions: options or a fallback for every scope."""
         media = parse_content_type(call.header(b"content-type"))
         request = translate.read(media, await call.body())
-        if not request.is_older:
-            await self._service.see_scopes(access, request.scopes, partial=call.flag("partial"))
+        sees_writes = request.is_older or await self._service.see_scopes(
+            access, request.scopes, partial=call.flag("partial")
+        )
         selection = request.selection
-        return await self.decide_and_respond(call, access, request, lambda _: selection)
+        return await self.decide_and_respond(call, access, request, lambda _: selection, sees_writes=sees_writes)
 
     async def decide_and_respond(
         self,
@@ -68,8 +70,13 @@ class OdeRoutes:
         access: AuthorizedContainer,
         request: translate.DecisionInput,
         selection: Callable[[Placement], FieldSelection],
+        *,
+        sees_writes: bool,
     ) -> Response:
-        """Decide and respond; `selection` returns the response fields of a placement's offers."""
+        """Decide and respond; `selection` returns the response fields of a placement's offers.
+
+        `sees_writes`: what `DecideService.see_scopes` returned.
+        """
         if request.context_entries is not None:
             request.warnings += self._service.validate_context(access, request.context_entries, request.context_path)
         profile = await self._profiles.resolve(access, request.profile, request.policy_id, path=request.profile_path)
@@ -89,6 +96,8 @@ class OdeRoutes:
             )
         except ScopesNotFound as error:
             raise error.at(request.paths, request.sent_ids) from None
+        if not sees_writes:
+            result = structs.replace(result, misses_writes=True)
         body = translate.write(result, request, profile, self._fragments, selection)
         status = 207 if result.outcome.unknown_scopes else 200
         response = BytesResponse(body, status, _media_type(call, request))

@@ -21,11 +21,13 @@ from proffer.service.decisions.decide import DecisionResult, OffersOfDecision
 from proffer.service.decisions.diagnose import Diagnosis
 from proffer.service.decisions.unknown_scopes import (
     SCOPE_NOT_FOUND,
+    SCOPE_UNREAD,
     ScopeIds,
     as_sent,
     not_found_message,
     scope_name,
     scope_violation,
+    unread_message,
 )
 from proffer.wire import ode
 from proffer.wire.codec import decode_as, decode_with_warnings, encode
@@ -325,7 +327,7 @@ def _write_10(
         request_id=request.request_id if request.request_id is not None else UNSET,
         reservation=_reservation(result),
         trace=_trace(outcome, request.warnings),
-        errors=_errors(outcome, request),
+        errors=_errors(result, request),
     )
 
 
@@ -350,7 +352,7 @@ def _write_09(result: DecisionResult, request: DecisionInput, profile: Profile) 
         factors=_factors(result, profile),
         reservation=_reservation(result),
         trace=_trace(outcome, request.warnings),
-        errors=_errors(outcome, request),
+        errors=_errors(result, request),
     )
 
 
@@ -415,8 +417,9 @@ def _trace(outcome: DecisionOutcome, warnings: Sequence[Violation]) -> Any:
     ]
 
 
-def _errors(outcome: DecisionOutcome, request: DecisionInput) -> Any:
+def _errors(result: DecisionResult, request: DecisionInput) -> Any:
     """Return one problem per unknown scope, for a partial answer."""
+    outcome = result.outcome
     if not outcome.unknown_scopes:
         return UNSET
     sent_scopes = [
@@ -424,6 +427,11 @@ def _errors(outcome: DecisionOutcome, request: DecisionInput) -> Any:
         for scope, ids, path in zip(outcome.scopes, request.sent_ids, request.paths, strict=True)
         if isinstance(scope, UnknownScope)
     ]
+    if result.misses_writes:
+        return [
+            problem(503, SCOPE_UNREAD, unread_message(scope_name(scope)), scope=_encoded_scope(scope))
+            for scope, _ in sent_scopes
+        ]
     return [
         problem(
             404,

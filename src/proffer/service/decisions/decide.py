@@ -55,7 +55,8 @@ class DecisionResult(Struct, frozen=True, kw_only=True):
 
     `reserved_until_us`: when its reservation expires, if one was requested. `without`: the data that
     was missing because the database was unavailable, as in `DecisionEvent`. `unrecorded`: it could be
-    neither stored nor spooled, which the operator allows.
+    neither stored nor spooled, which the operator allows. `misses_writes`: unknown scopes may be in the
+    database, which could not be read (R50).
     """
 
     proposition_id: str
@@ -64,6 +65,7 @@ class DecisionResult(Struct, frozen=True, kw_only=True):
     reserved_until_us: int | None = None
     without: str = ""
     unrecorded: bool = False
+    misses_writes: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,10 +137,10 @@ class DecideService:
 
     async def see_scopes(
         self, access: AuthorizedContainer, scopes: Iterable[RequestedScope], *, partial: bool = False
-    ) -> None:
+    ) -> bool:
         """Look in the store for scopes that are not live here, before they are called unknown (R50).
 
-        Raises `StoreUnavailable` if the look fails, unless `partial`.
+        Returns False if the look fails and `partial`, else raises `StoreUnavailable`.
         """
         decisions = access.state.publisher.snapshot.decisions
         for scope in scopes:
@@ -146,12 +148,14 @@ class DecideService:
             if playable is None or scope.placement not in playable.scopes:
                 break
         else:
-            return
+            return True
         try:
             await self._registry.see_all_writes()
         except StoreUnavailable:
             if not partial:
                 raise
+            return False
+        return True
 
     async def _see_decisions(self, access: AuthorizedContainer, names: Iterable[str]) -> None:
         """Look in the store for decisions that are not live here. Raises `StoreUnavailable`."""

@@ -7,9 +7,12 @@ from msgspec import structs
 
 from proffer.errors import NotFound, Violation
 from proffer.model.outcome import DecisionOutcome, UnknownScope
+from proffer.store.errors import StoreUnavailable
 
 SCOPE_NOT_FOUND = "ODE-0001-404"
 """The documented code of a scope that cannot be answered."""
+SCOPE_UNREAD = StoreUnavailable.default_code
+"""The code of a scope that only the database may have, while it is unavailable."""
 ScopeIds: TypeAlias = tuple[str, str]
 """The ids of a decision and a placement, as the client spelled them."""
 
@@ -32,6 +35,11 @@ def not_found_message(names: Sequence[str]) -> str:
     """Return the sentence that names these scopes."""
     word = "scope was" if len(names) == 1 else "scopes were"
     return f"The following {word} not found: {', '.join(names)}"
+
+
+def unread_message(name: str) -> str:
+    """Return the sentence about a scope that only the database may have (R50)."""
+    return f"the scope {name} may exist, but the database is not available; try again"
 
 
 def scope_violation(scope: UnknownScope, path: str | None = None) -> Violation:

@@ -8,6 +8,8 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
+from msgspec import structs
+
 from proffer.errors import Invalid, ProfferError, Violation
 from proffer.model.customer import (
     EVENT_LIMITS,
@@ -145,7 +147,7 @@ class EdgeService:
         `event`: the request's event data; `is_plain`: its names have no prefixes. A scope without an
         item count takes its placement's. A `dry_run` is neither counted nor recorded.
         """
-        await self._decide.see_scopes(stream.access, scopes, partial=True)
+        sees_writes = await self._decide.see_scopes(stream.access, scopes, partial=True)
         placements = stream.access.state.publisher.snapshot.placements
         scope_requests, item_count, allow_duplicates = [], 0, True
         for requested_scope in scopes:
@@ -165,7 +167,7 @@ class EdgeService:
             context={_CONTEXT: plain},
             event=plain,
         )
-        return await self._decide.decide(
+        result = await self._decide.decide(
             stream.access,
             request,
             profile,
@@ -175,6 +177,7 @@ class EdgeService:
             dry_run=dry_run,
             request_id=request_id,
         )
+        return result if sees_writes else structs.replace(result, misses_writes=True)
 
     async def named_scopes(
         self, stream: AuthorizedDatastream, names: Collection[str]
