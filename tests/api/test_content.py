@@ -101,10 +101,13 @@ def test_there_is_always_an_answer() -> None:
         client.patch(at(DECISION), json=patch).raise_for_status()
         put(client, FALLBACK, content=TOO_LONG)
         bare = shown(decide(client, {**CONTENT, **nobody}))
+        diagnosis = str(client.get(f"{ODE}/diagnostics").json())
         put(client, FALLBACK, default="<p>house</p>")
         full = shown(decide(client, {**CONTENT, **nobody}))
 
     assert bare["xdm:id"] == full["xdm:id"] == FALLBACK
+    assert "or it was returned as it stands, or without content" in diagnosis
+    assert "next best offer" not in diagnosis
     assert "xdm:content" not in bare
     assert full["xdm:content"] == "<p>house</p>"
 

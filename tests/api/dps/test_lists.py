@@ -171,6 +171,10 @@ def test_a_bare_date_is_a_cursor(client: TestClient) -> None:
         ("property=name==(a),name==(b", 200),
         ('property=name==10" pipe', 200),
         ("property=" + "(" * 5000, 200),
+        ("property=name===x", 422),
+        ("property=!name<>x", 422),
+        ('property=name=="=x"', 200),
+        ("property=name~<b>", 200),
     ],
 )
 def test_queries_that_cannot_be(client: TestClient, query: str, status: int) -> None:

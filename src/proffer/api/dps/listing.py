@@ -124,6 +124,11 @@ def _clause(text: str) -> Clause:
     if any(character.isspace() for character in clause.path[0]):
         raise Invalid.of([_clause_violation(f"`{clause.path[0][:100]}` is not a field", text, _QUOTING)])
     value = clause.value.strip()
+    if clause.op != "~" and value.startswith(("=", "<", ">", "~")):
+        problem = f"`{clause.op}{value[0]}` is not an operator"
+        raise Invalid.of(
+            [_clause_violation(problem, text, f"put a value that begins with `{value[0]}` in double quotes")]
+        )
     if len(value) > 1 and value[0] == value[-1] == '"':
         clause = replace(clause, value=_ESCAPED.sub(r"\1", value[1:-1]))
         if clause.op == "~":

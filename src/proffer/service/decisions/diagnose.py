@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from proffer.engine.snapshot import SnapshotDiagnostic
 from proffer.model.documents import PLACES, SHAPES
-from proffer.model.ids import KIND_LABELS
+from proffer.model.ids import KIND_LABELS, EntityKind
 from proffer.service.library.check_content import content_violations
 from proffer.service.library.library import ContainerState
 from proffer.validation import misspelt_members
@@ -37,6 +37,9 @@ async def diagnose(state: ContainerState) -> Diagnosis:
     )
 
 
+_FALLBACK_FAULT = "its default was used, or it was returned as it stands, or without content"
+
+
 def _fault_diagnostics(state: ContainerState) -> Iterator[SnapshotDiagnostic]:
     """Yield a diagnostic per formula and offer that failed (R18, R23). All failures since the start count."""
     for fault_counts, message, consequence in (
@@ -59,9 +62,11 @@ def _fault_diagnostics(state: ContainerState) -> Iterator[SnapshotDiagnostic]:
         for entity_id, count in sorted(fault_counts.items()):
             instance = state.catalog.by_id(entity_id)
             if instance is not None:
+                is_fallback = fault_counts is state.content_faults and instance.kind is EntityKind.FALLBACK
                 times = "once" if count == 1 else f"{count:,} times"
+                effect = _FALLBACK_FAULT if is_fallback else consequence
                 yield SnapshotDiagnostic(
-                    description=f"{message.format(instance.name)} {times}; {consequence}",
+                    description=f"{message.format(instance.name)} {times}; {effect}",
                     id=instance.id,
                     instance_id=instance.instance_id,
                     etag=instance.etag,
