@@ -20,6 +20,7 @@ LIFETIME_YEARS = 2
 """A counter that does not repeat ends with its offer, or this many years after the offer's start."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_DAYS_PER_CYCLE = 146_097
 _SUNDAY = 3
 """1970-01-04, the first Sunday, in days since 1970-01-01."""
 
@@ -242,12 +243,14 @@ def begins_anew(old_end_us: int | None, start_us: int | None, now_us: int) -> bo
 def years_after(moment_us: int, years: int) -> int:
     """Return the time `years` later; 29 February becomes 1 March in other years."""
     days, time_of_day = divmod(moment_us, DAY_US)
-    date = _EPOCH + timedelta(days=days)
+    # The calendar repeats every 400 years; so the result may be after the year 9999.
+    cycles, day = divmod(days, _DAYS_PER_CYCLE)
+    date = _EPOCH + timedelta(days=day)
     try:
         later = date.replace(year=date.year + years)
     except ValueError:
         later = date.replace(year=date.year + years, month=3, day=1)
-    return (later - _EPOCH).days * DAY_US + time_of_day
+    return (cycles * _DAYS_PER_CYCLE + (later - _EPOCH).days) * DAY_US + time_of_day
 
 
 CounterRow: TypeAlias = tuple[int, str, int, int, int | None]

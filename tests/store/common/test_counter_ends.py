@@ -11,6 +11,7 @@ from proffer.model.capping import DAY_US, lifetime_end
 from proffer.store.common.caps import is_live
 from proffer.store.common.counter_ends import CounterEnds
 from proffer.testing.builders import NOON
+from proffer.testing.caps_contract import parse_us
 
 YEAR = 365 * DAY_US
 MIDNIGHT = NOON // DAY_US * DAY_US
@@ -61,3 +62,13 @@ def test_an_end_that_an_earlier_version_stored_is_the_next_midnight(moved: bool)
         end = NOON + 90 * DAY_US
         limit = limit.with_dates(start + 3_600_000_000, end - 1, NOON)
     assert limit.of(stored) == end
+
+
+@pytest.mark.parametrize(
+    ("start", "days"), [("9997-12-31", 730), ("9998-01-01", 730), ("9999-12-31", 731), ("0001-01-01", 730)]
+)
+def test_a_counter_of_an_offer_that_starts_in_any_year_has_an_end(start: str, days: int) -> None:
+    """Two years after the start, also beyond the last year of dates; 10000 is a leap year."""
+    start_us = parse_us(f"{start}T00:00")
+
+    assert lifetime_end(start_us, None, start_us) == start_us + days * DAY_US
