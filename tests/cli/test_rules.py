@@ -120,7 +120,9 @@ def test_explain_prints_lists_days_and_times(proffer: Proffer) -> None:
     rule = 'homeAddress.city in ["Berlin", "Graz"] or date(2024, 5, 1) < today and now occurs this month'
     ran = proffer("rules", "explain", rule, "--now", "2024-05-02T00:00:00Z")
     constant = proffer("rules", "explain", "[1, 2]", "--formula")
+    zoned = proffer("rules", "explain", 'toTimeZone(now, "Asia/Tokyo")', "--formula", "--now", "2024-05-02T00:00:00Z")
 
+    assert '  "2024-05-02T09:00:00+09:00"' in zoned.out
     assert ran.code == 0, ran.err
     assert 'profile.homeAddress.city in ["Berlin", "Graz"]  false' in ran.out
     assert "date(2024, 5, 1) < today  true" in ran.out

@@ -401,8 +401,8 @@ def test_a_function_without_brackets_is_no_field() -> None:
     """Alone, or behind the field that it is meant for; and no text, number or date has fields."""
     helps = {text: [each.help for each in check_text(text)] for text in ("ageInYears > 3", "person.birthDate.age > 3")}
     assert helps == {
-        "ageInYears > 3": ["to call the function write `ageInYears(…)`"],
-        "person.birthDate.age > 3": ["to call the function write `age(…)`"],
+        "ageInYears > 3": ["to call the function write `ageInYears(...)`"],
+        "person.birthDate.age > 3": ["to call the function write `age(...)`"],
     }
     assert found("person.birthYear.x = 1 and loyalty.tier.x.y = 1") == [("warning", "pql.unknown-field")]
     assert found("person.age.x = 1", schema=STRICT) == [("error", "pql.unknown-field")]

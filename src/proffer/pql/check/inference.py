@@ -537,7 +537,7 @@ class Inference:
 
 
 def _function_help(name: str) -> str | None:
-    return f"to call the function write `{name}(…)`" if name in STDLIB else None
+    return f"to call the function write `{name}(...)`" if name in STDLIB else None
 
 
 def _path_below(of: ObjectType, name: str) -> str | None:
