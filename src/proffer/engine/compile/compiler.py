@@ -82,6 +82,7 @@ class SnapshotBuilder:
     ) -> Generator[None, None, Snapshot]:
         """As `apply`, in short steps; must be exhausted before the next call."""
         stale: set[str] = set()
+        audiences_changed = False
         for key, entity in changes:
             old = self._entities.get(key)
             stale |= self._affected_decisions(key, old)
@@ -93,9 +94,10 @@ class SnapshotBuilder:
                 stale |= self._rebind_offers(key)
             if isinstance(old, FieldSchema) or isinstance(entity, FieldSchema):
                 stale |= self._recompile_all()
-            if isinstance(old, NamedAudience) or isinstance(entity, NamedAudience):
-                self._audience_ids = MappingProxyType(audience_ids(self._audiences.values()))
+            audiences_changed |= isinstance(old, NamedAudience) or isinstance(entity, NamedAudience)
             yield
+        if audiences_changed:
+            self._audience_ids = MappingProxyType(audience_ids(self._audiences.values()))
         self._pools.begin_build()
         try:
             for decision in stale:

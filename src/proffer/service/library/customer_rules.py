@@ -64,8 +64,11 @@ class CustomerSchema:
         """Whether any object of the library may read experience events."""
         return bool(self._event_readers)
 
-    def apply(self, versions: Iterable[Instance]) -> None:
-        """Apply these versions, in order."""
+    def apply(self, versions: Sequence[Instance]) -> None:
+        """Apply these versions, in order; schemas first, so that each audience is compiled once."""
+        schemas = [version for version in versions if version.kind is EntityKind.SCHEMA]
+        if schemas:
+            self._set_schemas(schemas)
         for version in versions:
             key = version.instance_id
             alive = not version.deleted
@@ -74,6 +77,8 @@ class CustomerSchema:
             handler = _HANDLERS.get(version.kind)
             if handler is not None:
                 handler(self, key, version if alive else None)
+        if any(version.kind is EntityKind.AUDIENCE for version in versions):
+            self.audience_ids = audience_ids(self._named_audiences.values())
 
     def policy(self, policy_id: str | None) -> MergePolicy | None:
         """Return a merge policy by id, or the default for None; None if the id is unknown."""
@@ -105,7 +110,6 @@ class CustomerSchema:
         else:
             self.audiences[key] = self._compile(version)
             self._named_audiences[key] = named_audience(version)
-        self.audience_ids = audience_ids(self._named_audiences.values())
 
     def _compile(self, version: Instance) -> CompiledAudience:
         definition = read_audience(version)
@@ -131,11 +135,12 @@ class CustomerSchema:
             self._fields[key] = identity_field(version.document)
         self.namespaces = Namespaces(self._codes.values(), self._fields.values())
 
-    def _schema(self, key: str, version: Instance | None) -> None:
-        if version is None:
-            self._schemas.pop(key, None)
-        else:
-            self._schemas[key] = (version.name, version.document["fields"])
+    def _set_schemas(self, versions: Iterable[Instance]) -> None:
+        for version in versions:
+            if version.deleted:
+                self._schemas.pop(version.instance_id, None)
+            else:
+                self._schemas[version.instance_id] = (version.name, version.document["fields"])
         declared = dict(self._schemas.values())
         self.record_types = RecordTypes.of(record_fields(declared)) if declared else core_types()
         self.context_types = {
@@ -301,6 +306,5 @@ _HANDLERS: Mapping[EntityKind, Callable[[CustomerSchema, str, Instance | None], 
     EntityKind.AUDIENCE: CustomerSchema._audience,  # noqa: SLF001 - its own table
     EntityKind.NAMESPACE: CustomerSchema._namespace,  # noqa: SLF001
     EntityKind.MERGE_POLICY: CustomerSchema._merge_policy,  # noqa: SLF001
-    EntityKind.SCHEMA: CustomerSchema._schema,  # noqa: SLF001
     EntityKind.DESCRIPTOR: CustomerSchema._descriptor,  # noqa: SLF001
 }
