@@ -112,6 +112,8 @@ def test_the_shape_is_renamed_as_the_documents_are(seed: int, odd: int) -> None:
     for document in a_random_library(seed, odd, 8, 3):
         kind = kind_of(document["@id"])
         assert kind is not None
+        if kind is EntityKind.AUDIENCE:  # it has one surface
+            continue
         table = RENAMING_BY_KIND[kind]
         found = {public_path(table, one.path or "$") for one in validate(SHAPES[kind], document)}
         again = validate(public_shape(table, SHAPES[kind]), to_public(table, document))
