@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -229,11 +229,7 @@ def _parse_time(text: str | None) -> datetime:
 
 
 def _to_json(value: Any) -> str:
-    return json.dumps(value, default=_to_text, ensure_ascii=False)
-
-
-def _to_text(value: Any) -> str:
-    return value.isoformat() if isinstance(value, date) else str(value)
+    return json.dumps(value, default=str, ensure_ascii=False)
 
 
 def _value_style(value_text: str) -> str:

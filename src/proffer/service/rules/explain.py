@@ -3,7 +3,7 @@
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from proffer.model.profile import without_prefixes
@@ -72,6 +72,10 @@ def _by_type(context: Mapping[str, Any]) -> dict[str, Any]:
 def _format_values(values: Sequence[Any]) -> str:
     if not values:
         return "(not evaluated)"
-    texts = [json.dumps(value, default=str, ensure_ascii=False)[:100] for value in values[:5]]
+    texts = [json.dumps(value, default=_to_text, ensure_ascii=False)[:100] for value in values[:5]]
     more = f", … {len(values)} times" if len(values) > 5 else ""
     return ", ".join(texts) + more
+
+
+def _to_text(value: Any) -> str:
+    return value.isoformat() if isinstance(value, date) else str(value)
