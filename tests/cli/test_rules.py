@@ -204,6 +204,10 @@ def test_a_failing_case_says_what_each_evaluator_gave(proffer: Proffer, tmp_path
         '[{"id": "x"}]',
         "[5]",
         *(f'[{{"expr": "a", "expect": true, "schema": {schema}}}]' for schema in _NO_SCHEMAS),
+        *(
+            f'[{{"expr": "a", "expect": true, "env": {env}}}]'
+            for env in ("[1]", '{"profile": 5}', '{"audiences": {"A": ["x"]}}', '{"now": 5}', '{"tz": "No/Where"}')
+        ),
     ],
 )
 def test_a_file_that_holds_no_cases_is_refused(proffer: Proffer, tmp_path: Path, content: str) -> None:

@@ -3,10 +3,36 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from proffer.errors import Invalid, Violation
 from proffer.pql import run_case
 from proffer.service.rules.check import type_problem
+from proffer.validation import (
+    AnyShape,
+    DateTimeShape,
+    ListShape,
+    MapShape,
+    Member,
+    ObjectShape,
+    OneOfShape,
+    TextShape,
+    validate,
+)
+
+_FIELDS = MapShape(AnyShape())
+_ENVIRONMENT = ObjectShape(
+    {
+        "profile": Member(_FIELDS),
+        "xEvent": Member(OneOfShape((_FIELDS, ListShape(_FIELDS)))),
+        "context": Member(_FIELDS),
+        "vars": Member(_FIELDS),
+        "params": Member(ListShape(AnyShape())),
+        "audiences": Member(MapShape(TextShape())),
+        "now": Member(DateTimeShape()),
+        "tz": Member(TextShape()),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +68,12 @@ def run_cases(content: Any) -> CaseReport:
         reason = type_problem(schema) if has_fields else "expected the fields of roots"
         if reason is not None:
             raise _invalid_case(f"$[{index}].schema", reason)
+        for violation in validate(_ENVIRONMENT, case.get("env") or {}):
+            raise _invalid_case(f"$[{index}].env{(violation.path or '$')[1:]}", violation.message)
+        try:
+            ZoneInfo((case.get("env") or {}).get("tz", "UTC"))
+        except (KeyError, ValueError, OSError):
+            raise _invalid_case(f"$[{index}].env.tz", "there is no such time zone") from None
         result = run_case(case)
         report.total += 1
         report.in_columns += result.in_columns
