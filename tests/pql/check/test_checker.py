@@ -453,3 +453,12 @@ def test_a_text_gets_at_most_a_hundred_diagnostics(text: str) -> None:
     assert len(findings) == MAX_DIAGNOSTICS
     assert any(finding.is_error for finding in findings)
     assert findings == sort_diagnostics(findings)
+
+
+def test_similar_names_of_audiences_are_looked_for_a_few_times() -> None:
+    """A container may have very many audiences; unknown names are reported nevertheless."""
+    schema = Schema(audiences=lambda: {f"Buyers {number}": [f"a-{number}"] for number in range(2000)})
+
+    findings = check_text(" or ".join(f'inAudience("Buyer {number}")' for number in range(10)), schema=schema)
+
+    assert [finding.help is not None for finding in findings] == [True] * 3 + [False] * 7

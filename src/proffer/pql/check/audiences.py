@@ -1,6 +1,7 @@
 """Check the audiences that a rule names: each name must be that of one audience."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 
 from proffer.pql.forms.printer import print_scalar
 from proffer.pql.functions.maps import MEMBERSHIP_FUNCTIONS
@@ -8,6 +9,9 @@ from proffer.pql.syntax.diagnostics import Diagnostic, Severity, TextFix, closes
 from proffer.pql.syntax.nodes import Call, Literal, Node, walk
 
 _MAX_LISTED_IDS = 3
+_MAX_SUGGESTIONS = 3
+_MAX_COMPARED_NAMES = 1_000
+"""Similar names are looked for a few times in a rule, among the oldest audiences: a container may have very many."""
 
 
 def audience_literals(core: Node) -> Iterator[tuple[Call, Literal]]:
@@ -29,6 +33,7 @@ def check_audiences(
     ids_by_name = audiences()
     known_ids = {audience for ids in ids_by_name.values() for audience in ids}
     findings = []
+    unknown_count = 0
     for call, argument in calls:
         function, text = call.function, str(argument.value)
         ids = ids_by_name.get(text, ())
@@ -46,7 +51,9 @@ def check_audiences(
             severity = Severity.ERROR if saving else Severity.WARNING
         else:
             message, help_ = f"no audience has the name or id `{text}`", None
-            if (name := closest(text, ids_by_name)) is not None:
+            unknown_count += 1
+            oldest_names = list(islice(ids_by_name, _MAX_COMPARED_NAMES))
+            if unknown_count <= _MAX_SUGGESTIONS and (name := closest(text, oldest_names)) is not None:
                 help_, fix = f"did you mean `{name}`?", TextFix(argument.span, print_scalar(name))
         findings.append(Diagnostic("pql.audience", message, help_, argument.span, severity, fix))
     return findings
