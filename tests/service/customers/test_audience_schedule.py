@@ -11,6 +11,7 @@ from proffer.auth.principal import Permission, Principal
 from proffer.model.customer import MembershipStatus, ProfileRecord
 from proffer.model.identity import IdentityKey
 from proffer.service.customers.audience_schedule import LEASE, AudienceSchedule, DailyTime
+from proffer.service.library.library import ContainerState
 from proffer.service.library.registry import AuthorizedContainer
 from proffer.store.memory.store import MemoryStore
 from proffer.testing.builders import NOON
@@ -173,3 +174,33 @@ async def test_lists_are_not_evaluated() -> None:
     services, access = await _services(store, clock)
     await services.audiences.create(access, {"name": "list", "expression": {"type": "LIST"}})
     assert await services.audience_schedule.next_us(access.state) is None
+
+
+async def test_a_container_that_cannot_be_evaluated_does_not_hold_up_the_others(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    store, clock = MemoryStore(), SetClock()
+    services, access = await _services(store, clock)
+    other_container = await services.tokens.container("acme", "dev")
+    await services.registry.catch_up()
+    other = services.registry.authorize(replace(BY, sandbox="dev"), other_container.id)
+    for each in (access, other):
+        await _define(services, each, "fives", "n = 5")
+    evaluate = services.audiences.evaluate
+    attempts: list[str] = []
+
+    async def failing(state: ContainerState, *arguments: Any, **options: Any) -> Any:
+        attempts.append(state.container.id)
+        if state.container.id == access.id:
+            raise RuntimeError("broken")
+        return await evaluate(state, *arguments, **options)
+
+    monkeypatch.setattr(services.audiences, "evaluate", failing)
+    for _ in range(3):
+        await services.audience_schedule.run_due()
+    assert sorted(attempts) == sorted([access.id, other.id])
+    assert await store.audience_evaluation(other.id) is not None
+    assert "failed" in caplog.text
+    clock.now_us += HOUR
+    await services.audience_schedule.run_due()
+    assert attempts.count(access.id) == 2

@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from proffer.errors import ProfferError
 from proffer.model.capping import DAY_US
 from proffer.model.ids import EntityKind
 from proffer.model.lease import AudienceEvaluation
@@ -19,9 +20,12 @@ from proffer.service.runtime.clock import Clock
 from proffer.service.runtime.leases import ExclusiveTask
 from proffer.service.runtime.periodic import PeriodicTask
 from proffer.store.ports import LeaseStore
+from proffer.telemetry import log_failure
 
 CHECK_SECONDS = 5
 LEASE = "audience-evaluation"
+_RETRY_US = 3_600_000_000
+"""Time until an evaluation that failed is tried again."""
 _PAUSE_FACTOR = 3
 """Pause between pages, as a multiple of the time that a page took."""
 _INPUTS = frozenset({EntityKind.AUDIENCE, EntityKind.SCHEMA, EntityKind.MERGE_POLICY})
@@ -63,6 +67,7 @@ class AudienceSchedule:
         self._audiences = audiences
         self._clock = clock
         self._daily_time = daily_time
+        self._retry_us: dict[str, int] = {}
         self._exclusive = ExclusiveTask(store, clock, LEASE)
         self._task = PeriodicTask(self.run_due, CHECK_SECONDS, "evaluating audiences")
 
@@ -95,7 +100,8 @@ class AudienceSchedule:
         due: list[ContainerState] = []
         for state in self._registry.all_states():
             next_us = await self.next_us(state)
-            if next_us is not None and next_us <= self._clock():
+            is_due = next_us is not None and next_us <= self._clock()
+            if is_due and self._clock() >= self._retry_us.get(state.container.id, 0):
                 due.append(state)
         return due
 
@@ -119,7 +125,13 @@ class AudienceSchedule:
 
     async def _evaluate_due(self) -> None:
         for state in await self._due():
-            await self.evaluate(state, pause_factor=_PAUSE_FACTOR)
+            try:
+                await self.evaluate(state, pause_factor=_PAUSE_FACTOR)
+            except ProfferError:
+                raise  # the store is unavailable for all
+            except Exception as error:  # noqa: BLE001 - the other containers must still be evaluated
+                log_failure(f"evaluating the audiences of container {state.container.id} failed", error)
+                self._retry_us[state.container.id] = self._clock() + _RETRY_US
 
 
 def _rules(state: ContainerState) -> Mapping[str, object]:

@@ -45,6 +45,7 @@ class ContainerRegistry:
         self.database_status = DatabaseStatus(clock)
         self._poll_callbacks: list[Callable[[], Awaitable[None]]] = []
         self._open: dict[str, ContainerState] = {}
+        self._opening = asyncio.Lock()
         self.changes = 0
         """Increases whenever a container is added or changes."""
         self._watcher: asyncio.Task[None] | None = None
@@ -181,13 +182,14 @@ class ContainerRegistry:
             yield container_id, state.catalog.revision, state.publisher.published_us
 
     async def _open_new(self) -> None:
-        for container in await self._store.containers():
-            if container.id not in self._open:
-                state = ContainerState(container, self._store, self._clock)
-                await state.open()
-                state.on_change = self._count_change
-                self._open.setdefault(container.id, state)
-                self._count_change()
+        async with self._opening:
+            for container in await self._store.containers():
+                if container.id not in self._open:
+                    state = ContainerState(container, self._store, self._clock)
+                    await state.open()
+                    state.on_change = self._count_change
+                    self._open[container.id] = state
+                    self._count_change()
 
     async def _watch(self) -> None:
         last_error = ""
