@@ -11,6 +11,8 @@ from proffer.service.customers.audiences import AudienceService, Estimate
 from proffer.service.library.registry import AuthorizedContainer
 
 _MAX_JOBS = 100
+_MAX_RUNNING = 2
+"""Estimates that run at once: each holds a page of customers in memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +38,21 @@ class EstimateJobs:
     def __init__(self, audiences: AudienceService) -> None:
         self._audiences = audiences
         self._jobs: dict[str, EstimateJob] = {}
+        self._turns = asyncio.Semaphore(_MAX_RUNNING)
 
     def start(self, access: AuthorizedContainer, condition: str | Mapping[str, Any]) -> str:
         """Start an estimate and return the job's id."""
         key = str(uuid.uuid4())
-        task = asyncio.create_task(self._audiences.estimate(access, condition))
+        task = asyncio.create_task(self._run(access, condition))
         self._jobs[key] = EstimateJob(access.id, task)
         while len(self._jobs) > _MAX_JOBS:
             oldest = next(iter(self._jobs))
             self._jobs.pop(oldest).task.cancel()
         return key
+
+    async def _run(self, access: AuthorizedContainer, condition: str | Mapping[str, Any]) -> Estimate:
+        async with self._turns:
+            return await self._audiences.estimate(access, condition)
 
     def get(self, access: AuthorizedContainer, key: str) -> EstimateJob:
         """Return the job of this id, if it belongs to the container; otherwise raise `NotFound`."""
