@@ -45,9 +45,9 @@ def test_an_estimate_reads_a_file_and_says_what_is_wrong_with_the_rule(
     rule = tmp_path / "rule.pql"
     rule.write_text("n = 0", encoding="utf-8")
 
-    from_file, misspelt, refused = (
+    from_file, misspelt, refused, missing = (
         proffer("audiences", "estimate", text, "--database", database)
-        for text in (rule, "person.shoeSise = 7", "rules/a.pql")
+        for text in (rule, "person.shoeSise = 7", "n / 2", "rules/a.pql")
     )
 
     assert (from_file.out, from_file.err) == ("1 of 1 profiles\n", "")
@@ -55,6 +55,8 @@ def test_an_estimate_reads_a_file_and_says_what_is_wrong_with_the_rule(
     assert "warning: unknown field `shoeSise`" in misspelt.err
     assert refused.code != 0
     assert "always a number" in refused.err
+    assert missing.code != 0
+    assert "`rules/a.pql`: cannot be read" in missing.err
 
 
 def test_what_is_erased_is_gone_from_the_file_after_vacuum(proffer: Proffer, database: str, tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def test_the_page_shows_offers_and_why(served: tuple[str, str], tmp_path: Path) 
         assert ("@adobe/alloy" in page.inner_text("#mode")) == (scheme == "https")
         reasons = page.inner_text("#trace")
         assert "rank 1" in reasons
-        assert "`nobody`" in reasons
+        assert "`false` fails" in reasons
         page.locator("#ecid", has_text=re.compile(r"^[0-9]{38}$")).wait_for()
         page.click("#again")
         page.locator("#log li").nth(3).wait_for()
