@@ -90,7 +90,6 @@ def test_every_evaluator_compares_by_the_declared_types(group: list[Case]) -> No
 def test_columns_compare_by_the_declared_types(group: list[Case]) -> None:
     """All values of a group in one table, and each in a table of its own."""
     pytest.importorskip("numpy")
-    pytest.importorskip("pyarrow")
     from proffer.pql.columns.columns import ProfileTable
     from proffer.pql.columns.rule_columns import ColumnRule, to_columns
 

@@ -91,12 +91,9 @@ def _interpret_or_null(compiled: CompiledFormula, env: Environment) -> Any:
 
 
 def _evaluate_in_columns(compiled: CompiledFormula, env_document: Mapping[str, Any], schema: Schema) -> bool | None:
-    """Evaluate the rule in columns; None if it has no column form or the extra is missing."""
-    try:
-        from proffer.pql.columns.columns import ProfileTable  # needs an extra
-        from proffer.pql.columns.rule_columns import ColumnRule, to_columns
-    except ImportError:
-        return None
+    """Evaluate the rule in columns; None if it has no column form."""
+    from proffer.pql.columns.columns import ProfileTable  # loads NumPy
+    from proffer.pql.columns.rule_columns import ColumnRule, to_columns
     from proffer.pql.compile import CompiledRule, compile_rule
 
     rule = compile_rule(compiled.text, roots=(*ROOTS, *env_document.get("vars", {})), schema=schema)

@@ -132,7 +132,6 @@ RULES = (
 
 def test_columns_say_what_rows_say(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever a rule asks, a batch by columns gives the membership that asking one by one gives."""
-    pytest.importorskip("pyarrow")
 
     async def members(*, columns: bool) -> tuple[list[list[str]], frozenset[str], dict[str, str]]:
         if not columns:

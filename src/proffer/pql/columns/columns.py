@@ -8,8 +8,6 @@ from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
-import pyarrow as pa  # type: ignore[import-untyped]
-import pyarrow.compute as pc  # type: ignore[import-untyped]
 
 from proffer.pql.columns.arrays import (
     NotNumbers,
@@ -78,26 +76,3 @@ class ProfileTable:
             len(profiles),
             {names: EncodedColumn.of(path(profile, *names) for profile in profiles) for names in paths},
         )
-
-    @classmethod
-    def from_arrow(cls, batch: Any, paths: Collection[Path]) -> "ProfileTable":
-        """Build from an Arrow record batch of profile fields, groups as structs."""
-        return cls(batch.num_rows, {names: _arrow_column(batch, names) for names in paths})
-
-
-def _arrow_column(batch: Any, names: Path) -> EncodedColumn:
-    """Encode a path by Arrow: structs and scalars directly, other types via Python objects."""
-    root_name = next((name for name in (names[0], f"xdm:{names[0]}") if name in batch.schema.names), None)
-    if root_name is None:
-        return EncodedColumn([None], np.zeros(batch.num_rows, dtype=np.intp))
-    column = batch.column(root_name)
-    for depth, name in enumerate(names[1:], 1):
-        fields = [field.name for field in column.type] if pa.types.is_struct(column.type) else []
-        if name not in fields or f"xdm:{name}" in fields:
-            return EncodedColumn.of(path(value, *names[depth:]) for value in column.to_pylist())
-        column = pc.struct_field(column, name)
-    if not (pa.types.is_string(column.type) or pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
-        return EncodedColumn.of(column.to_pylist())
-    encoded = column.dictionary_encode()
-    codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.intp) + 1
-    return EncodedColumn([None, *encoded.dictionary.to_pylist()], codes)

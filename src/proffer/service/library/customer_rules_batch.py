@@ -1,8 +1,7 @@
 """Vectorised audience evaluation of a page of customers.
 
 Rules without a column form, and rules that read events, identities or other audiences, are evaluated
-per customer, as are all rules if the extra `columns` is not installed. The columns of a page are
-built once for all rules.
+per customer. The columns of a page are built once for all rules.
 """
 
 from collections.abc import Iterable, Sequence
@@ -10,6 +9,8 @@ from typing import Any
 
 from proffer.model.customer import Customer
 from proffer.pql import CompiledRule, Environment
+from proffer.pql.columns.columns import ProfileTable
+from proffer.pql.columns.rule_columns import ColumnRule, to_columns
 
 _NOT_ATTRIBUTES = frozenset({"segmentMembership", "identityMap"})
 
@@ -33,10 +34,6 @@ class BatchEvaluator:
         """Evaluate every rule for these customers."""
         if not self._plans:
             return
-        from proffer.pql.columns.columns import (
-            ProfileTable,  # imports numpy and pyarrow: optional, and slow to import
-        )
-
         table = ProfileTable.of([customer.attributes for customer in customers], self._paths)
         environment = Environment({}, now_us)
         no_results: Sequence[bool | None] = [None] * len(customers)
@@ -53,10 +50,6 @@ class BatchEvaluator:
 
 
 def _plans(rules: Iterable[tuple[str, CompiledRule]]) -> Iterable[tuple[str, Any]]:
-    try:
-        from proffer.pql.columns.rule_columns import ColumnRule, to_columns
-    except ImportError:
-        return
     for audience, rule in rules:
         plan = to_columns(rule.checked)
         reads_profile_only = all(path.split(".")[0] == "profile" for path in rule.reads)
