@@ -170,18 +170,17 @@ def _selection_row(selection: Selection) -> tuple[Any, ...]:
     )
 
 
-def _detail_row(answer: ScopeAnswer) -> list[Any]:
+def _detail_row(answer: ScopeAnswer) -> Sequence[Any]:
     """Return the details of an answer, without the last ones if they are empty."""
     criteria = [selection.criterion for selection in answer.selections]
+    if criteria.count(None) == len(criteria):
+        criteria = []
     tokens = [selection.token for selection in answer.delivered]
-    details = [
-        criteria if any(criterion is not None for criterion in criteria) else (),
-        answer.dropped,
-        tokens if any(tokens) else (),
-        answer.learned,
-        answer.arm,
-    ]
-    return _without_defaults(details, _DETAIL_DEFAULTS)
+    if answer.learned is None and answer.arm is None and tokens.count(None) == len(tokens):
+        if answer.dropped:
+            return (criteria, answer.dropped)
+        return (criteria,) if criteria else ()  # nearly all answers
+    return _without_defaults([criteria, answer.dropped, tokens, answer.learned, answer.arm], _DETAIL_DEFAULTS)
 
 
 def _without_defaults(fields: list[Any], defaults: Sequence[Any]) -> list[Any]:
