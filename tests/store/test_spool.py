@@ -19,6 +19,8 @@ from proffer.store import spool as spool_module
 from proffer.store.spool import FileSpool, SpoolFull
 
 MEGABYTE = 1_000_000
+ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])}
+"""For processes that import this module."""
 ROUNDS = int(os.environ.get("PROFFER_SPOOL_ROUNDS", "1000"))
 """Files that each writer makes in the test of a shared folder."""
 TEXTS = st.lists(st.binary(min_size=1, max_size=30), min_size=1, max_size=5)
@@ -126,7 +128,8 @@ asyncio.run(main())
 
 def test_what_was_acknowledged_is_recovered_when_the_kernel_writes_short(tmp_path: Path) -> None:
     """With a limit on the size of files, the kernel writes a part without an error, then nothing more."""
-    child = subprocess.run([sys.executable, "-c", FULL, tmp_path], capture_output=True, text=True, check=True)
+    command = [sys.executable, "-c", FULL, str(tmp_path)]
+    child = subprocess.run(command, capture_output=True, text=True, check=True, env=ENVIRONMENT)
     words = child.stdout.split()
     acknowledged = [word for word in words if word != "refused"]
     assert acknowledged
@@ -208,7 +211,7 @@ def test_processes_that_share_a_folder_lose_and_refuse_nothing(tmp_path: Path) -
     for output in outputs:
         with output.open("w") as file:
             command = [sys.executable, "-c", WRITER, str(folder), output.stem, str(ROUNDS)]
-            writers.append(subprocess.Popen(command, stdout=file))
+            writers.append(subprocess.Popen(command, stdout=file, env=ENVIRONMENT))
     spool = TextSpool(folder, 100 * MEGABYTE)
     recovered: list[bytes] = []
     while any(writer.poll() is None for writer in writers):
