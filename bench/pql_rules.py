@@ -144,8 +144,6 @@ def many_rules(count: int) -> Iterator[Row]:
 
 def columns(count: int) -> Iterator[Row]:
     """The same rule over many profiles in columns, encoding excluded."""
-    if importlib.util.find_spec("numpy") is None:
-        return
     from proffer.pql.columns.columns import ProfileTable
     from proffer.pql.columns.rule_columns import ColumnRule, to_columns
 

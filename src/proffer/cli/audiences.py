@@ -12,11 +12,11 @@ from proffer.app import DEV_ORGANISATION, DEV_SANDBOX, Services
 from proffer.cli.customers import Delimiter, progress_bar
 from proffer.cli.database import Database, Org, Sandbox, open_container, with_services
 from proffer.cli.library import read_rule
-from proffer.cli.output import print_warning
+from proffer.cli.output import AsJson, print_warning
 from proffer.errors import NotFound
+from proffer.model.audience import AudienceEvaluation
 from proffer.model.identity import IdentityKey
 from proffer.model.instance import Instance, format_timestamp
-from proffer.model.lease import AudienceEvaluation
 from proffer.service.customers.audience_upload import ListFormat, parse_upload
 from proffer.service.customers.audiences import Estimate, EvaluationResult
 from proffer.service.customers.delimiters import parse_delimiter
@@ -27,7 +27,6 @@ app = typer.Typer(help="Manage audiences (segments).", no_args_is_help=True)
 
 
 Audience = Annotated[str, typer.Argument(help="The id or the name of an audience.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command()

@@ -9,11 +9,11 @@ import typer
 from proffer.api.native.datastreams import datastream_document, snippet_document
 from proffer.app import DEV_DATASTREAM, DEV_ORGANISATION, DEV_SANDBOX, Services
 from proffer.cli.database import Database, Org, Sandbox, open_container, with_services
+from proffer.cli.output import AsJson
 from proffer.errors import NotFound
 from proffer.model.datastream import EdgeAccess
 
 app = typer.Typer(help="Manage datastreams, by which sites and apps reach offers.", no_args_is_help=True)
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command()

@@ -3,12 +3,14 @@
 import json
 import sys
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
 from proffer.errors import ProfferError, Violation
 from proffer.model.ids import KIND_LABELS, EntityKind
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def print_error(error: ProfferError) -> None:

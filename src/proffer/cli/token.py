@@ -9,11 +9,11 @@ import typer
 from proffer.app import Services
 from proffer.auth.principal import Permission
 from proffer.cli.database import Database, Sandbox, with_services
+from proffer.cli.output import AsJson
 from proffer.errors import Invalid, NotFound, Violation
 from proffer.model.token import StoredToken
 
 app = typer.Typer(help="Manage the bearer tokens of clients.", no_args_is_help=True)
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command()

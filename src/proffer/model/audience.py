@@ -22,6 +22,22 @@ class AudienceDefinition:
     streaming: bool
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AudienceEvaluation:
+    """The last complete evaluation of all audiences of a container.
+
+    `revision` is the catalog revision, `meaning` the meaning version of the rules that were evaluated.
+    """
+
+    container: str
+    revision: int
+    meaning: int
+    started_us: int
+    finished_us: int
+    customers: int
+    changed: int
+
+
 def read_audience(instance: Instance) -> AudienceDefinition:
     document = instance.document
     expression: Mapping[str, Any] = document["expression"]

@@ -18,19 +18,3 @@ class Lease:
     def is_free_for(self, owner: str, now_us: int) -> bool:
         """Return whether this owner may take or renew the lease."""
         return self.owner in {"", owner} or self.until_us <= now_us
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AudienceEvaluation:
-    """The last complete evaluation of all audiences of a container.
-
-    `revision` is the catalog revision, `meaning` the meaning version of the rules that were evaluated.
-    """
-
-    container: str
-    revision: int
-    meaning: int
-    started_us: int
-    finished_us: int
-    customers: int
-    changed: int

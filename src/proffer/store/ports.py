@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 from proffer.model.attribution import AttributedFeedback
+from proffer.model.audience import AudienceEvaluation
 from proffer.model.capping import (
     CapKey,
     CapRefusal,
@@ -39,7 +40,7 @@ from proffer.model.events import DecisionEvent
 from proffer.model.identity import IdentityKey
 from proffer.model.ids import EntityKind
 from proffer.model.instance import Container, Instance
-from proffer.model.lease import AudienceEvaluation, Lease
+from proffer.model.lease import Lease
 from proffer.model.token import StoredToken
 
 MAX_SEEN_DAYS = 40

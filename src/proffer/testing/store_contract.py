@@ -18,9 +18,10 @@ import msgspec
 import pytest
 
 from proffer.errors import Conflict, NotFound
+from proffer.model.audience import AudienceEvaluation
 from proffer.model.ids import EntityKind
 from proffer.model.instance import Actor, Container, Instance
-from proffer.model.lease import AudienceEvaluation, Lease
+from proffer.model.lease import Lease
 from proffer.model.token import StoredToken
 from proffer.store.errors import StaleRevision
 from proffer.store.ports import Store

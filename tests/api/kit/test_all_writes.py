@@ -12,6 +12,12 @@ from proffer.store.ports import Store
 from proffer.wire.scope import encode_scope
 from support.server import ODE, XCORE, create, server
 
+REQUEST = {
+    "xdm:propositionRequests": [{"xdm:activityId": "xcore:offer-activity:1", "xdm:placementId": "x"}],
+    "xdm:profiles": [{"xdm:identityMap": {}}],
+}
+"""A request for a scope that nobody knows."""
+
 
 class SilentStore(MemoryStore):
     """A store whose revisions cannot be read while it is `away`."""
@@ -53,15 +59,11 @@ def test_a_refusal_that_the_database_could_lift_is_a_503() -> None:
     store = SilentStore()
     with _server(store) as client:
         store.away = True
-        request = {
-            "xdm:propositionRequests": [{"xdm:activityId": "xcore:offer-activity:1", "xdm:placementId": "x"}],
-            "xdm:profiles": [{"xdm:identityMap": {}}],
-        }
         answers = [
             client.get(f"{XCORE}/instances/00000000-0000-4000-8000-000000000000"),
             client.get("/data/core/dps/tags/xcore:tag:1"),
             client.get("/data/core/xcore/00000000-0000-4000-8000-000000000000/instances"),
-            client.post(f"{ODE}/decisions", json=request),
+            client.post(f"{ODE}/decisions", json=REQUEST),
             client.get(f"{ODE}/offers?activityId=xcore:offer-activity:1"),
             client.post("/ee/v1/interact?configId=unknown", json={"events": [{"xdm": {}}]}),
         ]
@@ -74,18 +76,14 @@ def test_a_partial_decision_is_answered_without_the_database() -> None:
     store = SilentStore()
     with _server(store) as client:
         store.away = True
-        request = {
-            "xdm:propositionRequests": [{"xdm:activityId": "xcore:offer-activity:1", "xdm:placementId": "x"}],
-            "xdm:profiles": [{"xdm:identityMap": {}}],
-        }
         paths = (f"{ODE}/decisions?partial=true", "/data/core/ods/decisions?partial=true")
-        answers = [client.post(path, json=request) for path in paths]
+        answers = [client.post(path, json=REQUEST) for path in paths]
         assert [answer.status_code for answer in answers] == [207, 207]
         errors = [error for answer in answers for error in answer.json()["errors"]]
         assert [(error["status"], error["code"]) for error in errors] == [(503, "store-unavailable")] * 2
 
         store.away = False
-        (error,) = client.post(f"{ODE}/decisions?partial=true", json=request).json()["errors"]
+        (error,) = client.post(f"{ODE}/decisions?partial=true", json=REQUEST).json()["errors"]
         assert error["status"] == 404
 
 

@@ -4,6 +4,7 @@ Sets compare by value without conversion: 3 and 3.0 are equal, 3 and "3" are not
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from proffer.pql.functions.registry import Function, ValueKind, function
@@ -55,27 +56,6 @@ def _higher_order(
     )
 
 
-def _set_function(
-    name: str,
-    returns: ValueKind,
-    doc: str,
-    examples: Mapping[str, Any],
-    body: Callable[..., Value],
-    *,
-    returns_items: bool = False,
-) -> Function:
-    return function(
-        name,
-        parameter_kinds=(ValueKind.ARRAY, ValueKind.ARRAY),
-        returns=returns,
-        doc=doc,
-        examples=examples,
-        body=body,
-        returns_items=returns_items,
-        row_by_row_reason="arrays are evaluated row by row",
-    )
-
-
 def _array_function(
     name: str,
     returns: ValueKind,
@@ -83,11 +63,12 @@ def _array_function(
     examples: Mapping[str, Any],
     body: Callable[..., Value],
     *,
+    arrays: int = 1,
     returns_items: bool = False,
 ) -> Function:
     return function(
         name,
-        parameter_kinds=(ValueKind.ARRAY,),
+        parameter_kinds=(ValueKind.ARRAY,) * arrays,
         returns=returns,
         doc=doc,
         examples=examples,
@@ -95,6 +76,9 @@ def _array_function(
         returns_items=returns_items,
         row_by_row_reason="arrays are evaluated row by row",
     )
+
+
+_set_function = partial(_array_function, arrays=2)
 
 
 def _map(_items: Items, keys: Items) -> Value:

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from proffer.errors import ProfferError
+from proffer.model.audience import AudienceEvaluation
 from proffer.model.capping import DAY_US
 from proffer.model.ids import EntityKind
-from proffer.model.lease import AudienceEvaluation
 from proffer.pql import MEANING_VERSION
 from proffer.service.customers.audiences import AudienceService, EvaluationCallback
 from proffer.service.library.library import ContainerState

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 import msgspec
@@ -286,14 +286,9 @@ class _CustomerEnvironment:
 class _BatchAudienceEvaluator(_AudienceEvaluator):
     """Audience evaluator for pages of customers: vectorised where the rule allows it."""
 
-    def __init__(
-        self,
-        existing: frozenset[str],
-        audiences: tuple[CompiledAudience, ...],
-        audience_ids: Mapping[str, str],
-    ) -> None:
-        super().__init__(existing, audiences, audience_ids)
-        self._batch = BatchEvaluator(self._rules)
+    @cached_property
+    def _batch(self) -> BatchEvaluator:
+        return BatchEvaluator(self._rules)
 
     def prepare(self, customers: Sequence[Customer], now_us: int) -> None:
         self._batch.prepare(customers, now_us)

@@ -12,10 +12,11 @@ from types import MappingProxyType
 from typing import Any, Self
 
 from proffer.errors import Conflict
+from proffer.model.audience import AudienceEvaluation
 from proffer.model.capping import OfferCaps
 from proffer.model.ids import EntityKind
 from proffer.model.instance import Container, Instance
-from proffer.model.lease import AudienceEvaluation, Lease
+from proffer.model.lease import Lease
 from proffer.model.token import StoredToken
 from proffer.store.common.versions import (
     InstanceHead,

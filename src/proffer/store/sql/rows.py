@@ -6,9 +6,10 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from proffer.model.audience import AudienceEvaluation
 from proffer.model.ids import EntityKind
 from proffer.model.instance import Actor, Container, Instance
-from proffer.model.lease import AudienceEvaluation, Lease
+from proffer.model.lease import Lease
 from proffer.model.token import StoredToken
 from proffer.store.common.versions import decode_document, encode_document
 

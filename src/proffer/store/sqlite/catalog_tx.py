@@ -6,8 +6,9 @@ from dataclasses import replace
 from typing import TypeVar
 
 from proffer.errors import Conflict
+from proffer.model.audience import AudienceEvaluation
 from proffer.model.instance import Container, Instance
-from proffer.model.lease import AudienceEvaluation, Lease
+from proffer.model.lease import Lease
 from proffer.model.token import StoredToken
 from proffer.store.common.versions import (
     InstanceHead,

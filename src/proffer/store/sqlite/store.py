@@ -16,10 +16,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal, Self, TypeAlias, TypeVar
 
+from proffer.model.audience import AudienceEvaluation
 from proffer.model.capping import OfferCaps
 from proffer.model.ids import EntityKind
 from proffer.model.instance import Container, Instance
-from proffer.model.lease import AudienceEvaluation, Lease
+from proffer.model.lease import Lease
 from proffer.model.token import StoredToken
 from proffer.store.common.versions import check_order, existing_at
 from proffer.store.ports import POLL_SECONDS
