@@ -35,7 +35,7 @@ _NAMES = {
 }
 
 
-class _Comparison(NamedTuple):
+class _OperandPair(NamedTuple):
     """Two sides and the sign between them, whatever the form: `=`, `in`, `equals`, `includes`…
 
     `span`: that of a comparison that is written by its sign alone.
@@ -59,19 +59,19 @@ def conversions(core: Node, types: Mapping[ObjectKey, InferredType], text: str) 
     ]
 
 
-def _comparisons(node: Node) -> Iterator[_Comparison]:
+def _comparisons(node: Node) -> Iterator[_OperandPair]:
     match node:
         case Binary(sign, left, right) if sign in EXCHANGED_COMPARISONS:
-            yield _Comparison(sign, left, right, node.span)
-            yield _Comparison(EXCHANGED_COMPARISONS[sign], right, left, node.span)
+            yield _OperandPair(sign, left, right, node.span)
+            yield _OperandPair(EXCHANGED_COMPARISONS[sign], right, left, node.span)
         case Binary("in" | "notIn" as sign, left, ListOf(items)):
-            yield from (_Comparison(sign, left, item) for item in items)
+            yield from (_OperandPair(sign, left, item) for item in items)
         case Binary("in" | "notIn" as sign, left, right):
-            yield _Comparison(sign, right, left)
+            yield _OperandPair(sign, right, left)
         case Call("equals" | "notEqualTo", (subject, *_)):
-            yield from (_Comparison("=", subject, candidate) for candidate in candidates_of(node))
+            yield from (_OperandPair("=", subject, candidate) for candidate in candidates_of(node))
         case Call("includes", (array, item)):
-            yield _Comparison("in", array, item)
+            yield _OperandPair("in", array, item)
 
 
 class _ConversionChecker:
@@ -88,7 +88,7 @@ class _ConversionChecker:
 
     # --- literals of another type
 
-    def literal(self, comparison: _Comparison) -> Diagnostic | None:
+    def literal(self, comparison: _OperandPair) -> Diagnostic | None:
         """Return a warning if a literal is converted to the declared type of the other side."""
         sign, subject, constant, _ = comparison
         value = _constant(constant)
@@ -101,8 +101,8 @@ class _ConversionChecker:
                 return _warning(f"`{name}` is a text: it is ordered as a number, where it is one", constant, None, None)
             case Reading.TEXT if not isinstance(value, str):
                 converted = print_scalar(written if is_number(value) else str(value).lower())
-                other = f', not `"0{written}"`' if written.isdigit() and not written.startswith("0") else ""
-                message = f"`{name}` is a text: {written} is compared as the text `{converted}`{other}"
+                exclusion = f', not `"0{written}"`' if written.isdigit() and not written.startswith("0") else ""
+                message = f"`{name}` is a text: {written} is compared as the text `{converted}`{exclusion}"
             case Reading.NUMBER if isinstance(value, str) and (number := parse_json_number(value)) is not None:
                 converted = print_scalar(number)
                 message = f"`{name}` is a number: {written} is compared as the number {converted}"
@@ -115,7 +115,7 @@ class _ConversionChecker:
 
     # --- fields of different types
 
-    def fields(self, comparison: _Comparison) -> Diagnostic | None:
+    def fields(self, comparison: _OperandPair) -> Diagnostic | None:
         """Return a warning if two fields are declared with different types that are converted."""
         sign, left, right, _ = comparison
         readings = (self.reading(left), self.reading(right))
@@ -124,15 +124,16 @@ class _ConversionChecker:
         if Reading.TEXT not in readings:
             return None  # never comparable, which is reported already
         first, second = (_NAMES[reading] for reading in readings if reading is not None)
-        other = next(_NAMES[reading] for reading in readings if reading not in (None, Reading.TEXT))
+        type_name = next(_NAMES[reading] for reading in readings if reading not in (None, Reading.TEXT))
         message = (
-            f"`{self.name(left)}` is {first} and `{self.name(right)}` {second}: only a text that is {other} compares"
+            f"`{self.name(left)}` is {first} and `{self.name(right)}` {second}: "
+            f"only a text that is {type_name} compares"
         )
         return _warning(message, left, None, None)
 
     # --- days and times of day
 
-    def day(self, comparison: _Comparison) -> Diagnostic | None:
+    def day(self, comparison: _OperandPair) -> Diagnostic | None:
         """Return a warning if a day is compared with a date-time so that the time of day matters."""
         sign, subject, day, span = comparison
         if sign not in ("=", "!=", "<=", ">", "in", "notIn") or not self.is_moment(subject) or not self.is_day(day):

@@ -149,7 +149,7 @@ class DeclaredTypes:
         if left_reading is None and right_reading is not None:
             right, left = _pair(right_reading, right, left, equality=equality)
         elif left_reading is not None:
-            left, right = _pair(left_reading, left, right, other_reading=right_reading, equality=equality)
+            left, right = _pair(left_reading, left, right, operand_reading=right_reading, equality=equality)
         if _is_scalar_constant(left) and not _is_scalar_constant(right):  # a subject comes before its constant
             return Binary(EXCHANGED_COMPARISONS[node.sign], right, left, span=node.span)
         return Binary(node.sign, left, right, span=node.span)
@@ -163,7 +163,7 @@ class DeclaredTypes:
             return applied, ListOf(items, span=array.span)
         reading, item_reading = self.scalar_reading(value), self.reading(array)
         if reading is not None:
-            return _pair(reading, applied, applied_array, other_reading=item_reading)
+            return _pair(reading, applied, applied_array, operand_reading=item_reading)
         if item_reading is not None:
             applied_array, applied = _pair(item_reading, applied_array, applied)
         return applied, applied_array
@@ -178,11 +178,11 @@ class DeclaredTypes:
             same = readings[0] if len(set(readings)) == 1 else None
             return _read(same, applied), tuple(map(_read, readings, applied_candidates))
         pairs = [
-            _pair(reading, applied, other, other_reading=own)
-            for own, other in zip(readings, applied_candidates, strict=True)
+            _pair(reading, applied, candidate, operand_reading=candidate_reading)
+            for candidate_reading, candidate in zip(readings, applied_candidates, strict=True)
         ]
         is_read = any(isinstance(first, ReadAs) for first, _ in pairs)
-        return _read(reading if is_read else None, applied), tuple([other for _, other in pairs])
+        return _read(reading if is_read else None, applied), tuple([candidate for _, candidate in pairs])
 
     # --- functions
 
@@ -254,23 +254,23 @@ class DeclaredTypes:
 
 
 def _pair(
-    reading: Reading, subject: Node, other: Node, *, other_reading: Reading | None = None, equality: bool = True
+    reading: Reading, subject: Node, operand: Node, *, operand_reading: Reading | None = None, equality: bool = True
 ) -> tuple[Node, Node]:
     """Return a declared value and what it is compared with, read so that the result is that of the types."""
-    if other_reading is not None:
-        return _read(reading, subject), _read(other_reading, other)
-    if not equality and reading is Reading.TEXT and not _is_text(other):
-        return _read(reading, subject), other  # numerically, if both are numbers
-    if reading is Reading.TIME and _is_time(other):  # a text is read as a time beside one
-        return subject, other
-    other = _convert(reading, other)
-    if isinstance(other, Literal) and (
-        other.value is None
-        or (reading is Reading.NUMBER and is_number(other.value))
-        or (reading is Reading.TEXT and equality and is_plain_text(other.value))
+    if operand_reading is not None:
+        return _read(reading, subject), _read(operand_reading, operand)
+    if not equality and reading is Reading.TEXT and not _is_text(operand):
+        return _read(reading, subject), operand  # numerically, if both are numbers
+    if reading is Reading.TIME and _is_time(operand):  # a text is read as a time beside one
+        return subject, operand
+    operand = _convert(reading, operand)
+    if isinstance(operand, Literal) and (
+        operand.value is None
+        or (reading is Reading.NUMBER and is_number(operand.value))
+        or (reading is Reading.TEXT and equality and is_plain_text(operand.value))
     ):
-        return subject, other
-    return _read(reading, subject), other
+        return subject, operand
+    return _read(reading, subject), operand
 
 
 def _read(reading: Reading | None, node: Node) -> Node:

@@ -166,8 +166,8 @@ class _ObservingInterpreter(Interpreter):
             stored = [side.stored for side in sides]
             if node.function in ("equals", "notEqualTo"):
                 has_flag = len(sides) > 2 and sides[-1].is_constant and isinstance(sides[-1].value, bool)
-                for other in sides[1 : len(sides) - has_flag]:
-                    self._check_comparison(node, sides[0], other)
+                for candidate in sides[1 : len(sides) - has_flag]:
+                    self._check_comparison(node, sides[0], candidate)
             elif node.function == "includes":
                 self._check_comparison(node, sides[1], sides[0], is_membership=True)
             elif node.function in _SETS:
@@ -267,8 +267,8 @@ class _ObservingInterpreter(Interpreter):
         kind = _kind_of_comparison(left, right, self.env.tz)
         if kind is not None:
             sides = (right, left) if left.is_constant else (left, right)
-            other = next((side for side in sides if side.value is UNREADABLE or side.is_converted), sides[0])
-            self._add(kind, node, other.stored)
+            encountered = next((side for side in sides if side.value is UNREADABLE or side.is_converted), sides[0])
+            self._add(kind, node, encountered.stored)
 
 
 def _are_alike(node: Binary, left: Value, right: Value) -> bool:
@@ -312,7 +312,9 @@ def _kind_of_comparison(left: _Side, right: _Side, zone: tzinfo) -> EncounterKin
         number = parse_number(left.stored)
         return EncounterKind.CONVERTED if number is not None and number == parse_number(right.stored) else None
     if isinstance(pair[0], datetime) and isinstance(left.stored, str):
-        as_texts, as_instants = ((one == other, one < other) for one, other in ((left.stored, right.stored), pair))
+        as_texts, as_instants = (
+            (first == second, first < second) for first, second in ((left.stored, right.stored), pair)
+        )
         return None if as_texts == as_instants else EncounterKind.ZONE
     return None
 

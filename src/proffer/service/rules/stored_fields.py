@@ -29,7 +29,7 @@ class StoredFields:
     def __init__(self, store: StoreReader) -> None:
         self._store = store
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._observations: dict[str, _Observation] = {}
+        self._observations: dict[str, _ObservedType] = {}
 
     async def of(self, container_id: str) -> Type:
         """Return the type of the container's profiles; `ANY` if there are none, or they cannot be read."""
@@ -42,7 +42,7 @@ class StoredFields:
                     profiles = [customer.attributes for customer in await sample_customers(self._store, container_id)]
                     observed = await asyncio.to_thread(observed_type, profiles)
                     ended = time.monotonic()
-                    observation = _Observation(observed, total, ended + _REUSE * (ended - begun))
+                    observation = _ObservedType(observed, total, ended + _REUSE * (ended - begun))
                     self._observations[container_id] = observation
             except StoreUnavailable:
                 return ANY
@@ -65,8 +65,8 @@ async def sample_customers(store: StoreReader, container_id: str) -> list[Custom
 
 
 @dataclass(frozen=True, slots=True)
-class _Observation:
-    """A type, the number of customers there were, and until when it is reused."""
+class _ObservedType:
+    """The type of stored profiles: reused `until` a time, while the number of customers stays near `total`."""
 
     type: Type
     total: int
