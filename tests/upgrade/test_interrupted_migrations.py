@@ -18,8 +18,10 @@ import pytest
 
 from proffer.store.postgres import migrate as postgres_schema
 from proffer.store.sqlite import migrate as sqlite_schema
+from support.own_postgres import own_postgres
 from support.postgres import drop_database
 from support.process import PROFFER, environment
+from support.small_disk import small_disk
 from upgrade.installations import Installation, StoredVersion, copy_installation, execute
 from upgrade.scenario import serving
 from upgrade.test_stored_installations import assert_same_answers
@@ -149,3 +151,43 @@ def test_a_disk_that_fills_during_a_migration(version: StoredVersion, tmp_path: 
     assert len(again.stdout.split()) == postgres_schema.newest_version() - reached
     with serving(installation.database, installation.spool) as client:
         assert_same_answers(client, installation.facts)
+
+
+def test_a_disk_of_postgresql_that_fills_during_a_migration(version: StoredVersion, tmp_path: Path) -> None:
+    """It is refused, the database stays at one of the versions, and is migrated once there is space."""
+    with small_disk(tmp_path, 100) as disk, own_postgres() as server:
+        database = asyncio.run(_restore(server.url, disk.add_tablespace(), version))
+        installation = Installation("postgres", database, version.read("postgres"), version, tmp_path / "spool")
+        enlarge(installation)
+        before = schema_version(database)
+        counters = rows_of(database)["cap_counters"]
+        disk.fill(leave_kilobytes=300)
+
+        command = [*PROFFER, "migrate", "--database", database]
+        ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, env=environment())
+        assert ran.returncode == 1
+        assert "make space on its disk, then start again" in ran.stderr
+        assert "The database is as it was before this migration" in ran.stderr
+        reached = schema_version(database)
+        assert before <= reached < postgres_schema.newest_version()
+        assert len(rows_of(database)["cap_counters"]) == len(counters)
+
+        disk.resize(200)
+        again = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, env=environment())
+        assert again.returncode == 0, again.stderr
+        assert len(again.stdout.split()) == postgres_schema.newest_version() - reached
+        with serving(database, installation.spool) as client:
+            assert_same_answers(client, installation.facts)
+
+
+async def _restore(server: str, create_tablespace: str, version: StoredVersion) -> str:
+    """Restore the dump into a database on the tablespace `small`; return its URL."""
+    connection = await asyncpg.connect(server)
+    await connection.execute(create_tablespace)
+    await connection.execute("CREATE DATABASE upgraded TABLESPACE small")
+    await connection.close()
+    database = server.replace("/postgres?", "/upgraded?")
+    connection = await asyncpg.connect(database)
+    await connection.execute((version.folder / "postgres.sql").read_text(encoding="utf-8"))
+    await connection.close()
+    return database

@@ -2,9 +2,7 @@
 
 import asyncio
 import os
-import shutil
 import signal
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ from proffer.testing.caps_contract import a_decision, a_limit, caps_of, try_reco
 from proffer.testing.customer_contract import a_record
 from proffer.testing.store_contract import NOON, a_container, a_version
 from support.own_postgres import own_postgres
+from support.small_disk import small_disk
 
 
 @pytest.fixture
@@ -94,50 +93,14 @@ async def test_what_was_acknowledged_before_a_restart_is_there(how: signal.Signa
         await store.close()
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Path:
-    """A folder with room for very little."""
-    if os.geteuid() != 0 or shutil.which("mount") is None:
-        pytest.skip("only root can make a small disk")
-    folder = tmp_path / "small"
-    folder.mkdir()
-    made = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=24m,mode=777", "tmpfs", folder],
-        check=False,
-        capture_output=True,
-    )
-    if made.returncode != 0:
-        pytest.skip(f"a small disk cannot be made here: {made.stderr.decode()}")
-    return folder
-
-
-def test_a_full_disk_fails_only_what_does_not_fit(small_disk: Path) -> None:
+async def test_a_full_disk_fails_only_what_does_not_fit(tmp_path: Path) -> None:
     """A large write is refused whole and told; small ones go on, and all fits again once there is room."""
-    try:
-        for parent in small_disk.parents:
-            if str(parent).startswith("/tmp/"):  # noqa: S108 - so that PostgreSQL's user may pass
-                parent.chmod(0o755)
-        asyncio.run(_on_a_full_disk(small_disk))
-    finally:
-        subprocess.run(["umount", "-l", small_disk], check=False)
-
-
-def make_room(folder: Path) -> None:
-    subprocess.run(["mount", "-o", "remount,size=200m", folder], check=True)
-
-
-async def _on_a_full_disk(small_disk: Path) -> None:
-    with own_postgres(temp_file_limit="1MB") as database:
+    with small_disk(tmp_path, 24) as disk, own_postgres(temp_file_limit="1MB") as database:
         store = await PostgresStore.open(database.url, patience_s=30)
         await store.ensure_container(a_container())
         await store.ensure_caps("c1", 1, [caps_of(a_limit(10))])
-        place = small_disk / "space"
-        place.mkdir()
-        place.chmod(0o777)
-        shutil.chown(place, "nobody")
-
         connection = await store._pool.connect()
-        await connection.execute(f"CREATE TABLESPACE small LOCATION '{place}'")
+        await connection.execute(disk.add_tablespace())
         await connection.execute("ALTER TABLE versions SET TABLESPACE small")
 
         big = {"text": os.urandom(15_000_000).hex()}
@@ -147,7 +110,7 @@ async def _on_a_full_disk(small_disk: Path) -> None:
         assert await try_record(store)
         await store.apply_changes("c1", [a_record(IdentityKey("Email", "a"))], now_us=NOON)
         await connection.close()
-        await asyncio.to_thread(make_room, small_disk)
+        await asyncio.to_thread(disk.resize, 200)
         await store.commit("c1", 0, [a_version(1)])
         assert (await store.live("c1"))[0] == 1
         await store.close()

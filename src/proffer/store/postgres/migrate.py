@@ -11,8 +11,8 @@ from typing import Any
 
 import asyncpg
 
-from proffer.store.errors import SchemaMismatch
-from proffer.store.postgres.errors import redacted_url, unavailable
+from proffer.store.errors import SchemaMismatch, StoreUnavailable
+from proffer.store.postgres.errors import is_lost, redacted_url, unavailable
 from proffer.store.postgres.statements import MIGRATION_LOCK, dollar
 from proffer.store.sql import migrations as scripts
 from proffer.store.sql.migrations import PROGRESS_TABLE, Migration, migrations_of
@@ -77,14 +77,22 @@ async def _apply_next(connection: Any, url: str, last: int) -> str | None:
         if not pending:
             return None
         migration = pending[0]
-        await connection.execute(scripts.VERSION_TABLE)
-        await connection.execute(migration.script)
-        await connection.execute(
-            dollar(scripts.ADD_VERSION),
-            migration.version,
-            migration.name,
-            time.time_ns() // 1000,
-        )
+        try:
+            await connection.execute(scripts.VERSION_TABLE)
+            await connection.execute(migration.script)
+            await connection.execute(
+                dollar(scripts.ADD_VERSION),
+                migration.version,
+                migration.name,
+                time.time_ns() // 1000,
+            )
+        except asyncpg.PostgresError as error:
+            if is_lost(error):
+                raise
+            is_full = isinstance(error, asyncpg.DiskFullError)
+            raise StoreUnavailable(
+                scripts.failed_message(redacted_url(url), migration, error, is_full=is_full)
+            ) from error
         return migration.name
 
 

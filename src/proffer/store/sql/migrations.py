@@ -54,6 +54,15 @@ def pending_migrations_message(database: str, pending: Sequence[str]) -> str:
     )
 
 
+def failed_message(database: str, migration: Migration, error: Exception, *, is_full: bool) -> str:
+    """Return the error message for a migration that failed and was rolled back."""
+    help_text = "make space on its disk, then start again" if is_full else "start again once this is mended"
+    return (
+        f"the migration {migration.name} of the database `{database}` failed: {error}. The database is as it was "
+        f"before this migration; {help_text}"
+    )
+
+
 def unfinished_message(database: str) -> str:
     """Return the error message for a database with an unfinished transfer."""
     return f"a move or a restore into `{database}` is not finished: run it again with `--resume`, or empty the database"

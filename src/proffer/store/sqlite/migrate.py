@@ -65,17 +65,10 @@ def migrate(path: Path, *, patience_s: float = 10, up_to: int | None = None) -> 
             try:
                 _apply(connection, migration)
             except sqlite3.Error as error:
-                raise StoreUnavailable(_failed_message(path, migration, error)) from error
+                is_full = error.sqlite_errorcode in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE)
+                message = scripts.failed_message(str(path), migration, error, is_full=is_full)
+                raise StoreUnavailable(message) from error
         return tuple(each.name for each in pending)
-
-
-def _failed_message(path: Path, migration: Migration, error: sqlite3.Error) -> str:
-    is_full = error.sqlite_errorcode in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE)
-    help_text = "make space on its disk, then start again" if is_full else "start again once this is mended"
-    return (
-        f"the migration {migration.name} of the database `{path}` failed: {error}. The database is as it was before "
-        f"this migration; {help_text}"
-    )
 
 
 def _apply(connection: sqlite3.Connection, migration: Migration) -> None:
