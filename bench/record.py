@@ -3,36 +3,44 @@
     TMPDIR=. python bench/record.py [--quick]
 
 The ratio of each rate is to the rate of recording decisions, 64 at a time, in the same database and round.
-Feedback is attributed, checked for repeats and counted against two caps.
+Two caps count decisions and feedback; feedback is attributed and checked for repeats. PostgreSQL runs on the
+disk of the benchmark, with `fsync` on; it shares the processor with the benchmark.
 """
 
 import asyncio
+import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from itertools import count
 from pathlib import Path
 from statistics import median
+
+sys.path.append(str(Path(__file__).parents[1] / "tests"))
 
 from msgspec.structs import replace
 
 from _measure import Row, compare_rounds, run_standalone
 from proffer.app import Services
 from proffer.auth.principal import Permission, Principal
-from proffer.model.capping import CapScope
-from proffer.model.events import new_decision_id
+from proffer.model.capping import CapEvent, CapScope
+from proffer.model.events import DecisionEvent, new_decision_id
 from proffer.model.feedback import Feedback, FeedbackKind, PropositionReport
 from proffer.model.identity import IdentityKey
 from proffer.service.decisions.degraded import SpoolReplayer
 from proffer.service.library.registry import AuthorizedContainer
 from proffer.service.runtime.database_status import DatabaseStatus
+from proffer.store.ports import Store
+from proffer.store.postgres.store import PostgresStore
 from proffer.store.spool import Spool
 from proffer.store.sqlite.store import SqliteStore
 from proffer.testing.feedback_contract import a_decision_event, a_limit, create_container
 from proffer.testing.store_contract import NOON
+from support.own_postgres import own_postgres
 
 TOGETHER = 64
+ROUNDS = 3
 BASELINE = "decisions recorded"
 OWNER = Principal(
     organisation="acme",
@@ -41,37 +49,33 @@ OWNER = Principal(
     user="bench@AdobeID",
     client="bench",
 )
-EVENT = a_decision_event()
+EVENT = a_decision_event(attributes={"person": {"age": 40}})
+COUNTED = frozenset({CapEvent.DECISIONING.value, "impression"})
 
 
 class Records:
     """A database and the operations on it; each operation returns how many items it handled."""
 
-    def __init__(self, store: SqliteStore, folder: Path) -> None:
+    def __init__(self, store: Store, folder: Path) -> None:
         self._store = store
         self._folder = folder
         self._services = Services(store)
         self._replayer = SpoolReplayer(store, DatabaseStatus(lambda: NOON), Spool(folder / "spool", 10**9))
         self._ids: list[str] = []
+        self._moments = count(NOON, 1000)
         self._keys = count()
 
     async def start(self) -> None:
-        await create_container(self._store, a_limit("1"), a_limit("2", scope=CapScope.PROFILE))
+        limits = (a_limit(name, 10**9, events=COUNTED, scope=scope) for name, scope in zip("12", CapScope, strict=True))
+        await create_container(self._store, *limits)
         await self._services.registry.start()
 
     async def stop(self) -> None:
         await self._services.stop()
 
     async def decisions(self, amount: int) -> int:
-        for begun in range(0, amount, TOGETHER):
-            events = [
-                replace(
-                    EVENT,
-                    id=new_decision_id(NOON + (len(self._ids) + begun + place) * 1000),
-                    identities=(IdentityKey("Email", f"{place}@example.org"),),
-                )
-                for place in range(TOGETHER)
-            ]
+        for _ in range(0, amount, TOGETHER):
+            events = self._events()
             await asyncio.gather(*(self._store.record("c1", event) for event in events))
             self._ids += [event.id for event in events]
         return amount
@@ -97,15 +101,23 @@ class Records:
 
     async def spool(self, amount: int) -> None:
         """Spool decisions, as during an outage."""
-        for begun in range(0, amount, TOGETHER):
-            moment = NOON + (len(self._ids) + begun) * 1000
-            events = [replace(EVENT, id=new_decision_id(moment + place * 1000)) for place in range(TOGETHER)]
-            await asyncio.gather(*map(self._replayer.add, events))
+        events = [event for _ in range(0, amount, TOGETHER) for event in self._events()]
+        await asyncio.gather(*map(self._replayer.add, events))
 
     async def drain(self, amount: int) -> int:
         await self._replayer.replay()
         assert not self._replayer.pending
         return amount
+
+    def _events(self) -> list[DecisionEvent]:
+        return [
+            replace(
+                EVENT,
+                id=new_decision_id(next(self._moments)),
+                identities=(IdentityKey("Email", f"{place}@example.org"),),
+            )
+            for place in range(TOGETHER)
+        ]
 
     def _access(self) -> AuthorizedContainer:
         return self._services.registry.authorize(OWNER, "c1")
@@ -126,12 +138,12 @@ class Records:
         await self._services.feedback.record(self._access(), events)
 
 
-async def rounds(folder: Path, amount: int, times: int) -> dict[str, list[float]]:
+async def rounds(open_store: Callable[[], Awaitable[Store]], folder: Path, amount: int) -> dict[str, list[float]]:
     """Return the rate per second of each operation, round by round."""
     rates: dict[str, list[float]] = defaultdict(list)
-    records = Records(await SqliteStore.open(folder / "proffer.db"), folder)
+    records = Records(await open_store(), folder)
     await records.start()
-    for _ in range(times):
+    for _ in range(ROUNDS):
         await records.spool(amount)
         for name, step in (
             (BASELINE, records.decisions(amount)),
@@ -150,13 +162,23 @@ async def rounds(folder: Path, amount: int, times: int) -> dict[str, list[float]
 
 
 def rows(*, quick: bool) -> Iterator[Row]:
+    amount = 1024 if quick else 4096
     with tempfile.TemporaryDirectory() as name:
-        rates = asyncio.run(rounds(Path(name), 1024 if quick else 4096, 3 if quick else 5))
+        folder = Path(name)
+        sqlite = rounds(lambda: SqliteStore.open(folder / "proffer.db"), folder, amount)
+        yield from _rows("SQLite", asyncio.run(sqlite))
+    with tempfile.TemporaryDirectory() as name, own_postgres(fsync="on", full_page_writes="on") as database:
+        postgres = rounds(lambda: PostgresStore.open(database.url), Path(name), amount)
+        yield from _rows("PostgreSQL", asyncio.run(postgres))
+
+
+def _rows(table: str, rates: dict[str, list[float]]) -> Iterator[Row]:
     yardstick = rates.pop(BASELINE)
-    yield Row(name=BASELINE, value=median(yardstick), unit="/s", spread=(min(yardstick), max(yardstick)))
+    yield Row(table=table, name=BASELINE, value=median(yardstick), unit="/s", spread=(min(yardstick), max(yardstick)))
     for name, each in rates.items():
         ratio, spread = compare_rounds(each, yardstick)
         yield Row(
+            table=table,
             name=name,
             value=median(each),
             unit="/s",

@@ -55,7 +55,7 @@ PARTS: Mapping[str, Part] = {
     "publish": Part("publish", "Publishing", 180),
     "memory": Part("memory", "Memory", 180),
     "soak": Part("soak", "Memory over many requests", 3 * 3600, by_default=False),
-    "record": Part("record", "Feedback, exports and erasure", 90),
+    "record": Part("record", "Feedback, exports and erasure", 150),
     "serving": Part("serving", "Serving", 90),
     "rules": Part("pql_rules", "Rules", 90),
     "postgres": Part("postgres", "PostgreSQL with one and two servers", 120),

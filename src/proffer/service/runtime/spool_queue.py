@@ -1,7 +1,7 @@
 """Queue of events that wait on disk for the database."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Generic
 
 from proffer.errors import Busy, Unavailable
@@ -48,7 +48,9 @@ class SpoolQueue(Generic[Event]):
 
     async def _drain_file(self, file: WaitingFile[Event]) -> None:
         batches = file.batches(_BATCH)
-        while (batch := await asyncio.to_thread(next, batches, None)) is not None:
+        reading = _read_next(batches)
+        while (batch := await reading) is not None:
+            reading = _read_next(batches)  # during the write
             try:
                 await self._record(batch)
             except (Unavailable, Busy):
@@ -105,3 +107,8 @@ class SpoolQueue(Generic[Event]):
     async def close(self) -> None:
         """Finish the writes in progress; the events stay for the next process."""
         await self._spool.seal()
+
+
+def _read_next(batches: Iterator[Sequence[Event]]) -> "asyncio.Task[Sequence[Event] | None]":
+    """Read the next batch in a thread; None after the last one."""
+    return asyncio.create_task(asyncio.to_thread(next, batches, None))

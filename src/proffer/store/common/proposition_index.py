@@ -9,6 +9,7 @@ The indexed packs are recorded as ranges of pack numbers. The newest unindexed p
 since feedback is mostly about recent decisions.
 """
 
+import re
 import uuid
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ PACKS_TOGETHER = 100
 EVENTS_TOGETHER = 1_000
 MOST_AT_ONCE = 10_000
 """Maximum decisions scanned for one request; older ones are indexed in the background."""
+_CANONICAL_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _ID_BITS = 47
 """Number of bits of an id in a key, below the day number."""
 _MAX_DAYS = 1500
@@ -95,6 +97,8 @@ class PropositionScan:
 
 def normalize_id(proposition: str) -> str:
     """Return the id in canonical UUID form; empty when it is not a UUID."""
+    if _CANONICAL_ID.fullmatch(proposition):  # nearly always, and faster
+        return proposition
     try:
         return str(uuid.UUID(proposition))
     except ValueError:

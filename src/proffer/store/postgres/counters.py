@@ -40,8 +40,12 @@ def columns(rows: Iterable[Sequence[Any]], width: int) -> list[list[Any]]:
 def lock_stripe(counter_key: CounterKey) -> int:
     """Return the lock stripe of a counter: by counter if global, else by subject."""
     if counter_key.owner == GLOBAL_OWNER:
-        return zlib.crc32(b"%d" % counter_key.counter) % STRIPES
+        return counter_lock_stripe(counter_key.counter)
     return subject_lock_stripe((counter_key.owner, counter_key.identity))
+
+
+def counter_lock_stripe(counter: int) -> int:
+    return zlib.crc32(b"%d" % counter) % STRIPES
 
 
 def subject_lock_stripe(subject: Subject) -> int:

@@ -18,7 +18,6 @@ from proffer.store.common.caps import (
     GLOBAL_OWNER,
     ActiveLimit,
     CounterKey,
-    CounterNeed,
     CounterValue,
     StoredLimit,
     Subject,
@@ -32,17 +31,25 @@ from proffer.store.common.reservations import RecordItem, RecordResult, reserve_
 from proffer.store.common.turns import Turn, Turns
 from proffer.store.postgres import cap_statements as sql
 from proffer.store.postgres.connections import Connection, RetryTransaction
-from proffer.store.postgres.counters import columns, counter_rows, lock_counters, lock_stripe, subject_lock_stripe
+from proffer.store.postgres.counters import (
+    columns,
+    counter_lock_stripe,
+    counter_rows,
+    lock_counters,
+    subject_lock_stripe,
+)
 from proffer.store.postgres.customers_tx import lock_identities, new_keys
 from proffer.store.postgres.errors import is_lock_timeout
 from proffer.store.postgres.owners import OwnersBySpace, final_countings, join, owners_of
 from proffer.store.postgres.statements import dollar
 from proffer.store.sql import statements
 
-MAX_GROUP_SIZE = 128
+MAX_GROUP_SIZE = 512
 
 ItemWithSpace = tuple[RecordItem, int]
 """A decision to record, with the number of its container's space."""
+CountedIdentities = tuple[int, Sequence[IdentityKey]]
+"""A space, and the identities of a decision whose counters may apply; none where they do not matter."""
 
 
 class ExpiredReservations(Exception):
@@ -194,14 +201,15 @@ class RecordGroup:
     async def __call__(self, connection: Connection, items: Sequence[ItemWithSpace]) -> list[RecordResult]:
         if await self._limits.refresh(connection, max(item.request.now_us for item, _ in items)):
             raise ExpiredReservations
-        plans = self._plans(items, await owners_of(connection, self._identities(items)))
+        counted = [(space, self._counted_identities(item)) for item, space in items]
+        plans = _plans(counted, await owners_of(connection, _identities(counted)))
         new_owners = await _new_owners(connection, items, plans)
         await self._lock(connection, items, plans, new_owners)
-        results = new_results = await self._record(connection, items, plans, new_owners)
+        results = new_results = await self._record(connection, items, counted, plans, new_owners)
         while len(results) < len(items):  # the next item reads counters that an earlier one has merged
             part = slice(len(results), len(results) + 2 * len(new_results))  # so that items are not planned too often
-            plans = self._plans(items[part], await owners_of(connection, self._identities(items[part])))
-            new_results = await self._record(connection, items[part], plans, new_owners[part])
+            plans = _plans(counted[part], await owners_of(connection, _identities(counted[part])))
+            new_results = await self._record(connection, items[part], counted[part], plans, new_owners[part])
             results = [*results, *new_results]
         return results
 
@@ -209,6 +217,7 @@ class RecordGroup:
         self,
         connection: Connection,
         items: Sequence[ItemWithSpace],
+        counted: Sequence[CountedIdentities],
         plans: Sequence[Counting],
         new_owners: Sequence[int],
     ) -> list[RecordResult]:
@@ -216,11 +225,16 @@ class RecordGroup:
         countings = await final_countings(connection, plans)
         subjects = _subjects(items, countings, new_owners)
         count = independent_prefix(zip(countings, subjects, strict=True))
-        items, subjects = items[:count], subjects[:count]
-        needs = self._needs(items, subjects)
-        counter_keys = _counter_keys(needs)
-        current_owners, counters, move_number = await _read(connection, self._identities(items), counter_keys)
-        if self._plans(items, current_owners) != plans[:count]:
+        items, counted, subjects = items[:count], counted[:count], subjects[:count]
+        needs = [
+            counter_needs(item.request, self._limits.for_container(item.container), item_subjects)
+            for (item, _), item_subjects in zip(items, subjects, strict=True)
+        ]
+        counter_keys = dict.fromkeys(
+            counter_key for item_needs in needs for need in item_needs for counter_key in need.counter_keys
+        )
+        current_owners, counters, move_number = await _read(connection, _identities(counted), counter_keys)
+        if _plans(counted, current_owners) != plans[:count]:
             raise RetryTransaction  # a subject was assigned or merged before the locks were taken
         outcome = reserve_group([item for item, _ in items], subjects, needs, counters, move_number)
         revision_of = dollar(statements.REVISION_OF)
@@ -243,18 +257,20 @@ class RecordGroup:
         new_owners: Sequence[int],
     ) -> None:
         """Lock the identities that may join, then all counters that may be read, moved or merged."""
-        subjects = _subjects(items, plans, new_owners)
         joining: dict[int, list[IdentityKey]] = {}
-        stripes = [*map(lock_stripe, _counter_keys(self._needs(items, subjects)))]
-        for (item, space), plan, item_subjects in zip(items, plans, subjects, strict=True):
+        for (_, space), plan in zip(items, plans, strict=True):
             if plan.joins:
                 joining.setdefault(space, []).extend(plan.identities)
-                stripes += map(subject_lock_stripe, item_subjects)
-            elif item.ttl_us is not None:
-                stripes += map(subject_lock_stripe, item_subjects[:1])
         for space in sorted(joining):
             await lock_identities(connection, space, joining[space])
-        await lock_counters(connection, stripes)
+        counters = {
+            active_limit.counter
+            for item, _ in items
+            for active_limit in self._active_limits(item)
+            if active_limit.is_global
+        }
+        subjects = {subject for item_subjects in _subjects(items, plans, new_owners) for subject in item_subjects}
+        await lock_counters(connection, [*map(counter_lock_stripe, counters), *map(subject_lock_stripe, subjects)])
 
     def locks(self, items: Sequence[ItemWithSpace], wait_s: float | None) -> str:
         """Return the first statement: the shared locks of limits and packs, and how long to wait for each lock."""
@@ -264,40 +280,32 @@ class RecordGroup:
         timeout = "" if wait_s is None else f"SET LOCAL lock_timeout = {max(1, round(wait_s * 1000))}; "
         return f"{timeout}SELECT {', '.join(calls)}"
 
-    def _identities(self, items: Sequence[ItemWithSpace]) -> set[tuple[int, str, str]]:
-        return {
-            (space, *identity)
-            for item, space in items
-            if self._needs_subjects(item)
-            for identity in counted_identities(item.request.identities)
-        }
-
-    def _plans(self, items: Sequence[ItemWithSpace], owners: OwnersBySpace) -> list[Counting]:
-        """Return whose counters may apply to each item; empty where it does not matter."""
-        return [
-            plan_counting(item.request.identities, owners.get(space, {})) if self._needs_subjects(item) else Counting()
-            for item, space in items
-        ]
-
-    def _needs(
-        self, items: Sequence[ItemWithSpace], subjects: Sequence[Sequence[Subject]]
-    ) -> list[Sequence[CounterNeed]]:
-        return [
-            counter_needs(item.request, self._limits.for_container(item.container), item_subjects)
-            for (item, _), item_subjects in zip(items, subjects, strict=True)
-        ]
-
-    def _needs_subjects(self, item: RecordItem) -> bool:
-        if item.ttl_us is not None:
-            return True
-        if len(item.request.identities) > 1 and self._limits.counts_profiles(item.container):
-            return True  # the identities may join
+    def _active_limits(self, item: RecordItem) -> Iterable[ActiveLimit]:
+        """Return the limits in force of the offers of a decision, in their placements."""
         limits = self._limits.for_container(item.container)
-        return any(
-            not active_limit.is_global and active_limit.limit.counts_in(placement)
+        return (
+            active_limit
             for offer, placement in item.request.offer_placements
             for active_limit in limits.get(offer, ())
+            if active_limit.limit.counts_in(placement)
         )
+
+    def _counted_identities(self, item: RecordItem) -> Sequence[IdentityKey]:
+        """Return the identities whose counters may apply to a decision."""
+        identities = item.request.identities
+        may_join = len(identities) > 1 and self._limits.counts_profiles(item.container)
+        if may_join or item.ttl_us is not None or not all(limit.is_global for limit in self._active_limits(item)):
+            return counted_identities(identities)
+        return ()
+
+
+def _identities(counted: Iterable[CountedIdentities]) -> set[tuple[int, str, str]]:
+    return {(space, *identity) for space, identities in counted for identity in identities}
+
+
+def _plans(counted: Iterable[CountedIdentities], owners: OwnersBySpace) -> list[Counting]:
+    """Return whose counters may apply to each decision."""
+    return [plan_counting(identities, owners.get(space, {})) for space, identities in counted]
 
 
 async def _new_owners(connection: Connection, items: Sequence[ItemWithSpace], plans: Sequence[Counting]) -> list[int]:
@@ -316,12 +324,6 @@ def _subjects(
         [*([(new_owner, "")] if counting.needs_owner else []), *counter_subjects(counting, space)]
         for (_, space), counting, new_owner in zip(items, countings, new_owners, strict=True)
     ]
-
-
-def _counter_keys(needs: Iterable[Iterable[CounterNeed]]) -> Collection[CounterKey]:
-    return dict.fromkeys(
-        counter_key for item_needs in needs for need in item_needs for counter_key in need.counter_keys
-    )
 
 
 def container_lock_number(container: str) -> int:
