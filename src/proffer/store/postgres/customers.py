@@ -29,6 +29,7 @@ from proffer.store.postgres import statements as pg
 from proffer.store.postgres.connections import Connection, Connections, execute_and_count
 from proffer.store.postgres.counters import (
     CounterMerge,
+    columns,
     counters_of,
     lock_counters,
     merge_counters,
@@ -101,14 +102,16 @@ class PostgresCustomers(ABC):
                 return CustomerLookup((), CapSubjects((), requested, requested))
             key, is_held = rows[0][0], rows[0][1] is not None
             return CustomerLookup((sql.to_customer(rows[0]),) if is_held else (), CapSubjects((key,), (), requested))
-
-        async def query(connection: Connection) -> CustomerLookup:
-            counting = await counting_of(connection, space, identities)
-            rows = await connection.fetch(pg.FIND, space, *(list(column) for column in zip(*identities, strict=True)))
-            subjects = CapSubjects(counting.owners, counting.identities, requested)
-            return CustomerLookup(tuple(map(sql.to_customer, rows)), subjects)
-
-        return await self._connections.read(query)
+        rows = await self._connections.read(
+            lambda connection: connection.fetch(pg.FIND_ALL_COUNTED, space, *columns(requested, 2))
+        )
+        customers = [sql.to_customer(tuple(row[2:])) for row in rows if row[0] is None]
+        joined = [(row[2], IdentityKey(*row[:2])) for row in rows if row[0] is not None]
+        counting = counting_of(requested, customers, joined)
+        return CustomerLookup(
+            tuple(customer for customer in customers if not set(requested).isdisjoint(customer.identities)),
+            CapSubjects(counting.owners, counting.identities, requested),
+        )
 
     async def fragments(self, container_id: str, customer: Customer) -> Sequence[Fragment]:
         del container_id

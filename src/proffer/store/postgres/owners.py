@@ -2,7 +2,8 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from proffer.model.counting import Counting, Owner, counted_identities, plan_counting, without_conflicts
+from proffer.model.counting import Counting, Owner, plan_counting, without_conflicts
+from proffer.model.customer import Customer
 from proffer.model.identity import IdentityKey
 from proffer.store.postgres import cap_statements as sql
 from proffer.store.postgres.connections import Connection
@@ -38,11 +39,23 @@ async def final_countings(connection: Connection, plans: Sequence[Counting]) -> 
     return [without_conflicts(plan, linked) for plan in plans]
 
 
-async def counting_of(connection: Connection, space: int, identities: Sequence[IdentityKey]) -> Counting:
-    """Return whose counters apply to a request with these identities."""
-    owners = await owners_of(connection, {(space, *identity) for identity in counted_identities(identities)})
-    (counting,) = await final_countings(connection, [plan_counting(identities, owners.get(space, {}))])
-    return counting
+def counting_of(
+    identities: Sequence[IdentityKey], customers: Iterable[Customer], joined: Iterable[tuple[int, IdentityKey]]
+) -> Counting:
+    """Return whose counters apply to a request with these identities.
+
+    `customers` and `joined`: of all owners of these identities, with all identities that joined each.
+    """
+    held = {customer.key: customer.identities for customer in customers}
+    linked = {key: set(customer_identities) for key, customer_identities in held.items()}
+    owners: dict[IdentityKey, Owner] = {}
+    for key, identity in joined:
+        linked.setdefault(key, set()).add(identity)
+        owners[identity] = Owner(key, key in held)
+    owners |= {
+        identity: Owner(key, True) for key, customer_identities in held.items() for identity in customer_identities
+    }
+    return without_conflicts(plan_counting(identities, owners), linked)
 
 
 async def join(connection: Connection, space: int, joins: Sequence[tuple[int, Counting]], now_us: int) -> None:

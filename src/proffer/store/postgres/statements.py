@@ -79,6 +79,18 @@ FIND_COUNTED = f"""
     SELECT j.owner, NULL, NULL, NULL, NULL, NULL FROM counting_identities j
     WHERE j.space = $1 AND j.namespace = $2 AND j.id = $3"""
 """The customer of an identity, or the key of its counting owner and nulls."""
+FIND_ALL_COUNTED = f"""
+    WITH owners AS (
+        SELECT i.customer AS owner FROM unnest($2::text[], $3::text[]) AS a (namespace, id)
+        JOIN customer_identities i ON i.space = $1 AND i.namespace = a.namespace AND i.id = a.id
+        UNION
+        SELECT j.owner FROM unnest($2::text[], $3::text[]) AS a (namespace, id)
+        JOIN counting_identities j ON j.space = $1 AND j.namespace = a.namespace AND j.id = a.id)
+    SELECT NULL AS namespace, NULL AS id, {CUSTOMER} FROM owners JOIN customers ON customer = owner
+    UNION ALL
+    SELECT j.namespace, j.id, owner, NULL, NULL, NULL, NULL, NULL FROM owners JOIN counting_identities j USING (owner)
+    ORDER BY customer"""
+"""The customers of identities and of their counting owners, and the identities that joined either, with their owner."""
 HOLDERS = """
     SELECT i.namespace, i.id, i.customer FROM unnest($2::text[], $3::text[]) AS a (namespace, id)
     JOIN customer_identities i ON i.space = $1 AND i.namespace = a.namespace AND i.id = a.id"""
