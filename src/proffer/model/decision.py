@@ -24,7 +24,7 @@ class Criterion:
     ranking: RankingMethod = BY_PRIORITY
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, weakref_slot=True)
 class Decision:
     """A decision. `placements` are all placements of its criteria, in order."""
 

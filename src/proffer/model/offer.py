@@ -12,7 +12,7 @@ from proffer.model.ranking import BY_PRIORITY, RankingMethod
 from proffer.model.window import ALWAYS, TimeWindow
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, weakref_slot=True)
 class FallbackOffer:
     """A fallback offer: no dates, eligibility, caps or rank (spec 1.6)."""
 
@@ -31,7 +31,7 @@ class FallbackOffer:
         return self.original_id or self.id
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, weakref_slot=True)
 class PersonalizedOffer:
     """An offer with its conditions (spec 1.5). `representations` are by placement.
 

@@ -372,8 +372,8 @@ def _parse_url_cached(url: bytes) -> tuple[str, bytes, bytes]:
 
 
 def _parse_url(url: bytes) -> tuple[str, bytes, bytes]:
-    """Return the path, the path as sent, and the query. Cached, because few URLs get most requests."""
-    if len(url) > _MAX_CACHED_URL:
+    """Return the path, the path as sent, and the query. Cached, because few paths get most requests."""
+    if len(url) > _MAX_CACHED_URL or b"?" in url:  # queries differ, as those with a request id
         return _parse_url_cached.__wrapped__(url)
     return _parse_url_cached(url)
 

@@ -70,11 +70,8 @@ def encode_identity(ecid: str, now_ms: int, *, is_new: bool) -> str:
 
 def decode_identity(value: str) -> str | None:
     """Return the ECID in an identity entry; None if there is none."""
-    return _decode_cached(value) if 0 < len(value) <= _MAX_LENGTH else None
-
-
-@lru_cache(maxsize=1_024)  # a browser sends the same with every request
-def _decode_cached(value: str) -> str | None:
+    if not 0 < len(value) <= _MAX_LENGTH:
+        return None
     plain = value.strip().rstrip("=").replace("+", "-").replace("/", "_")
     try:
         message = base64.b64decode(plain + "=" * (-len(plain) % 4), altchars=b"-_", validate=True)

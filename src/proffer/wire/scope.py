@@ -14,7 +14,7 @@ MAX_SCOPE_ITEMS = 30
 """Maximum number of offers of one scope."""
 
 _MAX_LENGTH = 1_024
-_CACHE_SIZE = 4_096
+_CACHE_SIZE = 1_024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -75,11 +75,19 @@ def test_a_new_version_is_shown_at_once() -> None:
 def test_content_made_for_one_customer_is_kept_for_none() -> None:
     kept = OdeFragments()
     template = "Hello {{profile.person.name}}"
-    for count, name in enumerate(("Ada", "Grace"), 1):
+    for name in ("Ada", "Grace"):
         one = answered(template, {"person": {"name": name}})
         (option,) = said(kept, one)["xdm:options"]
         assert option["xdm:content"] == f"Hello {name}"
-        assert len(kept._cache) == count  # the decision and placement of each snapshot
+        assert len(kept._cache) == 1  # the decision and placement; those of the snapshot before are released
+
+
+def test_the_fragments_of_an_offer_are_released_with_it() -> None:
+    kept, one = OdeFragments(), answered()
+    said(kept, one)
+    assert len(kept._cache) == 2  # the option, and its decision with the placement
+    del one
+    assert len(kept._cache) == 0
 
 
 def test_scores_are_those_of_the_answer() -> None:

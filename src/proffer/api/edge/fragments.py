@@ -75,8 +75,8 @@ class EdgeFragments:
 
     def _head(self, decision: Decision, placement: Placement, text: str) -> bytes:
         """Encode the members between the id and the token."""
-        key = (decision, placement, text)
-        if (cached := self._cache.get(key)) is not None:
+        variant = (placement, text)
+        if (cached := self._cache.get(decision, variant)) is not None:
             return cached
         references = b'"activity":%b,"placement":%b' % (
             encode(_activity(decision, placement)),
@@ -88,17 +88,17 @@ class EdgeFragments:
             + b',"characteristics":{"eventToken":"'
         )  # fmt: skip
         if len(text) <= _MAX_CACHED_TEXT:
-            self._cache.add(key, encoded)
+            self._cache.add(decision, variant, encoded)
         return encoded
 
     def _item(self, offer: Offer, component: Component | None, placement: Placement) -> bytes:
         """Encode an option or fallback, without its score and the closing brace."""
-        key = (offer, component, placement)
-        if (cached := self._cache.get(key)) is not None:
+        variant = (component, placement)
+        if (cached := self._cache.get(offer, variant)) is not None:
             return cached
         encoded = encode(_item(offer, component, placement))[:-1]
         if is_library_content(component, offer, placement):
-            self._cache.add(key, encoded)
+            self._cache.add(offer, variant, encoded)
         return encoded
 
 

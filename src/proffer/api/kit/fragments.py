@@ -2,10 +2,12 @@
 
 from collections.abc import Hashable
 from typing import TypeAlias
+from weakref import WeakKeyDictionary
 
 from msgspec import UNSET
 
 from proffer.model.content import Component
+from proffer.model.decision import Decision
 from proffer.model.offer import FallbackOffer, PersonalizedOffer
 from proffer.model.placement import Placement
 from proffer.model.trace import (
@@ -30,29 +32,36 @@ from proffer.wire.ode import (
 Offer: TypeAlias = PersonalizedOffer | FallbackOffer
 
 MAX_CACHE_BYTES = 8_000_000
-"""The cache is cleared when its fragments exceed this size."""
+"""The cache is cleared when the added fragments exceed this size."""
 
 
 class FragmentCache:
-    """Encoded fragments by the model objects that they show.
+    """Encoded fragments of the documents of decisions and offers.
 
-    These objects never change and are compared by identity: a new version of an offer is a new key.
+    These objects never change and are compared by identity: a new version of an offer is another object. The
+    fragments of an object are released with it.
     """
 
     def __init__(self) -> None:
-        self._fragments: dict[tuple[Hashable, ...], bytes] = {}
-        self.get = self._fragments.get
+        self._fragments: WeakKeyDictionary[Decision | Offer, dict[Hashable, bytes]] = WeakKeyDictionary()
         self.size = 0
+        """Number of bytes added since the cache was cleared."""
 
-    def add(self, key: tuple[Hashable, ...], fragment: bytes) -> None:
+    def get(self, subject: Decision | Offer, variant: Hashable) -> bytes | None:
+        """Return the fragment of this variant of the object's document."""
+        variants = self._fragments.get(subject)
+        return None if variants is None else variants.get(variant)
+
+    def add(self, subject: Decision | Offer, variant: Hashable, fragment: bytes) -> None:
+        """Add a fragment; `variant` must not refer to `subject`."""
         self.size += len(fragment)
         if self.size > MAX_CACHE_BYTES:
             self._fragments.clear()
             self.size = len(fragment)
-        self._fragments[key] = fragment
+        self._fragments.setdefault(subject, {})[variant] = fragment
 
     def __len__(self) -> int:
-        return len(self._fragments)
+        return sum(map(len, self._fragments.values()))
 
 
 def is_library_content(component: Component | None, offer: Offer, placement: Placement) -> bool:

@@ -87,11 +87,11 @@ class OdeFragments:
 
     def _head(self, decision: Decision, placement: Placement, selection: FieldSelection) -> bytes:
         """Encode a proposition's members before its options, without the closing brace."""
-        key = (decision, placement, selection)
-        if (cached := self._cache.get(key)) is not None:
+        variant = (placement, selection)
+        if (cached := self._cache.get(decision, variant)) is not None:
             return cached
         encoded = encode(_head(decision, placement, selection))[:-1]
-        self._cache.add(key, encoded)
+        self._cache.add(decision, variant, encoded)
         return encoded
 
     def _option(
@@ -102,12 +102,12 @@ class OdeFragments:
         selection: FieldSelection,
     ) -> bytes:
         """Encode an option or fallback, without its score and the closing brace."""
-        key = (offer, component, selection)
-        if (cached := self._cache.get(key)) is not None:
+        variant = (component, selection)
+        if (cached := self._cache.get(offer, variant)) is not None:
             return cached
         encoded = encode(_option(offer, component, selection))[:-1]
         if is_library_content(component, offer, placement):
-            self._cache.add(key, encoded)
+            self._cache.add(offer, variant, encoded)
         return encoded
 
 

@@ -42,7 +42,7 @@ def parse_time(text: str) -> Time | None:
     return _parse_time(text) if len(text) < 40 else None  # the cache keeps no long texts
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=1024)
 def _parse_time(text: str) -> Time | None:
     match_ = _ISO.fullmatch(text)
     if match_ is None:

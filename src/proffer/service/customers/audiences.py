@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from proffer.errors import Conflict, Invalid, NotFound, Violation
 from proffer.model.customer import (
     EVENT_LIMITS,
@@ -39,6 +41,8 @@ EXACT_BELOW = 1_000_000
 """Below this number of customers an estimate evaluates all of them."""
 _SAMPLE_SIZE = 100_000
 _PAGE = 500
+_ESTIMATE_PAGE = 100
+"""Customers that an estimate holds at once."""
 _PREVIEW_SIZE = 100
 _Z_95 = 1.96
 
@@ -59,7 +63,8 @@ class EvaluationResult:
 class Estimate:
     """Estimated number of customers a rule matches. `error`: standard error of `size`; 0 if exact.
 
-    `preview`: the identities of the first matching customers, at most 100. `warnings`: about the rule.
+    `packed_preview`: the identities of the first matching customers, at most 100, in MessagePack, because an
+    estimate is kept for long after its customers. `warnings`: about the rule.
     """
 
     size: int
@@ -67,8 +72,13 @@ class Estimate:
     evaluated: int
     matched: int
     error: float
-    preview: tuple[tuple[IdentityKey, ...], ...] = ()
+    packed_preview: bytes = msgspec.msgpack.encode(())
     warnings: tuple[Violation, ...] = ()
+
+    @property
+    def preview(self) -> list[tuple[IdentityKey, ...]]:
+        """The identities of the first matching customers."""
+        return msgspec.msgpack.decode(self.packed_preview, type=list[tuple[IdentityKey, ...]])
 
     @property
     def interval(self) -> tuple[int, int]:
@@ -221,7 +231,7 @@ class AudienceService:
             evaluated=evaluated,
             matched=matched,
             error=error,
-            preview=tuple(preview),
+            packed_preview=msgspec.msgpack.encode(preview),
             warnings=warnings,
         )
 
@@ -229,7 +239,7 @@ class AudienceService:
         self, state: ContainerState, rule: AdHocRule, preview: list[tuple[IdentityKey, ...]]
     ) -> tuple[int, int]:
         evaluated = matched = after = 0
-        while page := await self._store.page(state.container.id, after, _PAGE):
+        while page := await self._store.page(state.container.id, after, _ESTIMATE_PAGE):
             matched += await self._count_matches(state, rule, page, preview)
             evaluated, after = evaluated + len(page), page[-1].key
         return evaluated, matched
@@ -239,8 +249,8 @@ class AudienceService:
     ) -> tuple[int, int]:
         generator = random.Random(high)  # noqa: S311 - a sample; seeded, so repeatable until customers are added
         evaluated = matched = 0
-        for _ in range(0, _SAMPLE_SIZE, _PAGE):
-            keys = [generator.randint(low, high) for _ in range(_PAGE)]
+        for _ in range(0, _SAMPLE_SIZE, _ESTIMATE_PAGE):
+            keys = [generator.randint(low, high) for _ in range(_ESTIMATE_PAGE)]
             page = await self._store.customers_by_key(state.container.id, keys)
             matched += await self._count_matches(state, rule, page, preview)
             evaluated += len(page)

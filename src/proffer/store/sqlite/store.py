@@ -63,7 +63,7 @@ class SqliteStore(SqliteCustomers, SqliteCaps, SqliteFeedback):
             # A checkpoint blocks the writer for some syncs, so it is rare; decisions mostly rewrite the
             # same pages. Above this, the WAL index needs a second table, which slows readers.
             write_connection.execute("PRAGMA wal_autocheckpoint = 4000")
-            write_connection.execute("PRAGMA cache_size = -32000")  # KiB; the index of identities is large
+            write_connection.execute("PRAGMA cache_size = -8000")  # KiB; the cache of the file system has the rest
             self._list_connection = _connect(path, busy_timeout_s, stack)
             self._point_connection = _connect(path, _POINT_READ_PATIENCE_S, stack)
             self._file_identity = FileIdentity(path)
