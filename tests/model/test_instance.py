@@ -1,7 +1,10 @@
 """What is kept: names and moments."""
 
+from dataclasses import replace
+
 import pytest
 
+from proffer.model.ids import EntityKind
 from proffer.model.instance import format_timestamp
 from proffer.testing.builders import a_tag, an_instance
 
@@ -25,6 +28,11 @@ def test_an_object_without_a_name_goes_by_its_id() -> None:
     named, numbered = an_instance(a_tag("red")), an_instance(a_tag("red") | {"xdm:name": 5})
 
     assert ("red", numbered.id) == (named.name, numbered.name)
+
+
+def test_the_name_of_an_audience_is_its_member_name() -> None:
+    audience = replace(an_instance(a_tag("red")), kind=EntityKind.AUDIENCE, document={"name": "No open in 14 days"})
+    assert audience.name == "No open in 14 days"
 
 
 def test_either_spelling_of_an_id_is_found_under_one_key() -> None:

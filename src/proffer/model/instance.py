@@ -63,8 +63,8 @@ class Instance:
 
     @property
     def name(self) -> str:
-        """The `xdm:name`, or the id if there is none."""
-        name = self.document.get("xdm:name")
+        """The `xdm:name` or, of audiences and datastreams, the `name`; the id if there is none."""
+        name = self.document.get("xdm:name", self.document.get("name"))
         return name if isinstance(name, str) else self.id
 
 

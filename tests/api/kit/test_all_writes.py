@@ -1,8 +1,10 @@
 """Requests to the library while the database is away (R50)."""
 
+from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
+import pytest
 from starlette.testclient import TestClient
 
 from proffer.config import Settings
@@ -87,9 +89,16 @@ def test_a_partial_decision_is_answered_without_the_database() -> None:
         assert error["status"] == 404
 
 
-def test_the_edge_calls_no_scope_unknown_that_the_database_may_have() -> None:
+@pytest.mark.parametrize(
+    "scope",
+    [
+        encode_scope("xcore:offer-activity:1", "xcore:offer-placement:1"),
+        b64encode(b'{"xdm:name": "Summer"}').decode(),
+    ],
+    ids=["by ids", "by name"],
+)
+def test_the_edge_calls_no_scope_unknown_that_the_database_may_have(scope: str) -> None:
     store = SilentStore()
-    scope = encode_scope("xcore:offer-activity:1", "xcore:offer-placement:1")
     event = {"xdm": {}, "query": {"personalization": {"decisionScopes": [scope]}}}
     with _server(store) as client:
         statuses = []

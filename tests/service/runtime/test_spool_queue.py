@@ -31,7 +31,7 @@ async def test_an_event_that_cannot_be_recorded_is_kept_aside(tmp_path: Path, ca
     assert f"`{kept}`" in caplog.text
     assert queue.damaged_files() == 1
     assert queue.reason() is not None
-    assert f"1 spool files of texts are damaged (`{kept}`)" in (queue.reason() or "")
+    assert f"1 spool file of texts is damaged (`{kept}`)" in (queue.reason() or "")
 
 
 async def test_events_stay_while_the_database_is_away(tmp_path: Path) -> None:

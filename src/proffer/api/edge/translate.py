@@ -32,27 +32,34 @@ class ScopeTexts:
 
     `texts` and `scopes` have the same order. `invalid`: offer scopes that cannot be decided, as (text,
     decision/placement or name, reason). `names`: the names of named scopes by text; their entries in
-    `scopes` are empty until `with_named_scopes`.
+    `scopes` are empty until `with_named_scopes`. `unread`: texts and names of those that could not be looked for.
     """
 
     texts: tuple[str, ...] = ()
     scopes: tuple[RequestedScope, ...] = ()
     invalid: tuple[tuple[str, str, str], ...] = ()
     names: Mapping[str, str] = field(default_factory=dict)
+    unread: tuple[tuple[str, str], ...] = ()
 
-    def with_named_scopes(self, scopes_by_name: Mapping[str, RequestedScope | str]) -> "ScopeTexts":
+    def with_named_scopes(self, scopes_by_name: Mapping[str, RequestedScope | str | None]) -> "ScopeTexts":
         """Return these scopes with a scope, or the reason why there is none, for each name."""
         resolved: dict[str, RequestedScope] = {}
         invalid = list(self.invalid)
+        unread: list[tuple[str, str]] = []
         for text, scope in zip(self.texts, self.scopes, strict=True):
             name = self.names.get(text)
             named_scope = scope if name is None else scopes_by_name[name]
-            if isinstance(named_scope, str):
-                assert name is not None
-                invalid.append((text, name, named_scope))
-            else:
+            if isinstance(named_scope, RequestedScope):
                 resolved[text] = named_scope._replace(item_count=scope.item_count)
-        return ScopeTexts(texts=tuple(resolved), scopes=tuple(resolved.values()), invalid=tuple(invalid))
+                continue
+            assert name is not None
+            if named_scope is None:
+                unread.append((text, name))
+            else:
+                invalid.append((text, name, named_scope))
+        return ScopeTexts(
+            texts=tuple(resolved), scopes=tuple(resolved.values()), invalid=tuple(invalid), unread=tuple(unread)
+        )
 
 
 class EventInput(NamedTuple):
@@ -121,6 +128,7 @@ def write(
     `result` is None where there was nothing to decide.
     """
     errors = [_scope_not_found(name, text, index, reason) for text, name, reason in requested.invalid]
+    errors += [_scope_unread(name, text, index) for text, name in requested.unread]
     payload: list[bytes] = []
     if result is None:
         return payload, errors

@@ -181,17 +181,20 @@ class EdgeService:
 
     async def named_scopes(
         self, stream: AuthorizedDatastream, names: Collection[str]
-    ) -> Mapping[str, RequestedScope | str]:
+    ) -> Mapping[str, RequestedScope | str | None]:
         """Return by name the scope of the one live decision that has it, or why there is none.
 
-        The decision must have one placement. Unknown names are looked for in the store first (R50).
+        The decision must have one placement. Unknown names are looked for in the store first (R50); None if
+        that fails.
         """
         scopes = self._decision_names.scopes(stream.access.state.publisher.snapshot, names, self._clock())
-        if not all(isinstance(scope, RequestedScope) for scope in scopes.values()):
-            with suppress(StoreUnavailable):
-                await self._registry.see_all_writes()
-            scopes = self._decision_names.scopes(stream.access.state.publisher.snapshot, names, self._clock())
-        return scopes
+        if all(isinstance(scope, RequestedScope) for scope in scopes.values()):
+            return scopes
+        try:
+            await self._registry.see_all_writes()
+        except StoreUnavailable:
+            return {name: scope if isinstance(scope, RequestedScope) else None for name, scope in scopes.items()}
+        return self._decision_names.scopes(stream.access.state.publisher.snapshot, names, self._clock())
 
     def feedback(
         self,

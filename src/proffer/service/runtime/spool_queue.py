@@ -98,9 +98,10 @@ class SpoolQueue(Generic[Event]):
             reasons.append(f"{waiting:,} bytes of {self.content} wait to be recorded")
         if damaged := self._spool.damaged_files():
             names = ", ".join(f"`{path}`" for path in damaged[:3])
+            files = f"file of {self.content} is" if len(damaged) == 1 else f"files of {self.content} are"
             reasons.append(
-                f"{len(damaged)} spool files of {self.content} are damaged ({names}): what could be read is "
-                "recorded; examine them, then remove them"
+                f"{len(damaged)} spool {files} damaged ({names}): what could be read is recorded; examine, then "
+                "remove what is named"
             )
         return "; ".join(reasons) or None
 
