@@ -1,16 +1,20 @@
 """What the cases and the laws of a decision do not say plainly."""
 
 from collections import Counter
+from itertools import product
 from typing import Any
 
 import pytest
 
 from proffer.engine.decide import decide
+from proffer.engine.index.pool import DEFAULT_TUNING
 from proffer.engine.inputs import Inputs
 from proffer.model.outcome import DecisionOutcome, Proposition
 from proffer.model.profile import UNKNOWN_PROFILE
 from proffer.pql import Environment
+from proffer.pql.index.rule_tests import RuleFailures
 from proffer.testing.builders import (
+    ALWAYS_INDEXED,
     Document,
     a_collection,
     a_constraint,
@@ -24,6 +28,7 @@ from proffer.testing.builders import (
     an_offer,
     some_inputs,
 )
+from support.values import values_of
 
 
 def decided(*documents: Document, inputs: Inputs | None = None, **asked: Any) -> DecisionOutcome:
@@ -41,6 +46,38 @@ def test_nobody_pays_for_a_trace_that_was_not_asked_for() -> None:
     snapshot = a_snapshot(a_library(an_offer("gold")))
 
     assert decide(snapshot, some_inputs()).trace is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'city = "a" and age < {}',
+        'city in ["a", "b"] and age < {} and (city = "a" or age > 90)',
+        '(city = "a" or city = "b") and city != "c" and age < {}',
+        'not (city = "c" or age > {}) and city != "a"',
+        "age > {} and age.isNotNull() and points > age",
+    ],
+)
+def test_a_trace_names_the_same_tests_with_and_without_an_index(text: str) -> None:
+    """Also where several parts of a rule test one field, alone or beside others."""
+    numbers = range(6)
+    library = a_library(
+        *(an_offer(f"offer {number}", rule=f"rule {number}") for number in numbers),
+        *(a_rule(f"rule {number}", text.format(number * 10)) for number in numbers),
+    )
+    for city, age in product("abc", (15, 35, None)):
+        inputs = some_inputs(profile={"city": city, "age": age, "points": 20})
+        indexed, whole = (
+            decide(a_snapshot(library, tuning), inputs, explain=True) for tuning in (ALWAYS_INDEXED, DEFAULT_TUNING)
+        )
+        assert values_of(indexed.trace) == values_of(whole.trace)
+        assert indexed.trace is not None
+        for verdict in indexed.trace[0].candidates:
+            if isinstance(verdict.why.tests, RuleFailures):
+                failures = verdict.why.tests
+                evaluated = failures.evaluator.failures(failures.tests)
+                assert failures.results() == evaluated
+                assert evaluated
 
 
 def test_a_trace_tells_the_seed_and_the_order_of_candidates() -> None:

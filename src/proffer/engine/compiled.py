@@ -45,7 +45,7 @@ class BoundRule:
     `compiled` is None where the text does not compile; the rule then counts as false (R33).
     `per_offer`: whether the rule reads `offer`, so that results may differ between offers.
     `conjunction` is the same rule as a conjunction of predicates, for the index. `tests` are its parts for
-    the reasons of a trace.
+    the reasons of a trace; None where it does not compile.
     """
 
     id: str

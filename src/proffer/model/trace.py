@@ -1,11 +1,10 @@
 """Decision traces: the stage at which each candidate was excluded, and why, in parts and as a sentence."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
-from itertools import islice
 from typing import Any, Protocol
 
 from msgspec import UNSET, Struct, UnsetType
@@ -68,21 +67,20 @@ class FailedTest(Protocol):
 
 
 class FailedTests(Protocol):
-    """The failing tests of a rule, in the order of its text."""
+    """The failing tests of a rule, which may be evaluated when they are first read."""
 
-    def __len__(self) -> int: ...
+    def results(self) -> Sequence[FailedTest]:
+        """Return them in the order of the rule's text: at least one."""
 
-    def __iter__(self) -> Iterator[FailedTest]: ...
 
-
-class NamedRef(Struct, frozen=True):
+class NamedRef(Struct, frozen=True, gc=False):
     """Id and name of an object; the name is the id where it is not known."""
 
     id: str
     name: str
 
 
-class AudienceName(Struct, frozen=True):
+class AudienceName(Struct, frozen=True, gc=False):
     """An audience: namespace (`ups` for our own) and id; `name` is that of the library, None if unknown."""
 
     namespace: str
@@ -94,7 +92,7 @@ class AudienceName(Struct, frozen=True):
         return self.name or f"{self.namespace}/{self.id}"
 
 
-class CapReason(Struct, frozen=True):
+class CapReason(Struct, frozen=True, gc=False):
     """An exhausted limit and its count. `resets_us`: when the period ends; None if it does not or is unknown."""
 
     name: str
@@ -104,21 +102,21 @@ class CapReason(Struct, frozen=True):
     resets_us: int | None = None
 
 
-class WindowReason(Struct, frozen=True):
+class WindowReason(Struct, frozen=True, gc=False):
     """Dates that do not include the time of the request: they are over, or have not begun."""
 
     window: TimeWindow
     is_over: bool
 
 
-class EarlierScope(Struct, frozen=True):
+class EarlierScope(Struct, frozen=True, gc=False):
     """The scope of the same request that was given the offer."""
 
     decision: Named
     placement: Named
 
 
-class RankedBy(Struct, frozen=True):
+class RankedBy(Struct, frozen=True, gc=False):
     """What ranked an offer: a formula, or its priority. `requested`: the number of offers of the request."""
 
     formula: Named | None
@@ -134,7 +132,7 @@ class Why(Struct, frozen=True, gc=False):
     """
 
     rule: Named | None = None
-    tests: FailedTests = ()
+    tests: FailedTests | None = None
     audiences: tuple[AudienceName, ...] = ()
     cap: CapReason | None = None
     window: WindowReason | None = None
@@ -158,14 +156,6 @@ class Verdict(Struct, frozen=True, gc=False):
         """The reason as an English sentence."""
         return sentence(self)
 
-    def with_tests(self) -> "Verdict":
-        """Return the verdict with its tests in a list: they may be found only when they are read."""
-        why = self.why
-        if not why.tests:
-            return self
-        why = Why(why.rule, list(why.tests), others=why.others)
-        return Verdict(self.id, self.name, self.stage, why, self.rank, self.score)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScopeTrace:
@@ -177,16 +167,27 @@ class ScopeTrace:
     candidates: tuple[Verdict, ...]
 
 
-def sentence(verdict: Verdict, part: Why | None = None) -> str:
-    """Return the reason of a verdict, or a part of it, as an English sentence made from its parts."""
-    why = part or verdict.why
-    match why.by:
-        case RankedBy(formula, requested):
-            basis = f"priority {verdict.score}" if formula is None else f"formula `{formula.name}` = {verdict.score}"
-            suffix = f"; only {requested} requested" if verdict.rank is not None and verdict.rank > requested else ""
-            return f"rank {verdict.rank}, by {basis}{suffix}"
-        case EarlierScope(decision, placement):
-            return f"already proposed by decision `{decision.name}` in `{placement.name}`"
+def sentence(verdict: Verdict) -> str:
+    """Return the reason of a verdict as an English sentence made from its parts."""
+    why = verdict.why
+    if not isinstance(why.by, RankedBy):
+        return _sentence_of(why)
+    formula, requested, rank, score = why.by.formula, why.by.requested, verdict.rank, verdict.score
+    basis = f"priority {score}" if formula is None else f"formula `{formula.name}` = {score}"
+    suffix = f"; only {requested} requested" if rank is not None and rank > requested else ""
+    return f"rank {rank}, by {basis}{suffix}"
+
+
+def _sentence_of(why: Why) -> str:
+    """Return the reason of an exclusion."""
+    if why.tests is not None:
+        tests = why.tests.results()
+        texts = [_test_sentence(test) for test in tests[:_MAX_TESTS]]
+        if len(tests) > _MAX_TESTS:
+            texts.append(f"{len(tests) - _MAX_TESTS} more tests")
+        if why.others:
+            texts += map(_sentence_of, why.others)
+        return "; ".join(texts)
     if why.problem is not None:
         return why.problem if why.rule is None else f"rule `{why.rule.name}` {why.problem}"
     if why.window is not None:
@@ -197,21 +198,19 @@ def sentence(verdict: Verdict, part: Why | None = None) -> str:
         per = "for this profile" if why.cap.per == "profile" else "in total"
         until = "" if why.cap.resets_us is None else f", until {time_text(why.cap.resets_us)}"
         return f"cap `{why.cap.name}` is reached: {why.cap.used} of {why.cap.limit} {per}{until}"
-    if why.audiences:
-        return f"not a member of audience {' or '.join(f'`{audience.text}`' for audience in why.audiences)}"
-    texts = [_test_sentence(test) for test in islice(why.tests, _MAX_TESTS)]
-    if len(why.tests) > _MAX_TESTS:
-        texts.append(f"{len(why.tests) - _MAX_TESTS} more tests")
-    return "; ".join([*texts, *(sentence(verdict, other) for other in why.others)])
+    if isinstance(why.by, EarlierScope):
+        return f"already proposed by decision `{why.by.decision.name}` in `{why.by.placement.name}`"
+    return f"not a member of audience {' or '.join(f'`{audience.text}`' for audience in why.audiences)}"
 
 
 def _test_sentence(test: FailedTest) -> str:
-    verdict = f"`{test.source}` must not hold" if test.negated else f"`{test.source}` fails"
+    result = "must not hold" if test.negated else "fails"
     if test.operator is UNSET:
-        return verdict
+        return f"`{test.source}` {result}"
     if test.missing:
-        return f"{verdict}: it is missing"
-    return f"{verdict}: it is {'a list or an object' if test.value is UNSET else _value_text(test.value)}"
+        return f"`{test.source}` {result}: it is missing"
+    value = "a list or an object" if test.value is UNSET else _value_text(test.value)
+    return f"`{test.source}` {result}: it is {value}"
 
 
 @lru_cache(maxsize=1_024, typed=True)

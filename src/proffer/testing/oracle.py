@@ -63,7 +63,7 @@ from proffer.pql import (
     compile_formula,
     compile_rule,
 )
-from proffer.pql.index.rule_tests import RuleTestEvaluator, rule_tests
+from proffer.pql.index.rule_tests import RuleFailures, RuleTestEvaluator, rule_tests
 
 StageReason = tuple[Stage, Why]
 """The stage at which an offer was excluded, and the reason."""
@@ -275,7 +275,7 @@ class _Request:
         if compiled.holds(self.environment(offer)):
             return None
         evaluator = RuleTestEvaluator(self.environment(offer))
-        return Why(named, evaluator.failures(rule_tests(compiled.checked, compiled.text)))
+        return Why(named, RuleFailures(rule_tests(compiled.checked, compiled.text), evaluator))
 
     def is_member(self, audience: AudienceRef) -> bool:
         """Return whether the membership is realized (the default status) or existing."""

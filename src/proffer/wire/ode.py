@@ -252,23 +252,23 @@ class PropositionDoc(Struct, omit_defaults=True):
     fallback: OptionDoc | UnsetType = field(name="xdm:fallback", default=UNSET)
 
 
-class NamedDoc(Struct):
+class NamedDoc(Struct, gc=False):
     id: str
     name: str
 
 
-class RuleFailureDoc(Struct, omit_defaults=True):
+class RuleFailureDoc(Struct, omit_defaults=True, gc=False):
     rule: NamedDoc
     tests: Any = UNSET
 
 
-class AudienceDoc(Struct, omit_defaults=True):
+class AudienceDoc(Struct, omit_defaults=True, gc=False):
     id: str
     namespace: str
     name: str | UnsetType = UNSET
 
 
-class CapDoc(Struct, omit_defaults=True):
+class CapDoc(Struct, omit_defaults=True, gc=False):
     name: str
     limit: int
     used: int
@@ -276,12 +276,12 @@ class CapDoc(Struct, omit_defaults=True):
     resets_at: str | UnsetType = field(name="resetsAt", default=UNSET)
 
 
-class WindowDoc(Struct, omit_defaults=True):
+class WindowDoc(Struct, omit_defaults=True, gc=False):
     start: str | UnsetType = UNSET
     end: str | UnsetType = UNSET
 
 
-class ByDoc(Struct, omit_defaults=True):
+class ByDoc(Struct, omit_defaults=True, gc=False):
     """What ranked an offer: priority or formula; or the earlier scope that was given it."""
 
     priority: int | UnsetType = UNSET
@@ -290,7 +290,7 @@ class ByDoc(Struct, omit_defaults=True):
     placement: NamedDoc | UnsetType = UNSET
 
 
-class CandidateDoc(Struct, omit_defaults=True):
+class CandidateDoc(Struct, omit_defaults=True, gc=False):
     """A candidate of a trace: the stage at which it was excluded, and the reason as a sentence and in parts."""
 
     id: str

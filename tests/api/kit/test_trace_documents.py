@@ -84,5 +84,19 @@ def test_every_stage_has_its_parts() -> None:
     assert {candidate["stage"] for scope in scopes for candidate in scope} == set(Stage)
 
 
+def test_offers_with_one_rule_have_the_same_reason() -> None:
+    """Each under its own id and name."""
+    library = b.a_library(
+        b.an_offer("first", rule="adult"), b.an_offer("second", rule="adult"), b.a_rule("adult", "person.age >= 18")
+    )
+    (trace,) = decide(b.a_snapshot(library), b.some_inputs(profile=PROFILE), explain=True).trace or ()
+    first, second = json.loads(encode(candidate_documents(trace)))
+
+    assert (first["name"], second["name"]) == ("first", "second")
+    assert first["id"] != second["id"]
+    assert first["tests"]
+    assert first | {"id": "", "name": ""} == second | {"id": "", "name": ""}
+
+
 if __name__ == "__main__":
     GOLDEN.write_text(json.dumps(every_stage(), indent=1, ensure_ascii=False) + "\n", "utf-8")

@@ -5,6 +5,7 @@ from typing import TypeAlias
 from weakref import WeakKeyDictionary
 
 from msgspec import UNSET
+from msgspec.structs import replace
 
 from proffer.model.content import Component
 from proffer.model.decision import Decision
@@ -17,6 +18,7 @@ from proffer.model.trace import (
     RankedBy,
     ScopeTrace,
     Verdict,
+    sentence,
     time_text,
 )
 from proffer.wire.ode import (
@@ -76,44 +78,50 @@ def is_library_content(component: Component | None, offer: Offer, placement: Pla
 
 def candidate_documents(trace: ScopeTrace) -> list[CandidateDoc]:
     """Return the candidates of a scope, with the reason of each as a sentence and in parts."""
-    return [candidate_document(verdict) for verdict in trace.candidates]
+    documents: list[CandidateDoc] = []
+    by_why: dict[int, CandidateDoc] = {}
+    for verdict in trace.candidates:
+        document = by_why.get(id(verdict.why)) if verdict.rank is None else None
+        if document is None:
+            document = by_why[id(verdict.why)] = candidate_document(verdict)
+        else:  # the rule of an earlier candidate
+            document = replace(document, id=verdict.id, name=verdict.name)
+        documents.append(document)
+    return documents
 
 
 def candidate_document(verdict: Verdict) -> CandidateDoc:
     """Return one candidate of a trace."""
-    verdict = verdict.with_tests()
     why = verdict.why
-    document = CandidateDoc(id=verdict.id, name=verdict.name, stage=verdict.stage, reason=verdict.reason)
-    if verdict.rank is not None:
-        document.rank = verdict.rank
-    if verdict.score is not None:
-        document.score = verdict.score
+    document = CandidateDoc(verdict.id, verdict.name, verdict.stage, sentence(verdict))
     if why.rule is not None:
-        document.rule = _named_document(why.rule)
-    if why.tests:
-        document.tests = why.tests
-    if why.others:
-        document.other_rules = [
-            RuleFailureDoc(
-                rule=_named_document(other.rule),
-                tests=list(other.tests) or UNSET,
-            )
-            for other in why.others
-            if other.rule is not None
-        ]
-    if len(why.audiences) == 1:
-        document.audience = _audience_document(why.audiences[0])
-    elif why.audiences:
-        document.audiences = [_audience_document(audience) for audience in why.audiences]
-    if why.cap is not None:
+        document.rule = NamedDoc(why.rule.id, why.rule.name)
+        if why.tests is not None:
+            document.tests = why.tests.results()
+        if why.others:
+            document.other_rules = [
+                RuleFailureDoc(
+                    rule=_named_document(other.rule),
+                    tests=UNSET if other.tests is None else other.tests.results(),
+                )
+                for other in why.others
+                if other.rule is not None
+            ]
+    elif why.by is not None:
+        document.by = _by_document(why.by, verdict)
+        if verdict.rank is not None and verdict.score is not None:
+            document.rank, document.score = verdict.rank, verdict.score
+    elif why.window is not None:
+        window = why.window.window
+        document.window = WindowDoc(time_text(window.start_us) or UNSET, time_text(window.end_us) or UNSET)
+    elif why.cap is not None:
         cap = why.cap
         resets_at = UNSET if cap.resets_us is None else time_text(cap.resets_us)
         document.cap = CapDoc(cap.name, cap.limit, cap.used, cap.per, resets_at)
-    if why.window is not None:
-        window = why.window.window
-        document.window = WindowDoc(time_text(window.start_us) or UNSET, time_text(window.end_us) or UNSET)
-    if why.by is not None:
-        document.by = _by_document(why.by, verdict)
+    elif len(why.audiences) == 1:
+        document.audience = _audience_document(why.audiences[0])
+    elif why.audiences:
+        document.audiences = [_audience_document(audience) for audience in why.audiences]
     return document
 
 

@@ -1,7 +1,6 @@
 """Compilation of rules, formulas and constraints into bound records."""
 
 from collections.abc import Mapping
-from contextlib import suppress
 
 from proffer.engine.compiled import (
     RULE_TYPES,
@@ -34,8 +33,7 @@ def bind_rule(rule: EligibilityRule, schema: Schema) -> BoundRule:
         compiled = RuleEvaluator(result)
         per_offer = any(path == "offer" or path.startswith("offer.") for path in result.reads)
         conjunction = _conjunction(result, per_offer=per_offer)
-        with suppress(RecursionError):  # too deep: the whole rule is the only reason
-            tests = rule_tests(result.checked, result.text)
+        tests = rule_tests(result.checked, result.text)
     return BoundRule(
         id=rule.id,
         name=rule.name,

@@ -8,6 +8,7 @@ _DIGITS_FROM = 256
 """From this many positions on, parsing binary digits is faster than setting bits."""
 
 _ONE = ord("1")
+_DIGIT_VALUES = bytes.maketrans(b"01", b"\0\1")
 
 
 def bits_of(positions: Iterable[int]) -> Bits:
@@ -30,6 +31,11 @@ def bits_of(positions: Iterable[int]) -> Bits:
 def without(bits: Bits, removed: Bits) -> Bits:
     """Return `bits & ~removed`, several times faster: no negative number is created."""
     return bits ^ (bits & removed)
+
+
+def flags_of(bits: Bits, size: int) -> bytes:
+    """Return a byte for each of `size` positions: 1 for those in the set, else 0."""
+    return format(bits, f"0{size}b").encode().translate(_DIGIT_VALUES)[::-1]
 
 
 def positions_of(bits: Bits) -> list[int]:

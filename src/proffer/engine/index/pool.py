@@ -3,15 +3,15 @@
 from bisect import bisect_right
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import compress
 from operator import is_
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from proffer.engine.compiled import BoundConstraint, BoundOffer, BoundRule
-from proffer.engine.index.bitset import Bits, bits_of, positions_of, without
+from proffer.engine.index.bitset import Bits, bits_of, flags_of, positions_of, without
 from proffer.engine.index.date_windows import Calendar, build_calendar
 from proffer.engine.index.index import PredicateIndex, build_index
 from proffer.engine.index.tie_break import order_ties
-from proffer.pql.index.rule_tests import RuleTests
 
 if TYPE_CHECKING:
     from proffer.engine.index.arrays import PoolArrays
@@ -60,25 +60,26 @@ class Pool:
     arrays: "PoolArrays | None"
     max_scalar_offers: int
     _by_name: tuple[int, ...] | None = field(default=None, init=False, repr=False)
-    _plain_rules: "list[PlainRule | None] | None" = field(default=None, init=False, repr=False)
+    _single_rules: list[BoundRule | None] | None = field(default=None, init=False, repr=False)
 
-    @property
-    def by_name(self) -> tuple[int, ...]:
-        """The positions by name, then public id; computed on first use."""
+    def positions_by_name(self, offers: Bits) -> list[int]:
+        """Return the positions in a set by name, then public id; the order is computed on first use."""
         if self._by_name is None:
             names = [(bound_offer.offer.name, bound_offer.offer.public_id) for bound_offer in self.offers]
             self._by_name = tuple(sorted(range(len(names)), key=names.__getitem__))
-        return self._by_name
+        if not offers:
+            return []
+        return list(compress(self._by_name, map(flags_of(offers, len(self.offers)).__getitem__, self._by_name)))
 
     @property
-    def plain_rules(self) -> "list[PlainRule | None]":
-        """By position, the only rule of an offer, if its tests must all hold and do not read the offer.
+    def single_rules(self) -> list[BoundRule | None]:
+        """By position, the rule of an offer that has only one, which does not read the offer.
 
         Computed on first use; None for all other offers.
         """
-        if self._plain_rules is None:
-            self._plain_rules = [_plain_rule(bound_offer.constraint) for bound_offer in self.offers]
-        return self._plain_rules
+        if self._single_rules is None:
+            self._single_rules = [_single_rule(bound_offer.constraint) for bound_offer in self.offers]
+        return self._single_rules
 
     def replace_index(self, index: PredicateIndex, calendar: Calendar) -> None:
         """Replace index and calendar by equivalent, faster ones."""
@@ -165,20 +166,10 @@ class Pool:
         return order_ties(seed, ties, first, self.id_hashes)
 
 
-class PlainRule(NamedTuple):
-    """A rule with its tests."""
-
-    rule: BoundRule
-    tests: RuleTests
-
-
-def _plain_rule(constraint: BoundConstraint | None) -> PlainRule | None:
+def _single_rule(constraint: BoundConstraint | None) -> BoundRule | None:
     if constraint is None or constraint.per_offer or constraint.missing or len(constraint.rules) != 1:
         return None
-    (rule,) = constraint.rules
-    if rule.tests is None or rule.tests.shape is not None or rule.tests.repeated is not None:
-        return None
-    return PlainRule(rule, rule.tests)
+    return constraint.rules[0]
 
 
 def top_offers_of(levels: Sequence[int], size: int) -> Bits:

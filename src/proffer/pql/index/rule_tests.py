@@ -5,9 +5,10 @@ else is computed when a rule fails and somebody asks.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from msgspec import UNSET, Struct, UnsetType
@@ -46,18 +47,38 @@ _COMPARISONS = frozenset({*_EXCHANGED, "notIn", "like"})
 class RuleTests:
     """The tests of one rule, in the order of its text.
 
-    `spans`: start and end of each test in the text, one after the other; −1 where there is none. `names`:
-    those of the subjects. `shape` is None if all tests must hold. `repeated`: names that several tests have.
+    `spans`: start and end of each test in the text, one after the other; −1 where there is none. `shape`
+    is None if all tests must hold. `names`: for each part, the name of the subject of which an index has
+    the result; empty for a part that is no single test, is negated, or shares its subject with a part that
+    has no other subject. A rule that is too deep has no tests.
     """
 
-    __slots__ = ("conditions", "names", "repeated", "shape", "spans", "text")
+    __slots__ = ("conditions", "names", "shape", "spans", "text")
 
     def __init__(
         self, text: str, spans: tuple[int, ...], conditions: tuple[Condition, ...], shape: "Shape | None"
     ) -> None:
         self.text, self.spans, self.conditions, self.shape = text, spans, conditions, shape
-        self.names = _shared_names(tuple([condition.name for condition in conditions]))
-        self.repeated = _repeated_names(conditions)
+        subjects = [subject_name(without_reading(condition.subject)) for condition in conditions]
+        counts: Counter[str] = Counter()
+        for part in self.parts:
+            part_subjects = {subjects[place] for place in _places(part)}
+            if len(part_subjects) == 1:  # a table of several subjects says nothing of each
+                counts.update(part_subjects)
+        self.names = _shared_names(
+            tuple(
+                conditions[part].name if isinstance(part, int) and part >= 0 and counts[subjects[part]] == 1 else ""
+                for part in self.parts
+            )
+        )
+
+    @property
+    def parts(self) -> "Sequence[Shape]":
+        """The parts that must all hold."""
+        shape = self.shape
+        if shape is None:
+            return range(len(self.conditions))
+        return shape[1] if isinstance(shape, tuple) and shape[0] == "and" else (shape,)
 
 
 @lru_cache(maxsize=_CACHE_SIZE)
@@ -66,26 +87,29 @@ def _shared_names(names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
-def _repeated_names(conditions: Sequence[Condition]) -> frozenset[str] | None:
-    """Return the names of subjects that several tests have, however each reads the value; None for none."""
-    names = [subject_name(without_reading(condition.subject)) for condition in conditions]
-    counts = Counter(names)
-    if len(counts) == len(names):
-        return None
-    return frozenset(condition.name for condition, name in zip(conditions, names, strict=True) if counts[name] > 1)
+def _places(shape: Shape) -> Iterator[int]:
+    """Yield the numbers of the tests of a shape."""
+    if isinstance(shape, int):
+        yield ~shape if shape < 0 else shape
+    else:
+        for part in shape[1]:
+            yield from _places(part)
 
 
 def rule_tests(rule: CheckedRule, text: str) -> RuleTests:
-    """Return the tests of a rule. Raises RecursionError on deep stacks."""
+    """Return the tests of a rule; none of a rule that is too deep for the stack."""
     leaves: list[Node] = []
-    shape = _shape_of(rule.core, leaves, negated=False)
-    must_all_hold = shape == 0 or shape == ("and", tuple(range(len(leaves))))
-    return RuleTests(
-        text,
-        tuple([place for leaf in leaves for place in _span_of(leaf, text)]),
-        tuple([condition_on(subject_of_test(leaf) or leaf, leaf) for leaf in leaves]),
-        None if must_all_hold else shape,
-    )
+    try:
+        shape = _shape_of(rule.core, leaves, negated=False)
+        must_all_hold = shape == 0 or shape == ("and", tuple(range(len(leaves))))
+        return RuleTests(
+            text,
+            tuple([place for leaf in leaves for place in _span_of(leaf, text)]),
+            tuple([condition_on(subject_of_test(leaf) or leaf, leaf) for leaf in leaves]),
+            None if must_all_hold else shape,
+        )
+    except RecursionError:
+        return RuleTests(text, (), (), None)
 
 
 def _shape_of(node: Node, leaves: list[Node], *, negated: bool) -> Shape:
@@ -148,22 +172,35 @@ class RuleTestResult(Struct, frozen=True, omit_defaults=True, gc=False):
     branch: tuple[int, int] | UnsetType = UNSET
 
 
-class IndexedFailures(Struct, frozen=True, gc=False):
-    """The failing tests of a rule whose tests must all hold, by the names of their subjects."""
+FailuresBySubject: TypeAlias = Mapping[str, bytes]
+"""Name of a subject → byte for each position of an index: 1 where a predicate on the subject fails."""
+NOT_INDEXED: FailuresBySubject = MappingProxyType({})
+"""The failures where no index covers the rule."""
+
+
+class RuleFailures(Struct, gc=False):
+    """The tests that make a rule false, evaluated when they are first read.
+
+    `failing` are the results of an index, in which the rule is at `position`. If no test makes the rule
+    false, but a fault in a part that does not decide its result, the whole rule is the test.
+    """
 
     tests: RuleTests
-    subjects: Sequence[str]
     evaluator: "RuleTestEvaluator"
+    failing: FailuresBySubject = NOT_INDEXED
+    position: int = 0
+    _results: list[RuleTestResult] | None = None
 
-    def __len__(self) -> int:
-        return len(self.subjects)
+    def results(self) -> list[RuleTestResult]:
+        if self._results is None:
+            text = self.tests.text
+            self._results = self.evaluator.failures(self.tests, self.failing, self.position) or [
+                RuleTestResult(text, False, (0, len(text)))
+            ]
+        return self._results
 
-    def __iter__(self) -> Iterator[RuleTestResult]:
-        for place in sorted(map(self.tests.names.index, self.subjects)):
-            yield self.evaluator.result(self.tests, place)
 
-
-class _Operands(Struct, frozen=True):
+class _Operands(Struct, frozen=True, gc=False):
     """What a test compares, as it is shown: the field's value, and a comparand that is no constant."""
 
     value: Any
@@ -211,7 +248,8 @@ class RuleTestEvaluator:
     ) -> RuleTestResult:
         """Return the result of a test with its words and values."""
         condition = tests.conditions[place]
-        words, operands = _words_of(condition), self._operands_of(condition)
+        words = condition.words or _words_of(condition)
+        operands = self._operands.get(condition.name) or self._operands_of(condition, words)
         start, end = tests.spans[2 * place], tests.spans[2 * place + 1]
         return RuleTestResult(
             print_tree(condition.subject) if start < 0 else tests.text[start:end],
@@ -226,37 +264,28 @@ class RuleTestEvaluator:
             branch,
         )
 
-    def _operands_of(self, condition: Condition) -> _Operands:
-        operands = self._operands.get(condition.name)
-        if operands is None:
-            words = _words_of(condition)
-            value = FAULT if words.field is None else self._evaluate(words.field)
-            comparand = UNSET if words.comparand is None else _shown(self._evaluate(words.comparand))
-            operands = _Operands(_shown(value), value is None, comparand)
-            self._operands[condition.name] = operands
+    def _operands_of(self, condition: Condition, words: "_Words") -> _Operands:
+        value = FAULT if words.field is None else self._evaluate(words.field)
+        comparand = UNSET if words.comparand is None else _shown(self._evaluate(words.comparand))
+        operands = self._operands[condition.name] = _Operands(_shown(value), value is None, comparand)
         return operands
 
     def failures(
-        self, tests: RuleTests, subjects: Sequence[str] = (), indexed: frozenset[str] = frozenset()
+        self, tests: RuleTests, failing: FailuresBySubject = NOT_INDEXED, position: int = 0
     ) -> list[RuleTestResult]:
         """Return the tests that make a rule false; none if it holds.
 
-        Of an `and` these are all that fail, of an `or` those of each alternative. An index may have the
-        results of predicates that must hold: `indexed` are the names of their subjects, `subjects` those
-        of which one fails.
+        Of an `and` these are all that fail, of an `or` those of each alternative. `failing`: see
+        `RuleFailures`.
         """
-        answered = indexed if tests.repeated is None else indexed - tests.repeated
-        shape, names = tests.shape, tests.names
-        parts: Sequence[Shape] = range(len(names))
-        if shape is not None:
-            parts = shape[1] if isinstance(shape, tuple) and shape[0] == "and" else (shape,)
         results: list[RuleTestResult] = []
-        for number, part in enumerate(parts, 1):
-            if isinstance(part, int) and part >= 0 and names[part] in answered:
-                if names[part] in subjects:
-                    results.append(self.result(tests, part))
-            else:
+        for number, (part, name) in enumerate(zip(tests.parts, tests.names, strict=True), 1):
+            flags = failing.get(name)
+            if flags is None:
                 results += self._failures_of(tests, part, number, None) or ()
+            elif flags[position]:
+                assert isinstance(part, int)
+                results.append(self.result(tests, part))
         return results
 
     def _failures_of(
@@ -308,21 +337,15 @@ class _Words(Struct, frozen=True):
 
 def _words_of(condition: Condition) -> _Words:
     """Return the words of a test, which are kept as long as the condition."""
-    words: _Words | None = condition.words
-    if words is None:
-        words = _new_words(condition)
-        object.__setattr__(condition, "words", words)
-    return words
-
-
-def _new_words(condition: Condition) -> _Words:
     field, operator, wanted, comparand = _find_words(condition)
     if isinstance(wanted, list):
         wanted = [_shown(item) for item in wanted]
     elif wanted is not UNSET:
         wanted = _shown(wanted)
     field_text = print_tree(field).removeprefix("profile.") if field is not None and _is_path(field) else UNSET
-    return _Words(field, operator, wanted, comparand, field_text)
+    words = _Words(field, operator, wanted, comparand, field_text)
+    object.__setattr__(condition, "words", words)
+    return words
 
 
 _Found: TypeAlias = tuple[Node | None, str | UnsetType, Any, Node | None]
