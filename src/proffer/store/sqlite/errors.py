@@ -1,5 +1,6 @@
 """Conversion of SQLite errors to StoreUnavailable, and the error of a file that was replaced."""
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ class FileIdentity:
     """Identity of an open database file. What is written to a file without its name is lost."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path.absolute()
+        self._path = str(path.absolute())
         self._identity = self._read()
 
     def check(self) -> None:
@@ -29,7 +30,7 @@ class FileIdentity:
             raise FileReplaced(_replaced("replaced by another"))
 
     def _read(self) -> tuple[int, int]:
-        status = self._path.stat()
+        status = os.stat(self._path)  # noqa: PTH116 - before every transaction: takes half the time of `Path.stat`
         return status.st_dev, status.st_ino
 
 

@@ -111,7 +111,7 @@ class GroupCommitter:
         self._connection = connection
         self._write_lock = write_lock
         self._to_error = to_error
-        self._patience_ms = patience_ms
+        self._patience_ms = self._busy_timeout_ms = patience_ms
         self._turns = Turns(wait_s)
         self._check_file = check_file
         self._queue: queue.SimpleQueue[_Group | None] = queue.SimpleQueue()
@@ -214,14 +214,9 @@ class GroupCommitter:
                 return None
         except OSError:
             return None  # the thread retries and reports it
-        connection = self._connection
         try:
             self._check_file()
-            connection.execute("PRAGMA busy_timeout = 0")  # the loop must not block
-            try:
-                connection.execute("BEGIN IMMEDIATE")
-            finally:
-                connection.execute(f"PRAGMA busy_timeout = {self._patience_ms}")
+            self._begin(0)  # the loop must not block
             self._turns.begin(write.turn for write in group)
             return self._execute(group)
         except BaseException as error:
@@ -231,6 +226,13 @@ class GroupCommitter:
             if not isinstance(error, Exception):
                 raise
             return None  # the thread retries each singly
+
+    def _begin(self, busy_timeout_ms: int) -> None:
+        """Begin a transaction, and wait this long for other writers; the setting stays for the next ones."""
+        if busy_timeout_ms != self._busy_timeout_ms:
+            self._connection.execute(f"PRAGMA busy_timeout = {busy_timeout_ms}")
+            self._busy_timeout_ms = busy_timeout_ms
+        self._connection.execute("BEGIN IMMEDIATE")
 
     def close(self) -> None:
         """Finish all submitted writes, then end the thread. Blocks."""
@@ -298,7 +300,7 @@ class GroupCommitter:
             try:
                 stack.enter_context(self._write_lock.held())
                 self._check_file()
-                self._connection.execute("BEGIN IMMEDIATE")
+                self._begin(self._patience_ms)
             except (sqlite3.Error, OSError) as error:
                 raise _TransactionNotBegun(str(error)) from error
             self._turns.begin(write.turn for write in group)
