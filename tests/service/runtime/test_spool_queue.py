@@ -1,5 +1,6 @@
 """Queues over a spool: one event that cannot be recorded does not hold up the others."""
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -53,3 +54,32 @@ async def test_events_stay_while_the_database_is_away(tmp_path: Path) -> None:
     await queue.drain()
     assert recorded == [b"first"]
     assert (queue.reason(), list(tmp_path.iterdir())) == (None, [])
+
+
+async def test_a_drain_that_is_cancelled_waits_for_the_write_in_progress(tmp_path: Path) -> None:
+    """Until it has ended, no other process can take the file and record the events a second time."""
+    recorded: list[bytes] = []
+    has_begun, may_end = asyncio.Event(), asyncio.Event()
+
+    async def put_slowly(events: Sequence[bytes]) -> None:
+        has_begun.set()
+        await may_end.wait()
+        recorded.extend(events)
+
+    async def put(events: Sequence[bytes]) -> None:
+        recorded.extend(event for event in events if event not in recorded)
+
+    queue = SpoolQueue(TextSpool(tmp_path, 1_000_000), put_slowly)
+    await queue.add([b"first"])
+    drain = asyncio.create_task(queue.drain())
+    await has_begun.wait()
+    drain.cancel()
+    await asyncio.wait([drain], timeout=0.05)
+    other = SpoolQueue(TextSpool(tmp_path, 1_000_000), put)
+    await other.drain()
+    assert (drain.done(), recorded) == (False, [])
+    may_end.set()
+    with pytest.raises(asyncio.CancelledError):
+        await drain
+    await other.drain()
+    assert recorded == [b"first"]

@@ -1,8 +1,8 @@
 """Queue of events that wait on disk for the database."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from typing import Generic
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from typing import Any, Generic
 
 from proffer.errors import Busy, Unavailable
 from proffer.store.errors import StoreUnavailable
@@ -51,18 +51,21 @@ class SpoolQueue(Generic[Event]):
         reading = _read_next(batches)
         while (batch := await reading) is not None:
             reading = _read_next(batches)  # during the write
-            try:
-                await self._record(batch)
-            except (Unavailable, Busy):
-                raise
-            except Exception:  # noqa: BLE001 - one event must not hold up the others
-                await self._record_singly(file, batch)
+            await _finish(self._record_batch(file, batch))
         kept_path = file.finish()
         if kept_path is not None:
             log_warning(
                 f"a spool file with {self._spool.content} is damaged: what could be read is recorded, "
                 f"and the file is kept as `{kept_path}`"
             )
+
+    async def _record_batch(self, file: WaitingFile[Event], batch: Sequence[Event]) -> None:
+        try:
+            await self._record(batch)
+        except (Unavailable, Busy):
+            raise
+        except Exception:  # noqa: BLE001 - one event must not hold up the others
+            await self._record_singly(file, batch)
 
     async def _record_singly(self, file: WaitingFile[Event], events: Sequence[Event]) -> None:
         for event in events:
@@ -108,6 +111,19 @@ class SpoolQueue(Generic[Event]):
     async def close(self) -> None:
         """Finish the writes in progress; the events stay for the next process."""
         await self._spool.seal()
+
+
+async def _finish(work: Coroutine[Any, Any, None]) -> None:
+    """Await this work to its end, even when the caller is cancelled.
+
+    Until then its file stays locked, so that no other process records the same events meanwhile.
+    """
+    task = asyncio.create_task(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise
 
 
 def _read_next(batches: Iterator[Sequence[Event]]) -> "asyncio.Task[Sequence[Event] | None]":
