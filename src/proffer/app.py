@@ -68,7 +68,7 @@ from proffer.service.library.objects import CatalogService
 from proffer.service.library.registry import ContainerRegistry
 from proffer.service.library.schemas import SchemaService
 from proffer.service.monitoring import Monitoring
-from proffer.service.rules.stored_fields import StoredFields, sample_customers
+from proffer.service.rules.stored_fields import StoredFields, sample_pages
 from proffer.service.runtime.clock import Clock, wall_clock
 from proffer.service.runtime.spool_queue import SpoolQueue
 from proffer.service.runtime.tokens import TokenService
@@ -262,7 +262,8 @@ async def copy_in_memory(settings: Settings, organisation: str, sandbox: str) ->
                             stamped_us=customer.modified_us,
                             attributes=customer.attributes,
                         )
-                        for customer in await sample_customers(store, container.id)
+                        async for page in sample_pages(store, container.id)
+                        for customer in page
                     ],
                     now_us=wall_clock(),
                 )

@@ -6,7 +6,7 @@ the extra `columns` and is not imported here.
 """
 
 from proffer.pql.cases import CaseResult, run_case
-from proffer.pql.check.observed import observed_type
+from proffer.pql.check.observed import Observation, observed_type
 from proffer.pql.check.schema import XDM_FIELDS, Schema, parse_type, schema_with
 from proffer.pql.compile import (
     CompiledFormula,
@@ -35,6 +35,7 @@ __all__ = [
     "EncounterKind",
     "Environment",
     "ExplainStep",
+    "Observation",
     "Schema",
     "Severity",
     "changes_of_meaning",

@@ -74,7 +74,7 @@ async def test_the_fields_of_all_profiles_are_known_as_soon_as_there_are_any() -
 async def test_only_a_bounded_number_of_many_profiles_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     """The newest are among them; they are not read again while their number stays about the same."""
     monkeypatch.setattr(module, "MAX_CUSTOMERS", 40)
-    monkeypatch.setattr(module, "_PAGE", 10)
+    monkeypatch.setattr(module, "_NEWEST", 10)
     monkeypatch.setattr(module, "_REUSE", 1_000_000)
     store = CountingStore()
     async with open_services(store):

@@ -14,12 +14,17 @@ _SHAPES = {str: Shape.TEXT, bool: Shape.BOOLEAN, int: Shape.NUMBER, float: Shape
 
 
 @dataclass(slots=True)
-class _Observation:
+class Observation:
     """The values at one path: their scalar types, the fields of objects, and the items of arrays."""
 
     shapes: set[Shape] = field(default_factory=set)
-    fields: dict[str, "_Observation"] | None = None
-    items: "_Observation | None" = None
+    fields: dict[str, "Observation"] | None = None
+    items: "Observation | None" = None
+
+    def add_all(self, documents: Iterable[Mapping[str, Any]]) -> None:
+        """Add profiles."""
+        for document in documents:
+            self.add(document)
 
     def add(self, value: Any, depth: int = 0) -> None:
         if depth == _MAX_DEPTH:
@@ -28,9 +33,9 @@ class _Observation:
             self.fields = {} if self.fields is None else self.fields
             for name, inner in value.items():
                 if len(self.fields) <= _MAX_NAMES:
-                    self.fields.setdefault(name.removeprefix("xdm:"), _Observation()).add(inner, depth + 1)
+                    self.fields.setdefault(name.removeprefix("xdm:"), Observation()).add(inner, depth + 1)
         elif isinstance(value, list):
-            self.items = self.items or _Observation()
+            self.items = self.items or Observation()
             for inner in value[:_MAX_ITEMS]:
                 self.items.add(inner, depth + 1)
         elif value is not None:
@@ -53,9 +58,8 @@ class _Observation:
 
 def observed_type(documents: Iterable[Mapping[str, Any]]) -> Type:
     """Return the type of these profiles: all their fields, by path; `ANY` without profiles."""
-    observation = _Observation()
-    for document in documents:
-        observation.add(document)
+    observation = Observation()
+    observation.add_all(documents)
     return observation.type
 
 

@@ -40,9 +40,8 @@ IS_AUDIENCE = Precondition(kind=EntityKind.AUDIENCE)
 EXACT_BELOW = 1_000_000
 """Below this number of customers an estimate evaluates all of them."""
 _SAMPLE_SIZE = 100_000
-_PAGE = 500
-_ESTIMATE_PAGE = 100
-"""Customers that an estimate holds at once."""
+_PAGE = 200
+"""Customers that are held, and written, at once."""
 _PREVIEW_SIZE = 100
 _Z_95 = 1.96
 
@@ -239,7 +238,7 @@ class AudienceService:
         self, state: ContainerState, rule: AdHocRule, preview: list[tuple[IdentityKey, ...]]
     ) -> tuple[int, int]:
         evaluated = matched = after = 0
-        while page := await self._store.page(state.container.id, after, _ESTIMATE_PAGE):
+        while page := await self._store.page(state.container.id, after, _PAGE):
             matched += await self._count_matches(state, rule, page, preview)
             evaluated, after = evaluated + len(page), page[-1].key
         return evaluated, matched
@@ -249,8 +248,8 @@ class AudienceService:
     ) -> tuple[int, int]:
         generator = random.Random(high)  # noqa: S311 - a sample; seeded, so repeatable until customers are added
         evaluated = matched = 0
-        for _ in range(0, _SAMPLE_SIZE, _ESTIMATE_PAGE):
-            keys = [generator.randint(low, high) for _ in range(_ESTIMATE_PAGE)]
+        for _ in range(0, _SAMPLE_SIZE, _PAGE):
+            keys = [generator.randint(low, high) for _ in range(_PAGE)]
             page = await self._store.customers_by_key(state.container.id, keys)
             matched += await self._count_matches(state, rule, page, preview)
             evaluated += len(page)

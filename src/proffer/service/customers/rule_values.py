@@ -8,6 +8,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,7 +24,7 @@ from proffer.service.library.customer_rules import CustomerSchema
 from proffer.service.library.library import ContainerState
 from proffer.service.rules.check import compile_expression, expressions_of, schema_of
 from proffer.service.rules.schema_changes import rule_label
-from proffer.service.rules.stored_fields import sample_customers
+from proffer.service.rules.stored_fields import sample_pages
 from proffer.service.runtime.clock import Clock
 from proffer.store.ports import StoreReader
 
@@ -205,12 +206,13 @@ class CustomerSampling:
         values = RuleValues(state.customer_schema, [observed_rule(state, "", compiled)], now_us)
         evaluated = 0
         async with self._lock:
-            customers = await sample_customers(self._store, container_id)
             until = time.monotonic() + MAX_SECONDS
-            while evaluated < len(customers) and time.monotonic() < until:
-                page = customers[evaluated : evaluated + _SLICE]
-                await observe_page(self._store, container_id, values, page, now_us - EVENT_LIMITS.max_age_us)
-                evaluated += len(page)
+            async with aclosing(sample_pages(self._store, container_id, _SLICE)) as pages:
+                async for page in pages:
+                    if time.monotonic() >= until:
+                        break
+                    await observe_page(self._store, container_id, values, page, now_us - EVENT_LIMITS.max_age_us)
+                    evaluated += len(page)
         findings = [finding for finding in values.findings if finding.kind is EncounterKind.INCOMPARABLE]
         return SampledFindings(total=total, evaluated=evaluated, findings=findings)
 

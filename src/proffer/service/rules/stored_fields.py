@@ -7,10 +7,11 @@ import asyncio
 import random
 import time
 from collections import defaultdict
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 
 from proffer.model.customer import Customer
-from proffer.pql import observed_type
+from proffer.pql import Observation
 from proffer.pql.check.types import ANY, Type
 from proffer.store.errors import StoreUnavailable
 from proffer.store.ports import StoreReader
@@ -18,7 +19,8 @@ from proffer.store.ports import StoreReader
 MAX_CUSTOMERS = 2_000
 """Most customers that are read."""
 _SAMPLER = random.Random()  # noqa: S311 - a sample
-_PAGE = 500
+_NEWEST = 500
+"""Customers of a sample that are the newest; the others are chosen by chance."""
 _REUSE = 20
 """A result is reused for this many times as long as it took, unless the number of customers changes by 5 %."""
 
@@ -39,29 +41,32 @@ class StoredFields:
                 total, _, _ = await self._store.customer_count(container_id)
                 observation = self._observations.get(container_id)
                 if observation is None or not observation.is_current(total, begun):
-                    profiles = [customer.attributes for customer in await sample_customers(self._store, container_id)]
-                    observed = await asyncio.to_thread(observed_type, profiles)
+                    fields = Observation()
+                    async for page in sample_pages(self._store, container_id):
+                        await asyncio.to_thread(fields.add_all, [customer.attributes for customer in page])
                     ended = time.monotonic()
-                    observation = _ObservedType(observed, total, ended + _REUSE * (ended - begun))
+                    observation = _ObservedType(fields.type, total, ended + _REUSE * (ended - begun))
                     self._observations[container_id] = observation
             except StoreUnavailable:
                 return ANY
             return observation.type
 
 
-async def sample_customers(store: StoreReader, container_id: str) -> list[Customer]:
-    """Return customers with attributes: all of up to `MAX_CUSTOMERS`, else the newest page and a random sample."""
+async def sample_pages(
+    store: StoreReader, container_id: str, page_size: int = 100
+) -> AsyncGenerator[Sequence[Customer], None]:
+    """Yield pages of customers with attributes: all of up to `MAX_CUSTOMERS`, else the newest and a random sample."""
     total, lowest, highest = await store.customer_count(container_id)
-    customers: list[Customer] = []
-    after = 0 if total <= MAX_CUSTOMERS else max(highest - _PAGE, 0)
-    while len(customers) < MAX_CUSTOMERS and (page := await store.page(container_id, after, _PAGE)):
-        customers += page
-        after = page[-1].key
-    if total > MAX_CUSTOMERS:
-        for _ in range(_PAGE, MAX_CUSTOMERS, _PAGE):
-            keys = [_SAMPLER.randint(lowest, highest) for _ in range(_PAGE)]
-            customers += await store.customers_by_key(container_id, keys)
-    return [customer for customer in customers if customer.attributes]
+    is_sample = total > MAX_CUSTOMERS
+    after, wanted = (max(highest - _NEWEST, 0), _NEWEST) if is_sample else (0, MAX_CUSTOMERS)
+    count = 0
+    while count < wanted and (page := await store.page(container_id, after, min(page_size, wanted - count))):
+        yield [customer for customer in page if customer.attributes]
+        count, after = count + len(page), page[-1].key
+    if is_sample:
+        for start in range(wanted, MAX_CUSTOMERS, page_size):
+            keys = [_SAMPLER.randint(lowest, highest) for _ in range(min(page_size, MAX_CUSTOMERS - start))]
+            yield [each for each in await store.customers_by_key(container_id, keys) if each.attributes]
 
 
 @dataclass(frozen=True, slots=True)
