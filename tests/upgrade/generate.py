@@ -19,9 +19,12 @@ from pathlib import Path
 from typing import Any
 
 import proffer
-from proffer.app import DEV_ORGANISATION, DEV_SANDBOX, Services, open_store
+from proffer.app import DEV_CONTAINER, DEV_ORGANISATION, DEV_SANDBOX, Services, open_store
 from proffer.auth.principal import Permission
 from proffer.config import Settings
+from proffer.model.instance import format_timestamp
+from proffer.pql import MEANING_VERSION
+from proffer.store.sqlite.migrate import newest_version
 from support.own_postgres import own_postgres
 from support.process import PROFFER, environment
 from support.server import create
@@ -57,17 +60,13 @@ def main(name: str) -> None:
         work = Path(made)
         fixtures = work / "fixtures"
         fixtures.mkdir()
-        _write_json(fixtures / "version.json", {"commit": _commit(), "version": proffer_version()})
+        version = {"commit": _commit(), "version": name, "schema": newest_version(), "meaning": MEANING_VERSION}
+        _write_json(fixtures / "version.json", version)
         _store_sqlite(work, fixtures)
         _store_postgres(work, fixtures)
         shutil.copytree(fixtures, folder)
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     sys.stdout.write(f"{folder}: {size:,} bytes\n")
-
-
-def proffer_version() -> str:
-    ran = subprocess.run([*PROFFER, "--version"], check=True, capture_output=True, text=True)
-    return ran.stdout.split()[-1]
 
 
 def _commit() -> str:
@@ -159,6 +158,8 @@ def _installation(database: str, spool: Path) -> Document:
                 create(client, document["@id"].split(":")[1], document)
         facts = run_scenario(client)
         _edit(client)
+    facts["dropped"] = asyncio.run(_dropped(database, facts))
+    facts["audiencesEvaluated"] = asyncio.run(_evaluate_audiences(database))
     tokens = asyncio.run(_tokens(database))
     with serving(database, spool, ASKED_US) as client:
         facts["answers"] = answers(client)
@@ -184,6 +185,29 @@ def _edit(client: Any) -> None:
     assert renamed.status_code == 200, renamed.text
     deleted = client.delete(f"{DPS}/tags/xcore:tag:b9")
     assert deleted.status_code == 200, deleted.text
+
+
+async def _evaluate_audiences(database: str) -> str:
+    """Evaluate the audiences as a server does, once it has the lease; return the time."""
+    services = Services(await open_store(Settings(database=database)), lambda: STORED_US)
+    await services.registry.catch_up()
+    await services.audience_schedule.run_due()
+    last = await services.audience_schedule.last(DEV_CONTAINER)
+    assert last is not None
+    await services.stop()
+    return format_timestamp(last.finished_us)
+
+
+async def _dropped(database: str, facts: Document) -> dict[str, list[tuple[int, ...]]]:
+    """Return the recorded numbers of dropped candidates of each scope, by decision."""
+    store = await open_store(Settings(database=database))
+    dropped = {}
+    for proposition in facts["decisions"]:
+        event = await store.decision_event(DEV_CONTAINER, proposition)
+        assert event is not None
+        dropped[proposition] = [answer.dropped for answer in event.answers if answer is not None]
+    await store.close()
+    return {proposition: counts for proposition, counts in dropped.items() if any(counts)}
 
 
 async def _tokens(database: str) -> list[dict[str, str]]:

@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import json
 import sqlite3
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cache
@@ -12,7 +13,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import asyncpg
+import pytest
 
+from proffer.store.sqlite.migrate import newest_version
 from support.postgres import new_database
 
 KINDS = ("sqlite", "postgres")
@@ -32,6 +35,16 @@ class StoredVersion:
         """The commit whose code wrote the fixtures."""
         return str(self.read("version")["commit"])
 
+    @property
+    def schema(self) -> int:
+        """The last migration of the databases. The code of 0.1.0 did not write it into `version.json`."""
+        return int(self.read("version").get("schema", 3))
+
+    @property
+    def meaning(self) -> int:
+        """The version of the meaning of rules by which it decided; like events, 1 without it."""
+        return int(self.read("version").get("meaning", 1))
+
     def read(self, name: str) -> Any:
         """Return the content of a JSON file by its name without suffix."""
         return json.loads((self.folder / f"{name}.json").read_text(encoding="utf-8"))
@@ -49,6 +62,17 @@ class Installation:
 
 
 VERSIONS = [StoredVersion(path.parent) for path in sorted(Path(__file__).parent.glob("*/version.json"))]
+VERSIONS_TO_MIGRATE = [version for version in VERSIONS if version.schema < newest_version()]
+
+
+def for_versions(versions: Sequence[StoredVersion]) -> pytest.MarkDecorator:
+    """Return the mark of a test, or of a module, that only these versions are for."""
+    return pytest.mark.parametrize("version", versions, indirect=True, ids=str)
+
+
+def versions_with(fact: str) -> list[StoredVersion]:
+    """Return the versions whose scenario has this fact."""
+    return [version for version in VERSIONS if fact in version.read("sqlite")]
 
 
 def copy_installation(version: StoredVersion, kind: str, folder: Path) -> Installation:

@@ -11,8 +11,10 @@ HTML, JSON, TEXT = (f"{NAMESPACE}content-component-{kind}" for kind in ("html", 
 HOME, CARD, MAIL = (f"xcore:offer-placement:{key}" for key in ("a1", "a2", "a3"))
 SHOP, VOUCHER = (f"xcore:tag:{key}" for key in ("b1", "b2"))
 FALLBACK = "xcore:fallback-offer:d1"
-LOCALS, GOLD_CLUB, BUYERS = (f"4afe34ae-8c98-4513-8a1d-67ccaa54bc0{n}" for n in range(3))
-"""Audiences: by a rule over attributes, by a list, and by a rule over events."""
+LOCALS, GOLD_CLUB, BUYERS, NEWCOMERS = (f"4afe34ae-8c98-4513-8a1d-67ccaa54bc0{n}" for n in range(4))
+"""Audiences: by a rule over attributes, by a list, by a rule over events, and by a rule over the time."""
+NO_JSON = "xcore:personalized-offer:c"
+"""An offer that is only in the data of 0.1.0: its JSON content is not JSON, and is not delivered any more."""
 CITY_IS_ULM = {
     "nodeType": "fnApply",
     "fnName": "=",
@@ -113,6 +115,11 @@ def _cap(limit: int, scope: str = "global", entity: str = "offer", **more: Any) 
     return {"xdm:limit": limit, "xdm:scope": scope, "xdm:entity": entity, **members}
 
 
+def _threshold(formula: str) -> Document:
+    """A limit in total that a formula gives for each decision."""
+    return {"xdm:dynamicCappingThresholdQuery": formula, "xdm:scope": "global", "xdm:entity": "offer"}
+
+
 def _caps(*caps: Document) -> dict[str, Any]:
     return {"frequencyCappingConstraints": list(caps)}
 
@@ -147,6 +154,7 @@ def _criterion(collection: str, *placements: str, **more: Any) -> Document:
 def library() -> Document:
     """Return the documents as in a library file. Ids are short; each kind has its own first letter."""
     month = {"xdm:enabled": True, "xdm:unit": "month", "xdm:unitCount": 1}
+    february = {"startDate": "2026-02-01T00:00:00Z", "endDate": "2026-03-01T00:00:00Z"}
     return {
         "placements": [
             _placement(HOME, "Home page", "web", HTML),
@@ -189,13 +197,6 @@ def library() -> Document:
             _offer("9", "Gold club", 16, constraint=_in_audience(GOLD_CLUB)),
             _offer("a", "Leipzig fair", 5, characteristics={"city": "Leipzig"}, tags=[VOUCHER]),
             _offer("b", "Over", 99, constraint={"xdm:endDate": "2025-12-31T23:00:00Z"}),
-            # Content for JSON that is not JSON: it was accepted with a warning, and such offers stay.
-            _offer(
-                "c",
-                "Card that is no JSON",
-                50,
-                representations=[_content(CARD, JSON, '{"title": "Sale", oops', "application/json", "en")],
-            ),
             _offer(
                 "d",
                 "Subject line",
@@ -213,9 +214,15 @@ def library() -> Document:
             _offer("21", "Rush by place", 30, **_caps(_cap(10**6, "profile"), _cap(30))),
             _offer("22", "Rush by name", 20, cappingConstraint={"xdm:globalCap": 30}),
             _offer("23", "Rush for each place", 10, **_caps(_cap(30, entity="placement"))),
+            # Since 0.2.0.
+            _offer("31", "More in Ulm", 90, **_caps(_threshold('if(homeAddress.city = "Ulm", 2, 1)'))),
+            _offer("32", "Once each in February", 80, **_caps(_cap(1, "profile", **february))),
+            _offer("33", "Once each person", 70, **_caps(_cap(1, "profile"))),
+            _offer("34", "Seen once", 60, **_caps(_cap(1, events=["impression"]))),
+            _offer("35", "Newcomers", 50, constraint=_in_audience(NEWCOMERS)),
         ],
         "collections": [
-            _collection("c1", "Rules", [*"123456789abc", "d"]),
+            _collection("c1", "Rules", [*"123456789ab", "d"]),
             _collection("c2", "Limits", ["11", "12", "13", "14", "15"]),
             _collection("c3", "To reserve", ["16"]),
             _collection("c4", "Rush", ["21", "22", "23"]),
@@ -226,6 +233,7 @@ def library() -> Document:
                 "xdm:ids": [VOUCHER],
             },
             _collection("c6", "For all", ["1"]),
+            _collection("c7", "Persons", ["31", "32", "33", "34", "35"]),
         ],
         "fallbacks": [
             {
@@ -262,5 +270,6 @@ def library() -> Document:
                 _criterion("c5", HOME, rank={"xdm:priority": 1}),
             ),
             _decision("ad6", "For all", _criterion("c6", HOME, CARD)),
+            _decision("ad7", "Persons", _criterion("c7", HOME)),
         ],
     }

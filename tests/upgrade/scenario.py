@@ -5,15 +5,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic_ns
 from typing import Any
+from unittest.mock import patch
 
 from starlette.testclient import TestClient
 
 from proffer.app import DEV_CONTAINER, create_app
 from proffer.config import Settings
+from proffer.model.events import edge_token, item_token, new_decision_id
 from proffer.wire.scope import encode_scope
 from support.customers import identities, ingest, person
 from support.server import ODE
-from upgrade.library import BUYERS, CARD, GOLD_CLUB, HOME, LOCALS, MAIL, decision_id
+from upgrade.library import BUYERS, CARD, GOLD_CLUB, HOME, LOCALS, MAIL, NEWCOMERS, decision_id, offer_id
 
 Document = dict[str, Any]
 
@@ -23,7 +25,11 @@ HOUR_US = 3_600_000_000
 ASKED_US = STORED_US + HOUR_US
 """The time of the queries: the same day, week and month."""
 DATASTREAM = "6f2b1a53-0d8e-4c0f-9b52-8a3f2f4a7c11"
-RULES, LIMITS, RESERVED, RUSH, NEAR, FOR_ALL = (decision_id(f"ad{number}") for number in range(1, 7))
+RULES, LIMITS, RESERVED, RUSH, NEAR, FOR_ALL, PERSONS = (decision_id(f"ad{number}") for number in range(1, 8))
+ANN_BY_PHONE = {"Phone": "+49341001"}
+"""An identity without a customer that is named together with Ann: it counts for her, and reads nothing of her."""
+GUEST = {"Email": "guest@example.org", "Phone": "+49341002"}
+"""Two identities of nobody that are named together: they count as one person without a customer."""
 PLACEMENTS = {"home": HOME, "card": CARD, "mail": MAIL}
 _DECISION_TYPE = (
     'application/vnd.adobe.xdm+json; schema="https://ns.adobe.com/experience/'
@@ -45,9 +51,15 @@ def serving(database: str, spool: Path, start_us: int = ASKED_US, *, dev: bool =
         yield client
 
 
-def request(*scopes: tuple[str, str], who: str, count: int = 5, phone: bool = False, **members: Any) -> Document:
-    """Return a decision request for one customer: decisions, each with a placement."""
-    profile: Document = {"xdm:identityMap": {"Email": [{"xdm:id": who}]}}
+def request(
+    *scopes: tuple[str, str], who: str | Mapping[str, str], count: int = 5, phone: bool = False, **members: Any
+) -> Document:
+    """Return a decision request for one customer: decisions, each with a placement.
+
+    `who`: the email address, or ids by namespace.
+    """
+    named = {"Email": who} if isinstance(who, str) else who
+    profile: Document = {"xdm:identityMap": {namespace: [{"xdm:id": key}] for namespace, key in named.items()}}
     if phone:
         data = {"kind": "phone"}
         profile["xdm:contextData"] = [{"@type": "https://ns.adobe.com/acme/device;version=1", "xdm:data": data}]
@@ -105,6 +117,11 @@ QUESTIONS: Mapping[str, Document] = {
     "what is reserved": request((RESERVED, "home"), who="eve@example.org"),
     "a formula": request((NEAR, "home"), who="ann@example.org", count=20),
     "a formula for a child": request((NEAR, "home"), who="ben@example.org", count=20),
+    "a person who had everything": request((PERSONS, "home"), who="eve@example.org"),
+    "a newcomer by the time": request((PERSONS, "home"), who="ben@example.org"),
+    "a stranger who had nothing": request((PERSONS, "home"), who="new@example.org"),
+    "an identity that joined a customer": request((PERSONS, "home"), who=ANN_BY_PHONE),
+    "an identity that joined another": request((PERSONS, "home"), who={"Phone": GUEST["Phone"]}),
 }
 """Requests that are stored with their answers, and repeated as dry runs by every later version."""
 
@@ -188,6 +205,7 @@ def _customers(client: TestClient) -> None:
         ),
         (_SEGMENTS, _audience(LOCALS, "Locals", 'homeAddress.city = "Leipzig"'), 200),
         (_SEGMENTS, _audience(BUYERS, "Buyers", _BOUGHT), 200),
+        (_SEGMENTS, _audience(NEWCOMERS, "Newcomers", "loyalty.joinDate occurs < 60 days before now"), 200),
         (_SEGMENTS, {"id": GOLD_CLUB, "name": "Gold club", "expression": {"type": "LIST"}}, 200),
     ):
         answer = client.post(path, json=document)
@@ -312,12 +330,29 @@ def run_scenario(client: TestClient) -> Document:
             }
         },
     )
+
+    # Since 0.2.0.
+    with patch("proffer.service.decisions.decide.new_decision_id", _id_that_records_dropped):
+        first_of_eve = record("a limit by a formula", (PERSONS, "home"), who="eve@example.org")
+    record("a customer and an identity of nobody", (PERSONS, "home"), who={"Email": "ann@example.org", **ANN_BY_PHONE})
+    record("two identities of nobody", (PERSONS, "home"), who=GUEST)
+    record("a limit by a formula again", (PERSONS, "home"), who="eve@example.org")
+    token = item_token(edge_token(first_of_eve, 0), decisions[first_of_eve]["options"][0].index(offer_id("34")))
+    item_feedback = {"id": "item-seen-1", "type": "display", "propositionId": first_of_eve, "tokens": [token]}
+    (counted,) = report(client, item_feedback)
+    assert counted["missed"] == [], counted
     return {
         "container": DEV_CONTAINER,
         "decisions": decisions,
         "edge": [{"id": one["id"], "items": [item["id"] for item in one["items"]]} for one in edge],
         "reservations": reservations,
+        "itemFeedback": item_feedback,
     }
+
+
+def _id_that_records_dropped(now_us: int) -> str:
+    """Return an id of a decision that records how many candidates were dropped."""
+    return f"{new_decision_id(now_us)[:-1]}0"
 
 
 def answers(client: TestClient) -> Document:

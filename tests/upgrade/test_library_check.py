@@ -14,6 +14,7 @@ from proffer.config import Settings
 from proffer.store.errors import StoreUnavailable
 from proffer.store.sqlite.reader import SqliteReader
 from upgrade.installations import Installation, execute
+from upgrade.library import NO_JSON
 
 _READ = {"sqlite": "CAST(document AS TEXT)", "postgres": "convert_from(document, 'UTF8')"}
 _WRITTEN = {"sqlite": "CAST({} AS BLOB)", "postgres": "convert_to({}, 'UTF8')"}
@@ -52,7 +53,8 @@ def test_rules_whose_meaning_may_change_are_listed_and_nothing_is_migrated(
     """Each with the number of customers; without findings the exit code is 0 with `--strict` too."""
     command = ("library", "check", "--upgrade", "--strict", "--database", installation.database)
     ran = proffer(*command)
-    assert (ran.code, ran.out.splitlines()[-1]) == (0, "8 live rules evaluated for 3 customers, 0 to look at")
+    assert ran.code == 0
+    assert ran.out.splitlines()[-1].endswith(" live rules evaluated for 3 customers, 0 to look at")
 
     execute(installation, MAKE_DOUBTFUL[installation.kind])
     before = content(installation)
@@ -70,17 +72,18 @@ def test_rules_whose_meaning_may_change_are_listed_and_nothing_is_migrated(
             '"2025-12-31": some months lack that day: a month or year is complete on the first of the next one'
         ),
     ]
-    assert lines[-1] == "8 live rules evaluated for 3 customers, 2 to look at"
+    assert lines[-1].endswith(" live rules evaluated for 3 customers, 2 to look at")
     assert content(installation) == before
-    assert len(before[0]) < 9
+    assert len(before[0]) == installation.version.schema
 
 
 def test_the_library_of_an_earlier_version_is_checked(installation: Installation, proffer: Proffer) -> None:
-    """Content that is not JSON, which that version accepted, is an error."""
+    """It has no mistakes, except content that is not JSON where that version accepted it."""
     ran = proffer("library", "check", "--database", installation.database, "--sandbox", "prod")
-    assert ran.code == 1
-    assert "error: personalized offer `Card that is no JSON`" in ran.out
-    assert "1 errors, 0 warnings" in ran.out
+    errors = int(NO_JSON in (installation.version.folder / "library.yaml").read_text(encoding="utf-8"))
+    assert ran.code == errors
+    assert ran.out.count("error: personalized offer `Card that is no JSON`") == errors
+    assert f"{errors} errors, 0 warnings" in ran.out
 
 
 def test_readers_of_a_database_cannot_write(installation: Installation) -> None:

@@ -21,7 +21,7 @@ from cli.commands import Proffer
 from support.process import environment
 from support.server import ODE
 from support.workers import RunningServer, ask, run_workers, until
-from upgrade.installations import Installation
+from upgrade.installations import VERSIONS_TO_MIGRATE, Installation, for_versions
 from upgrade.library import CARD, FALLBACK, HOME, offer_id
 from upgrade.scenario import FOR_ALL, RUSH, option_ids, options, request
 
@@ -137,6 +137,7 @@ def assert_published(at: RunningServer, seen_by: RunningServer, name: str) -> No
     until(lambda: name_at(seen_by) == name)
 
 
+@for_versions(VERSIONS_TO_MIGRATE)
 def test_servers_of_two_versions_share_limits_and_library(
     installation: Installation,
     sources: Callable[[str], Path],

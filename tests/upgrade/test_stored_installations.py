@@ -12,17 +12,24 @@ from ruamel.yaml import YAML
 from starlette.testclient import TestClient
 
 from cli.commands import Proffer
+from proffer.app import open_store
+from proffer.config import Settings
+from proffer.pql import MEANING_VERSION, changes_of_meaning
 from proffer.store.common.event_codec import decode_pack
+from proffer.store.sqlite.migrate import newest_version
 from support.postgres import drop_database, new_database
 from support.workers import until
-from upgrade.installations import Installation, StoredVersion, execute
-from upgrade.library import FALLBACK, offer_id
+from upgrade.installations import Installation, StoredVersion, execute, for_versions, versions_with
+from upgrade.library import FALLBACK, NEWCOMERS, NO_JSON, offer_id
 from upgrade.probes import PROBES
 from upgrade.scenario import (
+    ANN_BY_PHONE,
     ASKED_US,
     DATASTREAM,
+    GUEST,
     HOUR_US,
     LIMITS,
+    PERSONS,
     RESERVED,
     RULES,
     answer_to,
@@ -37,16 +44,15 @@ from upgrade.scenario import (
     settle,
 )
 
-NO_JSON = offer_id("c")
-"""An offer whose JSON content is not JSON: it is not delivered any more."""
 _LATER_US = ASKED_US + 3 * HOUR_US
-_NEXT_MONTH_US = ASKED_US + 28 * 24 * HOUR_US
+_DAY_US = 24 * HOUR_US
+_NEXT_MONTH_US = ASKED_US + 28 * _DAY_US
 
 
 def assert_same_answers(client: TestClient, facts: dict[str, Any]) -> None:
     """Assert that every stored question is answered as before.
 
-    The options are equal, and the trace gives every candidate the same stage and rank; except for the offer
+    The options are equal, and the trace gives every candidate the same stage and rank; except for an offer
     whose JSON content is not JSON.
     """
     for name, stored in facts["answers"].items():
@@ -72,28 +78,32 @@ def _with_excluded_no_json(candidates: list[dict[str, Any]]) -> list[dict[str, A
     ]
 
 
-def assert_reproduced(client: TestClient, proposition: str, delivered: Sequence[str]) -> Any:
+def assert_reproduced(
+    client: TestClient, version: StoredVersion, proposition: str, delivered: Sequence[str] = ()
+) -> Any:
     """Assert that the replay reproduces the decision exactly; return the replay.
 
-    One that delivered content that is not JSON is not reproduced, and the replay names this change first.
+    If rules had another meaning, it names the changes first. A decision that delivered content that is not JSON is not
+    reproduced.
     """
     answer = client.get(f"/api/propositions/{proposition}/replay")
     assert answer.status_code == 200, answer.text
     replay = answer.json()
-    assert next(iter(replay)) == "meaning"
-    assert replay["meaning"]["recorded"] == 1
-    assert "version 1 of the meaning" in replay["meaning"]["note"]
-    for change in ("Date-times are instants", "JSON content that is not JSON"):
-        assert any(change in text for text in replay["meaning"]["changes"])
+    assert ("meaning" in replay) == (version.meaning != MEANING_VERSION)
+    if "meaning" in replay:
+        assert next(iter(replay)) == "meaning"
+        assert replay["meaning"]["recorded"] == version.meaning
+        assert f"version {version.meaning} of the meaning" in replay["meaning"]["note"]
+        assert replay["meaning"]["changes"] == list(changes_of_meaning(version.meaning, MEANING_VERSION)) != []
     assert replay["reproduced"] == (NO_JSON not in delivered), replay
     if replay["reproduced"]:
         assert replay["asItWas"] == [], replay
     return replay
 
 
-def assert_all_reproduced(client: TestClient, decisions: dict[str, Any]) -> None:
+def assert_all_reproduced(client: TestClient, version: StoredVersion, decisions: dict[str, Any]) -> None:
     for proposition, decision in decisions.items():
-        assert_reproduced(client, proposition, [one for scope in decision["options"] for one in scope])
+        assert_reproduced(client, version, proposition, [one for scope in decision["options"] for one in scope])
 
 
 def delivered_items(received: dict[str, Any]) -> list[str]:
@@ -170,7 +180,7 @@ def test_decisions_on_record_are_reproduced(installation: Installation) -> None:
     with serving(installation.database, installation.spool, _LATER_US) as client:
         for proposition, decision in stored.items():
             delivered = [one for scope in decision["options"] for one in scope]
-            replay = assert_reproduced(client, proposition, delivered)
+            replay = assert_reproduced(client, installation.version, proposition, delivered)
             if NO_JSON in delivered:
                 continue
             ranked = [
@@ -181,7 +191,7 @@ def test_decisions_on_record_are_reproduced(installation: Installation) -> None:
             assert [found[: len(scope)] for found, scope in zip(ranked, given, strict=True)] == given
             assert all(one["reason"] for scope in replay["explanation"] for one in scope["candidates"])
         for one in installation.facts["edge"]:
-            assert_reproduced(client, one["id"], one["items"])
+            assert_reproduced(client, installation.version, one["id"], one["items"])
         first = client.get(f"/api/propositions/{next(iter(stored))}").json()
         details = first["_experience"]["decisioning"]["propositionDetails"]
         names = {one["id"]: one["name"] for one in details[0]["selections"]}
@@ -226,6 +236,49 @@ def test_feedback_is_attributed_to_propositions_on_record(installation: Installa
         assert [one["id"] for one in lost] == ["lost-1"]
 
 
+@for_versions(versions_with("itemFeedback"))
+def test_feedback_by_the_token_of_an_item_is_counted_once(installation: Installation) -> None:
+    """The token still names its one item, and the stored event is known again."""
+    event = installation.facts["itemFeedback"]
+    with serving(installation.database, installation.spool, _LATER_US) as client:
+        (again,) = report(client, event)
+        assert again["again"]
+        (received,) = report(client, {**event, "id": "item-seen-2"})
+        assert delivered_items(received) == [offer_id("34")]
+
+
+@for_versions(versions_with("itemFeedback"))
+def test_a_limit_ends_on_its_own_date(installation: Installation) -> None:
+    """The limits beside it stay reached, also for an identity that joined a customer or another identity."""
+    with serving(installation.database, installation.spool, _NEXT_MONTH_US + 2 * _DAY_US) as client:
+        for who in ("eve@example.org", ANN_BY_PHONE, {"Phone": GUEST["Phone"]}):
+            assert option_ids(decide(client, request((PERSONS, "home"), who=who))) == [[offer_id("32")]]
+
+
+@for_versions(versions_with("audiencesEvaluated"))
+def test_the_last_evaluation_of_audiences_is_known(proffer: Proffer, installation: Installation) -> None:
+    """Members by the time of that evaluation have left when the audiences are evaluated now."""
+    database = ("--database", installation.database)
+    for action, evaluated, members in (("list", True, 1), ("evaluate", False, 0)):
+        assert proffer("audiences", action, *database).code == 0
+        audience = json.loads(proffer("audiences", "show", NEWCOMERS, "--json", *database).out)
+        assert (audience["evaluated"] == installation.facts["audiencesEvaluated"]) == evaluated
+        assert audience["members"] == members
+
+
+@for_versions(versions_with("dropped"))
+def test_the_numbers_of_dropped_candidates_are_read(installation: Installation) -> None:
+    async def read() -> dict[str, list[list[int]]]:
+        store = await open_store(Settings(database=installation.database))
+        events = [await store.decision_event(installation.facts["container"], key) for key in dropped]
+        await store.close()
+        return {event.id: [list(one.dropped) for one in event.answers if one] for event in events if event}
+
+    dropped = installation.facts["dropped"]
+    assert dropped
+    assert asyncio.run(read()) == dropped
+
+
 def test_customers_and_the_edge_are_known(installation: Installation) -> None:
     """Attributes, linked identities, audiences and events of customers are kept.
 
@@ -257,7 +310,7 @@ def test_spooled_events_are_put_on_record(installation: Installation) -> None:
     with serving(installation.database, installation.spool, _LATER_US) as client:
         until(lambda: not list(installation.spool.iterdir()))
         for proposition in stored["decisions"]:
-            assert_reproduced(client, proposition, ())
+            assert_reproduced(client, installation.version, proposition)
         event = stored["feedback"]
         (received,) = report(client, {"type": "display", **event})
         assert received["again"]
@@ -287,12 +340,12 @@ def test_the_library_and_the_events_are_exported(proffer: Proffer, installation:
 
 
 def with_published_names(value: Any) -> Any:
-    """Return a row of a decision as version 0.1.0 exported it, with the published names of etags and ranks."""
+    """Return an exported row of a decision with the published names of etags and ranks; 0.1.0 had others."""
     if isinstance(value, list):
         return [with_published_names(item) for item in value]
     if not isinstance(value, dict):
         return value
-    row = {name: with_published_names(member) for name, member in value.items()}
+    row = {name: member if name == "_repo" else with_published_names(member) for name, member in value.items()}
     if "etag" in row:
         row["_repo"] = {"etag": row.pop("etag")}
     first, *others = row.get("selections") or [row.get("fallback") or {}]
@@ -314,7 +367,9 @@ def test_an_installation_is_moved_there_and_back(proffer: Proffer, installation:
     """
     there, back = asyncio.run(new_database()), f"sqlite:///{tmp_path / 'back.db'}"
     try:
-        assert proffer("migrate", "--database", installation.database).code == 0
+        migrated = proffer("migrate", "--database", installation.database)
+        assert migrated.code == 0
+        assert migrated.out.count(".sql") == newest_version() - installation.version.schema
         for source, target in ((installation.database, there), (there, back)):
             moved = proffer("move", "--from", source, "--to", target)
             assert moved.code == 0, moved.err
@@ -322,7 +377,7 @@ def test_an_installation_is_moved_there_and_back(proffer: Proffer, installation:
         asyncio.run(drop_database(there))
     with serving(back, installation.spool) as client:
         assert_same_answers(client, installation.facts)
-        assert_all_reproduced(client, installation.facts["decisions"])
+        assert_all_reproduced(client, installation.version, installation.facts["decisions"])
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])
@@ -337,7 +392,7 @@ def test_a_backup_is_restored(proffer: Proffer, version: StoredVersion, tmp_path
     assert restored.code == 0, restored.err
     with serving(url, tmp_path / "spool") as client:
         assert_same_answers(client, facts)
-        assert_all_reproduced(client, facts["decisions"])
+        assert_all_reproduced(client, version, facts["decisions"])
     if kind == "postgres":
         asyncio.run(drop_database(url))
 
