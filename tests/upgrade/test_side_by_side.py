@@ -10,6 +10,7 @@ import random
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -23,14 +24,17 @@ from support.server import ODE
 from support.workers import RunningServer, ask, run_workers, until
 from upgrade.installations import VERSIONS_TO_MIGRATE, Installation, for_versions
 from upgrade.library import CARD, FALLBACK, HOME, offer_id
-from upgrade.scenario import FOR_ALL, RUSH, option_ids, options, request
+from upgrade.scenario import ASKED_US, FOR_ALL, RUSH, option_ids, options, request
 
 DECISIONS = int(os.environ.get("PROFFER_UPGRADE_DECISIONS", "200"))
 LIMIT = DECISIONS // 5
 """Cap of each offer. Together the caps allow fewer options than there are scopes."""
 TOTAL, BY_NAME, EACH_PLACE = (offer_id(key) for key in ("21", "22", "23"))
-RETENTION = ("--event-days", "36500", "--event-log-days", "36500")
-"""The stored data gets older every year and must not be deleted."""
+_CLOCK = """import time
+_now_ns = time.time_ns
+time.time_ns = lambda: _now_ns() - {behind_ns}
+"""
+"""A module that Python imports when it starts: it sets the clock of the process back."""
 _OFFERS = "/data/core/dps/offers"
 
 
@@ -40,20 +44,25 @@ def two_servers(
 ) -> Iterator[tuple[RunningServer, RunningServer]]:
     """Run a server of the earlier version and a current one.
 
-    The current one may migrate the database.
+    The current one may migrate the database. Their clocks begin at the time of the queries: later, data would be
+    deleted, and counts of two years have ended.
     """
+    clock = folder / "clock"
+    clock.mkdir()
+    (clock / "sitecustomize.py").write_text(_CLOCK.format(behind_ns=time.time_ns() - ASKED_US * 1000), encoding="utf-8")
+    old_path, new_path = (os.pathsep.join(map(str, (clock, *paths))) for paths in ((source,), sys.path))
     imported = subprocess.run(
         [sys.executable, "-c", "import proffer; print(proffer.__file__)"],
-        env={**environment(), "PYTHONPATH": str(source)},
+        env={**environment(), "PYTHONPATH": old_path},
         capture_output=True,
         text=True,
         check=True,
     )
     assert imported.stdout.startswith(str(source)), "the earlier version's own code runs"
-    chosen = ("--database", installation.database, "--spool", str(installation.spool), *RETENTION)
+    chosen = ("--database", installation.database, "--spool", str(installation.spool))
     with (
-        run_workers(folder, *chosen, PYTHONPATH=str(source)) as old,
-        run_workers(folder, *chosen) as new,
+        run_workers(folder, *chosen, PYTHONPATH=old_path) as old,
+        run_workers(folder, *chosen, PYTHONPATH=new_path) as new,
     ):
         yield old, new
 
@@ -187,6 +196,7 @@ def on_record(proffer: Proffer, installation: Installation, out: Path) -> dict[s
     found: dict[str, list[list[str]]] = {}
     for line in out.read_text(encoding="utf-8").splitlines():
         event = json.loads(line)
+        assert event["timestamp"].startswith("2026-02-02T1"), "by the clock of the stored data"
         found[event["_id"]] = [
             [one["id"] for one in detail.get("selections") or [detail["fallback"]]]
             for detail in event["_experience"]["decisioning"]["propositionDetails"]
