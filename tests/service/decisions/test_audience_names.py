@@ -1,11 +1,9 @@
 """The trace of a decision names audiences as the library does."""
 
-from proffer.model.ids import kind_of
 from proffer.model.profile import Profile
 from proffer.model.request import DecisionRequest
-from proffer.service.library.load import SECTIONS
 from proffer.testing import builders as b
-from support.containers import access_to, open_services
+from support.containers import access_to, create_library, open_services
 
 
 async def test_a_trace_names_the_audience() -> None:
@@ -19,10 +17,7 @@ async def test_a_trace_names_the_audience() -> None:
             b.an_offer("own", constraint=b.a_constraint(all_audiences=[own])),
             b.an_offer("any", constraint=b.a_constraint(any_audience=[own, other])),
         )
-        for kind in SECTIONS.values():
-            for document in library:
-                if kind_of(document["@id"]) is kind:
-                    await services.catalog.create(access, kind, document)
+        await create_library(services, library)
         request = DecisionRequest(scopes=(b.a_scope(),))
         result = await services.decide.decide(access, request, Profile(), surface="test", explain=True)
         assert result.outcome.trace is not None

@@ -4,6 +4,7 @@ A result depends on the library's revision, the profile data read, the counts, t
 and all of these are recorded.
 """
 
+import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -103,6 +104,8 @@ class ReplayService:
         self._store = store
         self._profiles = profiles
         self._clock = clock
+        self._lock = asyncio.Lock()
+        """Held during a replay, because each holds a whole library in memory."""
 
     async def find(self, access: AuthorizedContainer, proposition: str) -> DecisionEvent:
         """Return the recorded decision of a proposition, or raise `NotFound`."""
@@ -122,6 +125,10 @@ class ReplayService:
                 f"the inputs of the decision `{event.id}` were erased with its customer",
                 code="proposition-erased",
             )
+        async with self._lock:
+            return await self._replay(access, event)
+
+    async def _replay(self, access: AuthorizedContainer, event: DecisionEvent) -> Replay:
         state = access.state
         inputs = _event_inputs(event)
         recorded_snapshot = await snapshot_at(state, event.revision)
