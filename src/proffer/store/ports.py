@@ -80,6 +80,13 @@ class CatalogStore(Protocol):
         """
         ...
 
+    async def version_at(self, container_id: str, revision: int, key: str) -> Instance | None:
+        """Return the newest version up to a revision of the object with this canonical id; None for none.
+
+        It may be a deletion.
+        """
+        ...
+
     async def since(self, container_id: str, revision: int) -> Sequence[Instance]:
         """Return all versions above this revision, deletions included, in order of revision."""
         ...

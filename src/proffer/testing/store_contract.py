@@ -265,6 +265,18 @@ class CatalogStoreContract(Contract):
         assert await store.live_at("c9", 1) is None
 
     @store_test
+    async def test_the_version_of_an_object_at_any_revision_can_be_read(self, store: Store) -> None:
+        """Also of an object that was deleted."""
+        await store.ensure_container(a_container())
+        one, changed, gone = a_version(1), a_version(3, etag=2), a_version(4, etag=3, deleted=True)
+        await store.commit("c1", 0, [one, a_version(2, "two"), changed, gone])
+
+        found = [await store.version_at("c1", revision, one.key) for revision in range(6)]
+        assert found == [None, one, one, changed, gone, gone]
+        assert await store.version_at("c1", 5, "unknown") is None
+        assert await store.version_at("c9", 5, one.key) is None
+
+    @store_test
     async def test_history_has_every_version_a_deletion_last(self, store: Store) -> None:
         """Oldest first, whoever wrote it, with nothing of other objects; none for an unknown one."""
         await store.ensure_container(a_container())

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from proffer.model.events import DecisionEvent
+from proffer.model.ids import canonical
 from proffer.service.event_log.rows import (
     DECISIONS,
     FEEDBACK,
@@ -62,10 +63,10 @@ class EventExport:
         versions = VersionIndex(state.container)
         for entity_id in _object_ids(event):
             instance = state.catalog.by_id(entity_id)
-            if instance is None:  # deleted since: read the complete history
-                versions.add(await state.since(0))
-                break
-            versions.add(await state.history(instance.instance_id))
+            if instance is None or instance.revision > event.revision:  # deleted or changed since
+                instance = await state.version_at(event.revision, canonical(entity_id))
+            if instance is not None:
+                versions.add([instance])
         row: Mapping[str, Any] = json_row(DECISIONS, decision_row(event, versions))
         return row
 

@@ -99,6 +99,10 @@ class ContainerState:
         """Return the objects as of this revision, in order of revision; None if there is no such revision."""
         return await self._store.live_at(self.container.id, revision)
 
+    async def version_at(self, revision: int, key: str) -> Instance | None:
+        """Return the newest version up to this revision of the object with this canonical id; None for none."""
+        return await self._store.version_at(self.container.id, revision, key)
+
     async def since(self, revision: int) -> Sequence[Instance]:
         """Return all versions above this revision, deletions included, in order."""
         return await self._store.since(self.container.id, revision)

@@ -90,6 +90,10 @@ class MemoryStore(MemoryCustomers, MemoryCaps, MemoryFeedback):
         newest = {version.instance_id: version for version in versions}
         return existing_at(sorted(newest.values(), key=lambda version: version.revision), revision)
 
+    async def version_at(self, container_id: str, revision: int, key: str) -> Instance | None:
+        versions = (each for each in self._versions(container_id) if each.revision <= revision and each.key == key)
+        return max(versions, key=lambda version: version.revision, default=None)
+
     async def since(self, container_id: str, revision: int) -> Sequence[Instance]:
         return tuple(each for each in self._versions(container_id) if each.revision > revision)
 

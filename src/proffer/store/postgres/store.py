@@ -128,6 +128,11 @@ class PostgresStore(PostgresCustomers, PostgresCaps, PostgresFeedback):
         version_rows = await self._fetch(statements.LIVE_AT, container_id, revision, container_id, revision)
         return existing_at(await _decode_versions(version_rows), revision)
 
+    async def version_at(self, container_id: str, revision: int, key: str) -> Instance | None:
+        version_rows = await self._fetch(statements.VERSION_AT, container_id, container_id, key, revision)
+        versions = await _decode_versions(version_rows)
+        return versions[0] if versions else None
+
     async def since(self, container_id: str, revision: int) -> Sequence[Instance]:
         return await _decode_versions(await self._fetch(statements.SINCE, container_id, revision))
 

@@ -28,6 +28,11 @@ LIVE_AT = f"""
         SELECT max(revision) FROM versions WHERE container_id = ? AND revision <= ? GROUP BY instance_id)
     ORDER BY revision"""
 """The newest version of each object; a deleted one only if it is of this very revision."""
+VERSION_AT = f"""
+    SELECT {VERSION_COLUMNS} FROM versions WHERE container_id = ? AND revision = (
+        SELECT max(versions.revision) FROM versions JOIN instances USING (container_id, instance_id)
+        WHERE container_id = ? AND canonical_id = ? AND versions.revision <= ?)"""
+"""The newest version up to a revision of the object with an id; it may be a deletion."""
 SINCE = f"SELECT {VERSION_COLUMNS} FROM versions WHERE container_id = ? AND revision > ? ORDER BY revision"
 HISTORY = f"""
     SELECT {VERSION_COLUMNS} FROM versions WHERE container_id = ? AND instance_id = ? ORDER BY revision"""

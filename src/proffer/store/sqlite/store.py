@@ -151,6 +151,10 @@ class SqliteStore(SqliteCustomers, SqliteCaps, SqliteFeedback):
         values = (container_id, revision, container_id, revision)
         return existing_at(await self._read_versions(statements.LIVE_AT, *values), revision)
 
+    async def version_at(self, container_id: str, revision: int, key: str) -> Instance | None:
+        versions = await self._read_versions(statements.VERSION_AT, container_id, container_id, key, revision)
+        return versions[0] if versions else None
+
     async def since(self, container_id: str, revision: int) -> Sequence[Instance]:
         return await self._read_versions(statements.SINCE, container_id, revision)
 
