@@ -72,11 +72,12 @@ class CatalogStore(Protocol):
         """
         ...
 
-    async def live_at(self, container_id: str, revision: int) -> Sequence[Instance] | None:
+    async def live_at(self, container_id: str, revision: int, *, changed_since: int = 0) -> Sequence[Instance] | None:
         """Return the undeleted objects as of an earlier revision, in order of revision.
 
-        None if the container has no such revision. Takes memory for these objects only, however long
-        the history.
+        Only those of which the newest version has at least the revision `changed_since`, which is not above
+        `revision`. None if the container has no such revision. Takes memory for these objects only, however
+        long the history.
         """
         ...
 

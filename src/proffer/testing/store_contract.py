@@ -262,6 +262,8 @@ class CatalogStoreContract(Contract):
         for revision, live in enumerate(expected):
             found = await store.live_at("c1", revision)
             assert (None if found is None else list(found)) == live
+        changed = [await store.live_at("c1", revision, changed_since=revision) for revision in range(1, 6)]
+        assert [list(found or ()) for found in changed] == [[one], [two], [two, other], [other], [last]]
         assert await store.live_at("c9", 1) is None
 
     @store_test

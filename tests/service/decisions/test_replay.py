@@ -1,6 +1,7 @@
 """Replays share the server: one at a time holds a whole library in memory."""
 
 import asyncio
+from collections.abc import Collection
 
 import pytest
 
@@ -17,10 +18,10 @@ async def test_replays_run_one_after_the_other(monkeypatch: pytest.MonkeyPatch) 
     counts = [0]
     load = replay.snapshot_at
 
-    async def count_and_load(state: ContainerState, revision: int) -> Snapshot:
+    async def count_and_load(state: ContainerState, revision: int, decisions: Collection[str]) -> Snapshot:
         counts.append(counts[-1] + 1)
         await asyncio.sleep(0)  # so that another could begin
-        snapshot = await load(state, revision)
+        snapshot = await load(state, revision, decisions)
         counts.append(counts[-1] - 1)
         return snapshot
 

@@ -5,7 +5,7 @@ and all of these are recorded.
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from msgspec import structs
@@ -16,7 +16,7 @@ from proffer.engine.snapshot import Snapshot
 from proffer.errors import Conflict, NotFound
 from proffer.model.capping import CapUsage
 from proffer.model.events import DecisionEvent, ScopeAnswer, Selection
-from proffer.model.ids import canonical
+from proffer.model.ids import EntityKind, canonical
 from proffer.model.outcome import DecisionOutcome
 from proffer.model.profile import Profile, ProfileIdentity
 from proffer.model.trace import ScopeTrace, Stage, Verdict
@@ -131,7 +131,8 @@ class ReplayService:
     async def _replay(self, access: AuthorizedContainer, event: DecisionEvent) -> Replay:
         state = access.state
         inputs = _event_inputs(event)
-        recorded_snapshot = await snapshot_at(state, event.revision)
+        decisions = {scope.decision for scope in event.request.scopes}
+        recorded_snapshot = await snapshot_at(state, event.revision, decisions)
         current_snapshot = state.publisher.snapshot
         current_inputs, customer_stored = await self._current_inputs(access, event)
         names = _names(state, event)
@@ -167,8 +168,8 @@ class ReplayService:
         return inputs, customer_stored
 
 
-async def snapshot_at(state: ContainerState, revision: int) -> Snapshot:
-    """Return the snapshot of a library revision, or raise `NotFound`."""
+async def snapshot_at(state: ContainerState, revision: int, decisions: Collection[str]) -> Snapshot:
+    """Return the snapshot of a library revision with these decisions, or raise `NotFound`."""
     live = await state.live_at(revision)
     if live is None:
         raise NotFound(
@@ -176,7 +177,8 @@ async def snapshot_at(state: ContainerState, revision: int) -> Snapshot:
             code="revision-not-found",
         )
     publisher = Publisher(state.container.id)
-    await publisher.publish(live, revision, 0)
+    objects = [each for each in live if each.kind is not EntityKind.DECISION or each.key in decisions]
+    await publisher.publish(objects, revision, 0)
     return publisher.snapshot
 
 

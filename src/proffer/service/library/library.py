@@ -96,8 +96,17 @@ class ContainerState:
         return await self._store.history(self.container.id, instance_id)
 
     async def live_at(self, revision: int) -> Sequence[Instance] | None:
-        """Return the objects as of this revision, in order of revision; None if there is no such revision."""
-        return await self._store.live_at(self.container.id, revision)
+        """Return the objects as of this revision, in order of revision; None if there is no such revision.
+
+        Objects that did not change since are those of the catalog, so that only the others take memory.
+        """
+        is_known = self.catalog.revision >= revision
+        objects = {each.instance_id: each for each in self.catalog if each.revision < revision} if is_known else {}
+        changed = await self._store.live_at(self.container.id, revision, changed_since=revision if is_known else 0)
+        if changed is None:
+            return None
+        objects |= {each.instance_id: each for each in changed}
+        return sorted(objects.values(), key=lambda each: each.revision)
 
     async def version_at(self, revision: int, key: str) -> Instance | None:
         """Return the newest version up to this revision of the object with this canonical id; None for none."""

@@ -85,9 +85,14 @@ class MemoryStore(MemoryCustomers, MemoryCaps, MemoryFeedback):
         alive = (version for version in library.newest.values() if not version.deleted)
         return library.container.revision, tuple(sorted(alive, key=lambda each: each.revision))
 
-    async def live_at(self, container_id: str, revision: int) -> Sequence[Instance] | None:
-        versions = (each for each in self._versions(container_id) if each.revision <= revision)
-        newest = {version.instance_id: version for version in versions}
+    async def live_at(self, container_id: str, revision: int, *, changed_since: int = 0) -> Sequence[Instance] | None:
+        versions = self._versions(container_id)
+        last_revisions = {version.instance_id: version.revision for version in versions}
+        newest = {
+            version.instance_id: version
+            for version in versions
+            if version.revision <= revision and last_revisions[version.instance_id] >= changed_since
+        }
         return existing_at(sorted(newest.values(), key=lambda version: version.revision), revision)
 
     async def version_at(self, container_id: str, revision: int, key: str) -> Instance | None:

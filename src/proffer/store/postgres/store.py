@@ -124,8 +124,9 @@ class PostgresStore(PostgresCustomers, PostgresCaps, PostgresFeedback):
         revision, version_rows = await self._pool.snapshot(work)
         return revision, await _decode_versions(version_rows)
 
-    async def live_at(self, container_id: str, revision: int) -> Sequence[Instance] | None:
-        version_rows = await self._fetch(statements.LIVE_AT, container_id, revision, container_id, revision)
+    async def live_at(self, container_id: str, revision: int, *, changed_since: int = 0) -> Sequence[Instance] | None:
+        values = (container_id, revision, container_id, revision, container_id, changed_since)
+        version_rows = await self._fetch(statements.LIVE_AT, *values)
         return existing_at(await _decode_versions(version_rows), revision)
 
     async def version_at(self, container_id: str, revision: int, key: str) -> Instance | None:

@@ -25,9 +25,11 @@ LIVE = f"""
 LIVE_AT = f"""
     SELECT {VERSION_COLUMNS} FROM versions
     WHERE container_id = ? AND (deleted = 0 OR revision = ?) AND revision IN (
-        SELECT max(revision) FROM versions WHERE container_id = ? AND revision <= ? GROUP BY instance_id)
+        SELECT max(revision) FROM versions WHERE container_id = ? AND revision <= ? AND instance_id IN (
+            SELECT instance_id FROM instances WHERE container_id = ? AND revision >= ?)
+        GROUP BY instance_id)
     ORDER BY revision"""
-"""The newest version of each object; a deleted one only if it is of this very revision."""
+"""The newest version of each object that changed later; a deleted one only if it is of this very revision."""
 VERSION_AT = f"""
     SELECT {VERSION_COLUMNS} FROM versions WHERE container_id = ? AND revision = (
         SELECT max(versions.revision) FROM versions JOIN instances USING (container_id, instance_id)

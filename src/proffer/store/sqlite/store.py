@@ -147,8 +147,8 @@ class SqliteStore(SqliteCustomers, SqliteCaps, SqliteFeedback):
     async def live(self, container_id: str) -> tuple[int, Sequence[Instance]]:
         return await self._read_in_thread(partial(work.live, container_id=container_id))
 
-    async def live_at(self, container_id: str, revision: int) -> Sequence[Instance] | None:
-        values = (container_id, revision, container_id, revision)
+    async def live_at(self, container_id: str, revision: int, *, changed_since: int = 0) -> Sequence[Instance] | None:
+        values = (container_id, revision, container_id, revision, container_id, changed_since)
         return existing_at(await self._read_versions(statements.LIVE_AT, *values), revision)
 
     async def version_at(self, container_id: str, revision: int, key: str) -> Instance | None:
