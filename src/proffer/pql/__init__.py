@@ -6,7 +6,7 @@ the extra `columns` and is not imported here.
 """
 
 from proffer.pql.cases import CaseResult, run_case
-from proffer.pql.check.observed import Observation, observed_type
+from proffer.pql.check.observed import Observation
 from proffer.pql.check.schema import XDM_FIELDS, Schema, parse_type, schema_with
 from proffer.pql.compile import (
     CompiledFormula,
@@ -44,7 +44,6 @@ __all__ = [
     "compile_rule",
     "encounters",
     "explain",
-    "observed_type",
     "parse_type",
     "position_of",
     "read_condition",

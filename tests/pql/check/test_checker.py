@@ -1,11 +1,14 @@
 """What is said of a rule before it runs: types, fields, constants, look-back, limits."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from proffer.pql import CompiledRule, Diagnostic, check_text, compile_rule, observed_type, render_diagnostic
+from proffer.pql import CompiledRule, Diagnostic, Observation, check_text, compile_rule, render_diagnostic
 from proffer.pql.check.schema import XDM, Schema, schema_with
+from proffer.pql.check.types import Type
 from proffer.pql.syntax.diagnostics import MAX_DIAGNOSTICS, Severity, sort_diagnostics
 
 STRICT = Schema.of({"profile": {"person": {"age": "integer", "tier": "text: gold|silver"}, "tags": ["text"]}})
@@ -175,6 +178,13 @@ def fixed(text: str, finding: Diagnostic) -> str:
     assert finding.fix is not None
     (start, end), replacement = finding.fix
     return text[:start] + replacement + text[end:]
+
+
+def observed_type(profiles: Iterable[Mapping[str, Any]]) -> Type:
+    """Return the type of these profiles."""
+    observation = Observation()
+    observation.add_all(profiles)
+    return observation.type
 
 
 OBSERVED = observed_type(

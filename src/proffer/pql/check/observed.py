@@ -56,13 +56,6 @@ class Observation:
         return ObjectType(fields={name: inner.type for name, inner in self.fields.items()}, complete=True)
 
 
-def observed_type(documents: Iterable[Mapping[str, Any]]) -> Type:
-    """Return the type of these profiles: all their fields, by path; `ANY` without profiles."""
-    observation = Observation()
-    observation.add_all(documents)
-    return observation.type
-
-
 def with_observed(declared: Type, observed: Type) -> Type:
     """Return a declared type with the fields that only profiles have. Declared types win."""
     if is_unknown(declared):
